@@ -1,0 +1,48 @@
+# The commands of people and CI alike. `make demo` and `make test` need python3 (3.11 or newer) and
+# a reachable package registry, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.PHONY: help demo test test-slow lint types format clean
+help:
+	@echo "make demo       set everything up, then train and judge a singular value ensemble on real data"
+	@echo "make test       set everything up, then lint, type check and run the tests"
+	@echo "make test-slow  the long tests as well: real weights, check_estimator of the baselines"
+	@echo "make format     let ruff format and fix the code"
+
+# One stamp a set of extras: an environment is only touched when its recipe changed.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[demo]"
+	touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[test]"
+	touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/1_quickstart.py
+
+test: lint types
+	$(BIN)/python -m pytest -n $(JOBS)
+
+test-slow: lint types
+	$(BIN)/python -m pytest -n $(JOBS) -m "slow or not slow"
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

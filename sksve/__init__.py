@@ -1,0 +1,31 @@
+"""Singular value ensembles and calibration behind scikit-learn's API.
+
+Importing :mod:`sksve` is cheap: a name is imported when it is first used, so that
+``import sksve.metrics`` loads neither torch nor transformers.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0.dev0"
+
+# Public name -> the module that defines it.
+_LAZY = {
+    "SVEClassifier": "sksve.estimators",
+    "predict_uncertainty": "sksve.estimators",
+}
+_ROOMS = ("adapters", "backbones", "datasets", "estimators", "metrics", "plotting")
+
+__all__ = ["__version__", *_LAZY, *_ROOMS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

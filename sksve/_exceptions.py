@@ -1,0 +1,25 @@
+"""Exceptions of sksve. Each also is the builtin it refines, so ``except ValueError`` keeps working."""
+
+
+class SksveError(Exception):
+    """Base of every exception that sksve defines."""
+
+
+class BackboneNotFoundError(SksveError, ValueError):
+    """A backbone name could not be resolved; the message lists what was tried, and a cure."""
+
+
+class IntegrityError(SksveError, ValueError):
+    """A file does not have the bytes (SHA-256) it must have."""
+
+
+class FetchError(SksveError, OSError):
+    """A package could not be fetched from the package registry."""
+
+
+class NonFiniteLossError(SksveError, FloatingPointError):
+    """Training met a loss that is NaN or infinite; the message names member, epoch, batch and cure."""
+
+
+class TruncationWarning(UserWarning):
+    """Some texts were longer than ``max_length`` tokens and were cut."""

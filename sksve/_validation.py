@@ -1,0 +1,49 @@
+"""Parameter checks: one sentence for every parameter, every fault in one message.
+
+The constraints are scikit-learn's own (``Interval``, ``StrOptions``, ...), so that a parameter of
+sksve is refused in the words a scikit-learn user already knows.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sklearn.utils._param_validation import (
+    InvalidParameterError,
+    make_constraint,
+)
+
+__all__ = ["check_parameters"]
+
+
+def check_parameters(
+    constraints: Mapping[str, Sequence[Any]], params: Mapping[str, Any], *, owner: str
+) -> None:
+    """Check every parameter and raise one error that lists all faults.
+
+    Parameters
+    ----------
+    constraints : mapping of str to list
+        Allowed values per parameter, as scikit-learn's ``_parameter_constraints``.
+    params : mapping of str to object
+        Values to check; a name without constraints is not checked.
+    owner : str
+        Name of the class or function, for the message.
+
+    Raises
+    ------
+    ValueError
+        If any value satisfies none of its constraints
+        (scikit-learn's ``InvalidParameterError``, which is also a TypeError).
+    """
+    faults = []
+    for name, value in params.items():
+        allowed = [make_constraint(c) for c in constraints.get(name, ())]
+        if not allowed or any(c.is_satisfied_by(value) for c in allowed):
+            continue
+        words = [str(c) for c in allowed if not getattr(c, "hidden", False)]
+        options = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+        faults.append(
+            f"The {name!r} parameter of {owner} must be {options}. Got {value!r} instead."
+        )
+    if faults:
+        raise InvalidParameterError("\n".join(faults))

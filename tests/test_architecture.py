@@ -1,0 +1,101 @@
+"""The rooms: who may import whom (CONTRIBUTING.md, "The house"). Read from the source, not at run time."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sksve
+
+PACKAGE = Path(sksve.__file__).parent
+
+# room -> rooms of sksve it may import. Files that start with an underscore (_validation, _exceptions,
+# _registry, ...) stand beside the rooms: every room may use them, they use no room.
+ALLOWED = {
+    "metrics": set(),
+    "adapters": set(),
+    "datasets": set(),
+    "preprocessing": set(),
+    "backbones": {"adapters"},
+    "inputs": {"preprocessing", "backbones"},
+    "training": {"backbones", "adapters"},
+    "persistence": set(),
+    "plotting": {"metrics"},
+    "calibration": {"metrics"},
+    "comparison": {"calibration", "metrics", "plotting"},
+    "estimators": {"training", "inputs", "persistence", "backbones", "adapters", "metrics"},
+    "baselines": {"estimators", "training", "inputs", "persistence", "backbones", "adapters", "metrics"},
+}
+
+# third party -> rooms that may import it anywhere in a file (inside functions too).
+FOREIGN = {
+    "torch": {"adapters", "backbones", "training", "estimators", "baselines"},
+    "transformers": {"backbones", "inputs"},
+    "skorch": {"training"},
+    "matplotlib": {"plotting", "comparison"},
+    "netcal": {"calibration"},
+    "laplace": {"baselines"},
+}
+
+
+def imports_of(path):
+    """Yield the absolute name of everything a source file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def faults_of(path, room):
+    found = []
+    for name in imports_of(path):
+        head, _, tail = name.partition(".")
+        if head == "sksve":
+            target = tail.partition(".")[0]
+            inside = target in ALLOWED and target != room
+            if inside and (room is None or target not in ALLOWED[room]):
+                found.append(f"{room or path.name} -> {target}")
+        elif head in FOREIGN and room not in FOREIGN[head]:
+            found.append(f"{room or path.name} -> {head}")
+    return found
+
+
+def source_files():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).parts
+        room = parts[0].removesuffix(".py") if parts[0] != "__init__.py" else None
+        yield path, None if room and room.startswith("_") else room
+
+
+@pytest.mark.parametrize(
+    ("path", "room"), [pytest.param(p, r, id=str(p.relative_to(PACKAGE))) for p, r in source_files()]
+)
+def test_arrows__point_one_way(path, room):
+    assert room is None or room in ALLOWED, f"{room} is a new room: give it its arrows here"
+    assert faults_of(path, room) == []
+
+
+def test_arrows__a_forbidden_import_is_seen(tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text("def f():\n    from sksve.training import x\n    import torch\n")
+    assert faults_of(bad, "metrics") == ["metrics -> training", "metrics -> training", "metrics -> torch"]
+
+
+def modules_after(statement):
+    code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("room", ["sksve", "sksve.metrics", "sksve.datasets"])
+def test_import__loads_no_torch(room):
+    assert modules_after(f"import {room}") & {"torch", "transformers", "skorch", "matplotlib"} == set()
+
+
+def test_import__the_torch_check_can_fail():
+    assert "torch" in modules_after("import sksve.adapters")
