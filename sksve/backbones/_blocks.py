@@ -8,10 +8,7 @@ __all__ = ["base_model", "find_blocks"]
 
 
 def base_model(model: nn.Module) -> nn.Module:
-    """Return the model without its task head: ``BertForSequenceClassification`` -> its ``BertModel``.
-
-    A model without a head is given back as it is.
-    """
+    """Return a model without its task head; a model without a head is given back as it is."""
     prefix = getattr(model, "base_model_prefix", "")
     inner = getattr(model, prefix, None) if prefix else None
     return inner if isinstance(inner, nn.Module) else model
@@ -57,13 +54,13 @@ def find_blocks(model: nn.Module) -> tuple[str, int]:
         return name, len(blocks)
     found = ", ".join(f"{n} ({len(m)})" for n, m in outer.items()) or "none"
     reason = (
-        "they share the weights of fewer blocks (as ALBERT does), so a layer cannot be adapted alone"
+        "they share the weights of fewer blocks (as ALBERT's do), so none can be adapted alone"
         if not whole and any(len(m) < (n_layers or 0) for m in outer.values())
         else "sksve needs exactly one list with one block a layer"
     )
     raise ValueError(
-        f"{who} has {n_layers} layers, but {reason}. Lists of modules found: {found}. Families that "
-        "work: BERT, RoBERTa, DistilBERT, MPNet, ELECTRA, DeBERTa-v2, GPT-2, Llama, ViT, DINOv2."
+        f"{who} has {n_layers} layers, but {reason}. Lists of modules found: {found}. Families "
+        "that work are BERT, RoBERTa, DistilBERT, MPNet, ELECTRA, DeBERTa-v2, GPT-2, Llama."
     )
 
 

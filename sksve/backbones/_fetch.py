@@ -47,7 +47,8 @@ def fetch_backbone(name: str) -> Path:
     known = known_backbone(name)
     if known is None:
         raise BackboneNotFoundError(
-            f"fetch_backbone knows the packages of {', '.join(map(repr, KNOWN))}. Got {name!r} instead."
+            f"The 'name' parameter of fetch_backbone must be one of {list(KNOWN)}. "
+            f"Got {name!r} instead."
         )
     target = fetched_folder(known)
     if (target / _WEIGHTS).is_file():

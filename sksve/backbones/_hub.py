@@ -27,7 +27,7 @@ def hub_is_offline() -> bool:
 
 
 def find_in_hub_cache(repository: str) -> Path | None:
-    """Snapshot of a repository in the local cache, if it has a model's configuration and weights."""
+    """Snapshot of a repository in the local cache, if it has a configuration and weights."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -70,9 +70,7 @@ def download_from_hub(repository: str) -> tuple[Path | None, str]:
                 ignore_patterns=_UNWANTED,
             )
         )
-    except (
-        Exception
-    ) as error:  # the hub's client raises a dozen kinds, none of them ours to tell apart
+    except Exception as error:  # the hub's client raises a dozen kinds; all mean: not here
         lines = str(error).strip().splitlines() or [""]
         return None, f"{type(error).__name__}: {lines[0]}"
     finally:

@@ -70,5 +70,5 @@ KNOWN = {
 
 
 def known_backbone(name: str) -> KnownBackbone | None:
-    """Look a name up, with or without ``sentence-transformers/``; None if it is not in the table."""
+    """Look a name up, with or without ``sentence-transformers/``; None if it is not known."""
     return KNOWN.get(name.removeprefix("sentence-transformers/"))

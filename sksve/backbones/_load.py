@@ -39,8 +39,8 @@ class Backbone:
     hidden_size : int
         Width of that vector.
     max_positions : int or None
-        Longest input in tokens, special tokens included, that the model has positions for (RoBERTa's
-        514 positions hold 512 tokens); None: no limit known. The tokenizer's own
+        Longest input in tokens, special tokens included, that the model has positions for
+        (RoBERTa's 514 positions hold 512 tokens); None: no limit known. The tokenizer's own
         ``model_max_length`` is advice of its maker, often wrong, and is not looked at.
     name : str
         What the user gave.
@@ -65,9 +65,9 @@ def load_backbone(
 ) -> Backbone:
     """Load a backbone, or copy the one that was given.
 
-    Silent, and no global random state moves. A folder is read once for each state of its files (by
-    size and modification time); later calls copy what is in memory. Code that lies beside weights is
-    never run.
+    Silent, and no global random state moves. A folder is read once for each state of its files
+    (by size and modification time); later calls copy what is in memory. Code that lies beside
+    weights is never run.
 
     Parameters
     ----------
@@ -204,8 +204,8 @@ def _usable_processor(processor: Any) -> Any:
                 break
         else:
             raise ValueError(
-                "The tokenizer has neither a padding token nor an end-of-text, unknown or start token "
-                "to pad with. Set one: tokenizer.pad_token = '...'."
+                "The tokenizer has neither a padding token nor an end-of-text, unknown or start "
+                "token to pad with. Set one: tokenizer.pad_token = '...'."
             )
     processor.padding_side = "right"
     processor.model_max_length = int(1e30)  # max_positions is the limit; no advice in the log

@@ -86,8 +86,9 @@ def resolve_pooling(pooling: str, *, folder: Path | None, config: Any) -> str:
     Parameters
     ----------
     pooling : {"auto", "mean", "cls", "last"}
-        "auto" reads the sentence-transformers files beside the weights if there are any, else takes
-        the class token of a vision model, the last token of a causal decoder, and otherwise the mean.
+        "auto" reads the sentence-transformers files beside the weights if there are any, else
+        takes the class token of a vision model, the last token of a causal decoder, and
+        otherwise the mean.
     folder : pathlib.Path or None
         Where the weights lie; None for a pair.
     config : transformers config
@@ -120,7 +121,7 @@ def is_vision(config: Any) -> bool:
 
 
 def is_causal(config: Any) -> bool:
-    """Whether each token sees only the tokens before it, so that only the last one sees the text."""
+    """Whether a token sees only those before it, so that only the last one sees the text."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL,
     )

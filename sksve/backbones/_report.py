@@ -49,14 +49,15 @@ class AdapterReport:
         for reason in self.skipped.values():
             reasons[reason] = reasons.get(reason, 0) + 1
         lines = [
-            f"AdapterReport: {len(self.adapted)} modules adapted, {len(self.skipped)} left as they are",
-            f"  trainable: {self.n_trainable:,} parameters ({self.n_trainable_per_member:,} a member), "
-            f"{self.share_percent:.3g} % of the backbone's {self.n_total:,}; {self.n_bytes:,} bytes",
+            f"AdapterReport: {len(self.adapted)} modules adapted, {len(self.skipped)} left alone",
+            f"  trainable: {self.n_trainable:,} parameters, {self.n_trainable_per_member:,} a member, "
+            f"{self.n_bytes:,} bytes",
+            f"  that is {self.share_percent:.3g} % of the backbone's {self.n_total:,}",
         ]
         if self.ranks:
             low, high = min(self.ranks.values()), max(self.ranks.values())
             lines.append(f"  trained rank: {low if low == high else f'{low} to {high}'}")
-        lines += [f"  left as they are: {count} {reason}" for reason, count in reasons.items()]
+        lines += [f"  left alone: {count} {reason}" for reason, count in reasons.items()]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +108,8 @@ def adapter_report(
     >>> model, _ = make_tiny_backbone("bert")
     >>> plan = plan_adaptation(model, target_modules=["query"], adapt_blocks=1)
     >>> delta = torch.nn.Parameter(torch.zeros(5, 16))
-    >>> report = adapter_report(plan, {"delta": delta}, n_members=5, n_total=count_parameters(model))
+    >>> n_total = count_parameters(model)
+    >>> report = adapter_report(plan, {"delta": delta}, n_members=5, n_total=n_total)
     >>> report.n_trainable, report.n_trainable_per_member, report.n_bytes
     (80, 16, 320)
     """

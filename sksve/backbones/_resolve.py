@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sklearn.utils._param_validation import InvalidParameterError
+
 from sksve._exceptions import BackboneNotFoundError
 from sksve.backbones._fetch import check_weights, fetch_command, fetched_folder, installed_folder
 from sksve.backbones._hub import (
@@ -68,9 +70,10 @@ class ResolvedBackbone:
 def resolve_backbone(backbone: Any) -> ResolvedBackbone:
     """Find a backbone.
 
-    A name is looked for as a folder; in an installed registry package that carries the weights, and
-    in sksve's cache of such packages (both hash-checked); in the local Hugging Face cache, as given
-    and under ``sentence-transformers/``; and on the hub, likewise, unless ``HF_HUB_OFFLINE`` is set.
+    A name is looked for as a folder; in an installed registry package that carries the weights,
+    and in sksve's cache of such packages (both hash-checked); in the local Hugging Face cache, as
+    given and under ``sentence-transformers/``; and on the hub, likewise, unless
+    ``HF_HUB_OFFLINE`` is set.
 
     Parameters
     ----------
@@ -86,11 +89,12 @@ def resolve_backbone(backbone: Any) -> ResolvedBackbone:
     Raises
     ------
     BackboneNotFoundError
-        If a name leads nowhere; it lists what was tried and a command that helps. It is a ValueError.
+        If a name leads nowhere; it lists what was tried and a command that helps.
     IntegrityError
-        If a package's weights do not have the hash they must have. It is a ValueError.
-    TypeError
-        If `backbone` is neither a name nor a pair.
+        If a package's weights do not have the hash they must have.
+    ValueError
+        If `backbone` is neither a name nor a pair (it is also a TypeError; the other two are also
+        a ValueError).
 
     Examples
     --------
@@ -109,31 +113,25 @@ def resolve_backbone(backbone: Any) -> ResolvedBackbone:
 def _resolve_pair(backbone: Any) -> ResolvedBackbone:
     wanted = "The 'backbone' parameter must be a name, a folder or a (model, processor) pair"
     if not isinstance(backbone, tuple | list):
-        cure = (
-            " Give its tokenizer with it: backbone=(model, tokenizer)."
-            if _is_model(backbone)
-            else ""
-        )
-        raise TypeError(
-            f"{wanted}. Got an object of class {type(backbone).__name__} instead.{cure}"
-        )
+        cure = " Give its tokenizer with it: (model, tokenizer)." if _is_model(backbone) else ""
+        raise _wrong(wanted, f"an object of class {type(backbone).__name__}", cure)
     if len(backbone) != 2:
-        raise TypeError(
-            f"{wanted}. Got a {type(backbone).__name__} of {len(backbone)} items instead."
-        )
+        raise _wrong(wanted, f"a {type(backbone).__name__} of {len(backbone)} items")
     model, processor = backbone
     if not _is_model(model):
         swapped = " They seem to be the wrong way round." if _is_model(processor) else ""
-        raise TypeError(
-            f"{wanted}; the first of a pair must be a transformers model (a torch module with a "
-            f"config). Got an object of class {type(model).__name__} instead.{swapped}"
+        wanted += (
+            "; the first of a pair must be a transformers model (a torch module with a config)"
         )
+        raise _wrong(wanted, f"an object of class {type(model).__name__}", swapped)
     if not callable(processor) or _is_model(processor):
-        raise TypeError(
-            f"{wanted}; the second of a pair must be a tokenizer or an image processor. "
-            f"Got an object of class {type(processor).__name__} instead."
-        )
+        wanted += "; the second of a pair must be a tokenizer or an image processor"
+        raise _wrong(wanted, f"an object of class {type(processor).__name__}")
     return ResolvedBackbone(type(model).__name__, "pair", None, (model, processor))
+
+
+def _wrong(wanted: str, got: str, cure: str = "") -> InvalidParameterError:
+    return InvalidParameterError(f"{wanted}. Got {got} instead.{cure}")
 
 
 def _is_model(thing: Any) -> bool:
@@ -155,9 +153,7 @@ def _resolve_name(name: str) -> ResolvedBackbone:
         tried.append(f"folder {folder}: there is none")
     known = known_backbone(name)
     if known is None:
-        tried.append(
-            f"installed packages: none is known to carry it (they carry {', '.join(KNOWN)})"
-        )
+        tried.append(f"installed packages: known ones carry {', '.join(KNOWN)} only")
     else:
         for carrier in known.carriers:
             if (found := installed_folder(carrier)) is not None:
@@ -197,8 +193,8 @@ def _not_found(name: str, tried: list[str]) -> str:
         )
     else:
         cure = (
-            "Give the folder of a model saved with save_pretrained(), a (model, tokenizer) pair, or "
-            f"one of {', '.join(map(repr, KNOWN))}. To fetch the default backbone:\n"
+            "Give the folder of a model saved with save_pretrained(), a (model, tokenizer) pair, "
+            f"or one of {', '.join(map(repr, KNOWN))}. To fetch the default backbone:\n"
             f"    {fetch_command(next(iter(KNOWN)))}"
         )
     return f"The backbone {name!r} was not found. Tried:\n{listed}\n{cure}"

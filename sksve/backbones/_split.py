@@ -1,17 +1,7 @@
 """A backbone in two parts: the frozen prefix, computed once, and the suffix that is trained.
 
-How the cut is made. The model's own ``forward`` runs each part, so that masks, rotary and relative
-positions are the model's business. Each call runs on a throw-away *shell*: shallow copies of the few
-modules on the path to the list of blocks, and that list with one block replaced. In the prefix the
-block at the cut is a ``_Stop`` that ends the run with what it was given; in the suffix it is an
-``_Inject`` that enters the cached hidden states. Weights are shared with the model, nothing of the
-model is changed and nothing is registered on it: calls may overlap in threads, copies and pickles
-need no care, and every block keeps its index, on which some families' masks depend.
+How the cut is made stands in ``_shell.py``.
 """
-
-import copy
-import inspect
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +9,9 @@ from torch import Tensor, nn
 from sksve.backbones._load import Backbone
 from sksve.backbones._plan import AdaptationPlan
 from sksve.backbones._pooling import pool_tokens
+from sksve.backbones._shell import Cut, outputs_of_first_block, run_from, run_model, run_until
 
 __all__ = ["SplitBackbone"]
-
-# Families whose `embeddings` module gives exactly what enters block 0: the suffix need not compute it.
-_EMBEDDINGS_ARE_ENTRY = frozenset(
-    {"bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "deberta-v2"}
-)
 
 
 class SplitBackbone(nn.Module):
@@ -71,12 +57,12 @@ class SplitBackbone(nn.Module):
         self.pooling = backbone.pooling
         self.blocks = plan.blocks
         self.n_blocks = plan.n_blocks
+        self.hidden_size = backbone.hidden_size
         self.first_block = plan.first_block
-        self._wrapped: int | None = None
-        self.can_split = True
+        self._outputs: int | None = 0
         if 0 < self.first_block < self.n_blocks:
-            self._wrapped = _outputs_of_first_block(self.model, self.blocks)
-            self.can_split = self._wrapped is not None
+            self._outputs = outputs_of_first_block(self.model, self.blocks)
+        self.can_split = self._outputs is not None
         super().train(False)
 
     def train(self, mode: bool = True) -> "SplitBackbone":
@@ -105,14 +91,8 @@ class SplitBackbone(nn.Module):
         if not self.can_split:
             return torch.empty(*input_ids.shape[:2], 0, device=input_ids.device)
         if self.first_block == self.n_blocks:
-            return _run(self.model, input_ids, attention_mask)
-        blocks = list(self.model.get_submodule(self.blocks))
-        blocks[self.first_block] = _Stop(blocks[self.first_block])
-        try:
-            _run(_shell(self.model, self.blocks, blocks), input_ids, attention_mask)
-        except _Stopped as stopped:
-            return stopped.hidden
-        raise RuntimeError(f"{type(self.model).__name__} never reached block {self.first_block}.")
+            return run_model(self.model, input_ids, attention_mask)
+        return run_until(self.model, self._cut(), input_ids, attention_mask)
 
     def suffix(
         self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
@@ -146,7 +126,7 @@ class SplitBackbone(nn.Module):
                 "are in the prefix. Got None instead."
             )
         if hidden is None or not self.can_split:
-            return _run(self.model, input_ids, attention_mask)
+            return run_model(self.model, input_ids, attention_mask)
         if input_ids.ndim == 2 and hidden.shape[:2] != input_ids.shape:
             raise ValueError(
                 "hidden and input_ids must have the same rows and tokens. "
@@ -154,16 +134,10 @@ class SplitBackbone(nn.Module):
             )
         if self.first_block == self.n_blocks or hidden.shape[1] == 0:
             return hidden
-        blocks: list[nn.Module] = [
-            _Skip(b, self._wrapped) for b in self.model.get_submodule(self.blocks)
-        ]
-        blocks[self.first_block :] = list(self.model.get_submodule(self.blocks))[self.first_block :]
-        blocks[self.first_block] = _Inject(blocks[self.first_block], hidden)
-        shell = _shell(self.model, self.blocks, blocks)
-        kind = getattr(self.model.config, "model_type", None)
-        if kind in _EMBEDDINGS_ARE_ENTRY:
-            shell._modules["embeddings"] = _Given(hidden)
-        return _run(shell, input_ids, attention_mask)
+        return run_from(self.model, self._cut(), hidden, input_ids, attention_mask)
+
+    def _cut(self) -> Cut:
+        return Cut(self.blocks, self.first_block, self._outputs or 0)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Run prefix, suffix and pooling: one vector a row, of shape (b, d)."""
@@ -173,145 +147,3 @@ class SplitBackbone(nn.Module):
     def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Pool token vectors (b, t, d) into (b, d); see :func:`pool_tokens`."""
         return pool_tokens(hidden, attention_mask, self.pooling)
-
-
-def _run(model: Any, inputs: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """Run a model's own forward pass; give its last hidden state.
-
-    A row without any token attends to its first, padded place: softmax over nothing would be NaN,
-    in the gradient too. Pooling leaves such a row out.
-    """
-    if inputs.ndim == 2 and inputs.shape[1] == 0:
-        return torch.zeros(
-            *inputs.shape, model.config.hidden_size, dtype=model.dtype, device=inputs.device
-        )
-    named: dict[str, Any] = {getattr(model, "main_input_name", "input_ids"): inputs}
-    if attention_mask is not None:
-        mask = attention_mask.clone()
-        mask[:, 0] = 1
-        named["attention_mask"] = mask
-    if "use_cache" in inspect.signature(model.forward).parameters:
-        named["use_cache"] = False
-    return model(**named).last_hidden_state
-
-
-def _shell(model: nn.Module, blocks_name: str, blocks: list[nn.Module]) -> nn.Module:
-    """Copy the modules on the path to the blocks, shallowly, and put other blocks at its end."""
-    top = _shallow(model)
-    if "pooler" in top._modules:
-        top._modules["pooler"] = None  # its output is not used
-    here = top
-    *path, last = blocks_name.split(".")
-    for name in path:
-        below = _shallow(getattr(here, name))
-        here._modules[name] = below
-        here = below
-    here._modules[last] = nn.ModuleList(blocks)
-    return top
-
-
-def _shallow(module: nn.Module) -> nn.Module:
-    """Return a second object with the same parameters, buffers and children."""
-    twin = copy.copy(module)
-    twin.__dict__["_modules"] = dict(module._modules)
-    return twin
-
-
-def _outputs_of_first_block(model: nn.Module, blocks_name: str) -> int | None:
-    """Run block 0 on one token: 0 if it gives a tensor, k if a k-tuple; None if it hands on more.
-
-    Block 0 is frozen whenever this is asked, so that one row is a legal batch.
-    """
-    blocks = list(model.get_submodule(blocks_name))
-    probe = _Probe(blocks[0])
-    inputs, mask = _smallest_inputs(model)
-    try:
-        with torch.no_grad():
-            _run(_shell(model, blocks_name, [probe, *blocks[1:]]), inputs, mask)
-    except _Stopped:
-        pass
-    output = probe.output
-    if isinstance(output, Tensor):
-        return 0
-    alone = isinstance(output, tuple) and all(rest is None for rest in output[1:])
-    return len(output) if alone else None
-
-
-def _smallest_inputs(model: Any) -> tuple[Tensor, Tensor | None]:
-    config = model.config
-    if getattr(model, "main_input_name", "input_ids") == "pixel_values":
-        size = config.image_size
-        height, width = (size, size) if isinstance(size, int) else size
-        shape = (1, getattr(config, "num_channels", 3), height, width)
-        return torch.zeros(shape, dtype=model.dtype, device=model.device), None
-    ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
-    return ids, torch.ones_like(ids)
-
-
-class _Stopped(Exception):
-    """Ends a forward pass; carries the hidden states that reached the cut."""
-
-    def __init__(self, hidden: Tensor) -> None:
-        super().__init__()
-        self.hidden = hidden
-
-
-class _Stand(nn.Module):
-    """Stands for a block for one call; what it has not, the block answers (``attention_type``)."""
-
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.__dict__["block"] = block
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["block"], name)
-
-
-class _Stop(_Stand):
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        raise _Stopped(_hidden_of(args, kwargs))
-
-
-class _Probe(_Stand):
-    output: Any = None
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        self.__dict__["output"] = self.__dict__["block"](*args, **kwargs)
-        raise _Stopped(_hidden_of(args, kwargs))
-
-
-class _Skip(_Stand):
-    def __init__(self, block: nn.Module, wrapped: int | None) -> None:
-        super().__init__(block)
-        self.__dict__["wrapped"] = wrapped
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        hidden, wrapped = _hidden_of(args, kwargs), self.__dict__["wrapped"]
-        return (hidden, *[None] * (wrapped - 1)) if wrapped else hidden
-
-
-class _Inject(_Stand):
-    def __init__(self, block: nn.Module, hidden: Tensor) -> None:
-        super().__init__(block)
-        self.__dict__["hidden"] = hidden
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        hidden, block = self.__dict__["hidden"], self.__dict__["block"]
-        if "hidden_states" in kwargs:
-            return block(*args, **{**kwargs, "hidden_states": hidden})
-        return block(hidden, *args[1:], **kwargs)
-
-
-class _Given(nn.Module):
-    """Stands for the embeddings where their output is known already."""
-
-    def __init__(self, hidden: Tensor) -> None:
-        super().__init__()
-        self.__dict__["hidden"] = hidden
-
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        return self.__dict__["hidden"]
-
-
-def _hidden_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    return kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]

@@ -21,8 +21,8 @@ def swap_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> Non
     ------
     ValueError
         If a name does not exist, one name lies inside another, a module is known under two names
-        (swapping one would part what is shared), a replacement is no module or is used twice, or its
-        in or out features differ from the old module's. `model` is then exactly as it was.
+        (swapping one would part what is shared), a replacement is no module or is used twice, or
+        its in or out features differ from the old module's. `model` is then exactly as it was.
 
     Examples
     --------
@@ -55,16 +55,12 @@ def _faults(model: nn.Module, replacements: Mapping[str, nn.Module]) -> list[str
             faults.append(f"{name!r} is no module of {type(model).__name__}.{_near(name, modules)}")
             continue
         if not isinstance(new, nn.Module):
-            faults.append(
-                f"the replacement of {name!r} must be a torch module. Got {new!r} instead."
-            )
+            faults.append(f"{name!r} must be replaced by a torch module. Got {new!r} instead.")
             continue
         if others := [n for n in names_of[id(old)] if n != name]:
             faults.append(f"{name!r} is the same module as {', '.join(map(repr, others))}.")
         if inside := [n for n in replacements if n != name and n.startswith(name + ".")]:
-            faults.append(
-                f"{name!r} contains {', '.join(map(repr, inside))}, which is swapped too."
-            )
+            faults.append(f"{name!r} contains {', '.join(map(repr, inside))}, swapped too.")
         if id(new) in used:
             faults.append(f"{name!r} and {used[id(new)]!r} have one and the same replacement.")
         used[id(new)] = name
@@ -78,11 +74,11 @@ def _faults(model: nn.Module, replacements: Mapping[str, nn.Module]) -> list[str
 
 
 def linear_shape(module: nn.Module) -> tuple[int, int] | None:
-    """Return (in features, out features) of a linear map, transformers' Conv1D included; else None."""
+    """Return (in features, out features) of a linear map, Conv1D included; None of others."""
     if isinstance(getattr(module, "in_features", None), int):
-        return int(module.in_features), int(module.out_features)  # type: ignore[arg-type]
+        return int(module.in_features), int(module.out_features)
     if is_conv1d(module):
-        return int(module.nx), int(module.nf)  # type: ignore[arg-type]
+        return int(module.nx), int(module.nf)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Tiny random backbones with a working offline tokenizer: for tests, documentation and trying out."""
+"""Tiny random backbones with a working offline tokenizer: for tests, docs and trying out."""
 
 import string
 from collections.abc import Iterable
@@ -87,7 +87,7 @@ def make_tiny_backbone(
     """
     if family not in TINY_FAMILIES:
         raise ValueError(
-            f"The 'family' parameter must be one of {sorted(TINY_FAMILIES)}. Got {family!r} instead."
+            f"The 'family' parameter must be one of {list(TINY_FAMILIES)}. Got {family!r} instead."
         )
     if hidden_size % (2 * n_heads if family == "llama" else n_heads):
         raise ValueError(
