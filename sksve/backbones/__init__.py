@@ -1,0 +1,46 @@
+"""Pretrained transformers: found, loaded as private copies, planned, adapted and cut in two.
+
+name, folder or pair -> :func:`resolve_backbone` -> :func:`load_backbone` -> :func:`plan_adaptation`
+-> :func:`swap_modules` -> :class:`SplitBackbone`. transformers is imported when first needed.
+"""
+
+from sksve.backbones._blocks import base_model, find_blocks
+from sksve.backbones._fetch import fetch_backbone
+from sksve.backbones._load import Backbone, load_backbone
+from sksve.backbones._plan import AdaptationPlan, plan_adaptation
+from sksve.backbones._pooling import POOLINGS, pool_tokens, resolve_pooling
+from sksve.backbones._report import (
+    AdapterReport,
+    adapter_report,
+    check_partition,
+    count_parameters,
+)
+from sksve.backbones._resolve import ResolvedBackbone, resolve_backbone
+from sksve.backbones._skeleton import plan_from_config
+from sksve.backbones._split import SplitBackbone
+from sksve.backbones._swap import swap_modules
+from sksve.backbones._tiny import TINY_FAMILIES, make_tiny_backbone
+
+__all__ = [
+    "POOLINGS",
+    "TINY_FAMILIES",
+    "AdaptationPlan",
+    "AdapterReport",
+    "Backbone",
+    "ResolvedBackbone",
+    "SplitBackbone",
+    "adapter_report",
+    "base_model",
+    "check_partition",
+    "count_parameters",
+    "fetch_backbone",
+    "find_blocks",
+    "load_backbone",
+    "make_tiny_backbone",
+    "plan_adaptation",
+    "plan_from_config",
+    "pool_tokens",
+    "resolve_backbone",
+    "resolve_pooling",
+    "swap_modules",
+]

@@ -1,0 +1,240 @@
+"""From a resolved backbone to a model that may be changed: always a private copy, always asleep."""
+
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sksve.backbones._blocks import base_model
+from sksve.backbones._pooling import is_vision, resolve_pooling
+from sksve.backbones._resolve import ResolvedBackbone
+
+__all__ = ["Backbone", "load_backbone"]
+
+_KEPT = 2  # loaded folders kept in memory
+_cache: OrderedDict[tuple[Any, ...], tuple[nn.Module, Any]] = OrderedDict()
+_lock = threading.RLock()
+
+
+@dataclass
+class Backbone:
+    """A loaded backbone. Everything in it is a private copy and may be changed.
+
+    Attributes
+    ----------
+    model : nn.Module
+        The base model (no task head), in eval mode, no parameter requires a gradient, every dropout
+        rate is 0, so that no call of ``train()`` can wake dropout.
+    processor : tokenizer or image processor
+        Pads on the right, has a padding token, cuts nothing by itself.
+    pooling : {"mean", "cls", "last"}
+        How token vectors become one vector.
+    hidden_size : int
+        Width of that vector.
+    max_positions : int or None
+        Longest input in tokens, special tokens included, that the model has positions for
+        (RoBERTa's 514 positions hold 512 tokens); None: no limit known. The tokenizer's own
+        ``model_max_length`` is advice of its maker, often wrong, and is not looked at.
+    name : str
+        What the user gave.
+    source : str
+        Where it was found; see :class:`ResolvedBackbone`.
+    dropout_rates : dict of str to float
+        Dotted name of each dropout rate -> the rate it had (for Monte Carlo dropout).
+    """
+
+    model: nn.Module
+    processor: Any
+    pooling: str
+    hidden_size: int
+    max_positions: int | None
+    name: str
+    source: str
+    dropout_rates: dict[str, float] = field(default_factory=dict)
+
+
+def load_backbone(
+    resolved: ResolvedBackbone, *, pooling: str = "auto", dtype: torch.dtype = torch.float32
+) -> Backbone:
+    """Load a backbone, or copy the one that was given.
+
+    Silent, and no global random state moves. A folder is read once for each state of its files
+    (by size and modification time); later calls copy what is in memory. Code that lies beside
+    weights is never run.
+
+    Parameters
+    ----------
+    resolved : ResolvedBackbone
+        What :func:`resolve_backbone` gave.
+    pooling : {"auto", "mean", "cls", "last"}, default="auto"
+        See :func:`resolve_pooling`.
+    dtype : torch.dtype, default=torch.float32
+        Type of every floating parameter and buffer.
+
+    Returns
+    -------
+    Backbone
+        A private copy.
+
+    Raises
+    ------
+    ValueError
+        If `pooling` is unknown or cannot be had, or the folder's weights do not fill the model.
+
+    Examples
+    --------
+    >>> from sksve.backbones import load_backbone, make_tiny_backbone, resolve_backbone
+    >>> backbone = load_backbone(resolve_backbone(make_tiny_backbone("roberta")))
+    >>> backbone.pooling, backbone.hidden_size, backbone.max_positions
+    ('mean', 16, 128)
+    """
+    if resolved.pair is None and resolved.folder is None:
+        raise ValueError("resolved must have a folder or a pair; make it with resolve_backbone().")
+    pooling = resolve_pooling(pooling, folder=resolved.folder, config=resolved.config)
+    if resolved.pair is not None:
+        given, processor = resolved.pair
+        model = base_model(given)
+    else:
+        model, processor = _loaded(Path(resolved.folder or ""))
+    with torch.no_grad():
+        model = copy.deepcopy(model).to(dtype)
+    processor = _usable_processor(copy.deepcopy(processor))
+    rates = _silence_dropout(model)
+    model.eval().requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.grad = None
+    config = model.config
+    return Backbone(
+        model=model,
+        processor=processor,
+        pooling=pooling,
+        hidden_size=int(config.hidden_size),
+        max_positions=_max_positions(model),
+        name=resolved.name,
+        source=resolved.source,
+        dropout_rates=rates,
+    )
+
+
+def _loaded(folder: Path) -> tuple[Any, Any]:
+    """Return the model and processor of a folder, from memory if its files are the same as then."""
+    key = (str(folder.resolve()), *_identity(folder))
+    with _lock:
+        if key not in _cache:
+            for stale in [k for k in _cache if k[0] == key[0]]:
+                del _cache[stale]
+            _cache[key] = _read(folder)
+            while len(_cache) > _KEPT:
+                _cache.popitem(last=False)
+        _cache.move_to_end(key)
+        return _cache[key]
+
+
+def _identity(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Name, size and modification time of every file in a folder and its sub-folders."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            status = path.stat()
+            yield str(path.relative_to(folder)), status.st_size, status.st_mtime_ns
+
+
+def _read(folder: Path) -> tuple[Any, Any]:
+    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+    told: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        try:
+            model, info = AutoModel.from_pretrained(
+                str(folder), output_loading_info=True, dtype=torch.float32, **told
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"The backbone in {folder} cannot be loaded: {error} A folder written by "
+                "save_pretrained() of a transformers model can."
+            ) from error
+        vision = is_vision(model.config)
+        processor = (AutoImageProcessor if vision else AutoTokenizer).from_pretrained(
+            str(folder), **told
+        )
+    model = base_model(model)
+    missing = {str(name) for name in info["missing_keys"]}
+    if missing and all(name.startswith("pooler.") for name in missing):
+        model.pooler = None  # it would be random, and is not used
+    elif missing:
+        raise ValueError(
+            f"The weights in {folder} do not fill the model {type(model).__name__}: "
+            f"{len(missing)} parameters are missing, such as {', '.join(sorted(missing)[:3])}. "
+            "They would be random. Does its config.json belong to these weights?"
+        )
+    return model, processor
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' log and progress bars; put both back."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _usable_processor(processor: Any) -> Any:
+    """Make a copied tokenizer pad on the right, with a token, and cut nothing unasked."""
+    if not hasattr(processor, "pad_token"):
+        return processor  # of images
+    if processor.pad_token is None:
+        # Padding is masked, so any token will do.
+        for role in ("eos_token", "unk_token", "bos_token"):
+            if getattr(processor, role, None) is not None:
+                processor.pad_token = getattr(processor, role)
+                break
+        else:
+            raise ValueError(
+                "The tokenizer has neither a padding token nor an end-of-text, unknown or start "
+                "token to pad with. Set one: tokenizer.pad_token = '...'."
+            )
+    processor.padding_side = "right"
+    processor.model_max_length = int(1e30)  # max_positions is the limit; no advice in the log
+    backend = getattr(processor, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    return processor
+
+
+def _silence_dropout(model: nn.Module) -> dict[str, float]:
+    """Set every dropout rate to 0, those of functional dropout too; return what they were."""
+    rates = {}
+    for name, module in model.named_modules():
+        for attribute, value in list(vars(module).items()):
+            is_rate = "drop" in attribute or (attribute == "p" and "Drop" in type(module).__name__)
+            if is_rate and isinstance(value, float):
+                rates[f"{name}.{attribute}".lstrip(".")] = value
+                setattr(module, attribute, 0.0)
+    return rates
+
+
+def _max_positions(model: Any) -> int | None:
+    """Count the tokens a model has positions for."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit is None or int(limit) <= 0:
+        return None
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            offset = 0 if module.padding_idx is None else module.padding_idx + 1
+            return int(module.num_embeddings) - offset
+    return int(limit)

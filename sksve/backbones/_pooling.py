@@ -1,0 +1,170 @@
+"""From one vector per token to one vector per text: mean, first token, last token.
+
+Every rule reads only the tokens the mask allows, by selection and not by multiplication, so that
+whatever a model leaves at a padded place (NaN included) cannot reach the result.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["POOLINGS", "pool_tokens", "resolve_pooling"]
+
+POOLINGS = ("mean", "cls", "last")
+
+# sentence-transformers' names for what sksve can do; its other modes are refused.
+_SENTENCE_TRANSFORMERS = {
+    "mean": "mean",
+    "mean_tokens": "mean",
+    "cls": "cls",
+    "cls_token": "cls",
+    "lasttoken": "last",
+}
+
+
+def pool_tokens(hidden: Tensor, attention_mask: Tensor | None, pooling: str) -> Tensor:
+    """Pool token vectors into one vector a row.
+
+    Parameters
+    ----------
+    hidden : Tensor of shape (b, t, d)
+        One vector a token; b rows, t tokens, d features.
+    attention_mask : Tensor of shape (b, t) or None
+        1 for a token, 0 for padding; None: every place is a token.
+    pooling : {"mean", "cls", "last"}
+        Mean over the tokens, the first token, or the last token.
+
+    Returns
+    -------
+    Tensor of shape (b, d)
+        Finite wherever the tokens' vectors are; a row without any token gives zeros.
+
+    Raises
+    ------
+    ValueError
+        If `pooling` is not one of the three, or the shapes do not agree.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksve.backbones import pool_tokens
+    >>> hidden = torch.tensor([[[1.0], [3.0], [9.0]]])
+    >>> mask = torch.tensor([[1, 1, 0]])
+    >>> [pool_tokens(hidden, mask, how).item() for how in ("mean", "cls", "last")]
+    [2.0, 1.0, 3.0]
+    """
+    _check_pooling(pooling, allowed=POOLINGS)
+    b, t, d = hidden.shape
+    if attention_mask is None:
+        attention_mask = torch.ones(b, t, dtype=torch.long, device=hidden.device)
+    if attention_mask.shape != (b, t):
+        raise ValueError(
+            f"attention_mask must have one entry a token, shape {(b, t)}. "
+            f"Got shape {tuple(attention_mask.shape)} instead."
+        )
+    if t == 0:
+        return hidden.new_zeros(b, d)
+    real = attention_mask.to(torch.bool)
+    if pooling == "mean":
+        kept = torch.where(real.unsqueeze(-1), hidden, hidden.new_zeros(()))
+        count = real.sum(dim=1, keepdim=True).clamp(min=1).to(hidden.dtype)
+        return kept.sum(dim=1) / count
+    if pooling == "cls":
+        place = real.to(torch.int8).argmax(dim=1)
+    else:
+        place = t - 1 - real.flip(1).to(torch.int8).argmax(dim=1)
+    chosen = hidden[torch.arange(b, device=hidden.device), place]
+    return torch.where(real.any(dim=1, keepdim=True), chosen, hidden.new_zeros(()))
+
+
+def resolve_pooling(pooling: str, *, folder: Path | None, config: Any) -> str:
+    """Turn ``"auto"`` into the pooling a backbone was made for; give any other choice back.
+
+    Parameters
+    ----------
+    pooling : {"auto", "mean", "cls", "last"}
+        "auto" reads the sentence-transformers files beside the weights if there are any, else
+        takes the class token of a vision model, the last token of a causal decoder, and
+        otherwise the mean.
+    folder : pathlib.Path or None
+        Where the weights lie; None for a pair.
+    config : transformers config
+        The model's configuration.
+
+    Returns
+    -------
+    {"mean", "cls", "last"}
+        The pooling to use.
+
+    Raises
+    ------
+    ValueError
+        If `pooling` is unknown, or "auto" meets sentence-transformers files that ask for a pooling
+        sksve does not have.
+    """
+    _check_pooling(pooling, allowed=("auto", *POOLINGS))
+    if pooling != "auto":
+        return pooling
+    if folder is not None and (told := _sentence_transformers_pooling(folder)) is not None:
+        return told
+    if is_vision(config):
+        return "cls"
+    return "last" if is_causal(config) else "mean"
+
+
+def is_vision(config: Any) -> bool:
+    """Whether a configuration describes a model of images."""
+    return hasattr(config, "image_size") and not hasattr(config, "vocab_size")
+
+
+def is_causal(config: Any) -> bool:
+    """Whether a token sees only those before it, so that only the last one sees the text."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL,
+    )
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED,
+    )
+
+    kind = config.model_type
+    return bool(getattr(config, "is_decoder", False)) or (kind in CAUSAL and kind not in MASKED)
+
+
+def _check_pooling(pooling: str, *, allowed: tuple[str, ...]) -> None:
+    if pooling not in allowed:
+        raise ValueError(
+            f"The 'pooling' parameter must be one of {list(allowed)}. Got {pooling!r} instead."
+        )
+
+
+def _sentence_transformers_pooling(folder: Path) -> str | None:
+    """Read modules.json and the pooling module's config.json; None where there is no such file."""
+    index = folder / "modules.json"
+    if not index.is_file():
+        return None
+    for module in json.loads(index.read_text(encoding="utf-8")):
+        if not str(module.get("type", "")).endswith("Pooling"):
+            continue
+        file = folder / str(module.get("path", "")) / "config.json"
+        if file.is_file():
+            return _pooling_of(json.loads(file.read_text(encoding="utf-8")), file)
+    return None
+
+
+def _pooling_of(settings: dict[str, Any], file: Path) -> str:
+    named = settings.get("pooling_mode")
+    if named is None:
+        start = "pooling_mode_"
+        on = [k.removeprefix(start) for k, v in settings.items() if k.startswith(start) and v]
+        modes = [k.removesuffix("_tokens") if k == "mean_tokens" else k for k in on]
+    else:
+        modes = [named] if isinstance(named, str) else list(named)
+    if len(modes) == 1 and modes[0] in _SENTENCE_TRANSFORMERS:
+        return _SENTENCE_TRANSFORMERS[modes[0]]
+    raise ValueError(
+        f"{file} asks for the pooling {' + '.join(modes) or 'none'}, which sksve does not have. "
+        f"Choose one of {list(POOLINGS)} yourself, for example pooling='mean'."
+    )

@@ -1,0 +1,188 @@
+"""What was adapted, what was not and why, and what it costs."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+from sksve.backbones._plan import AdaptationPlan
+
+__all__ = ["AdapterReport", "adapter_report", "check_partition", "count_parameters"]
+
+
+@dataclass(frozen=True)
+class AdapterReport:
+    """What an ensemble trains and what it leaves alone.
+
+    Attributes
+    ----------
+    adapted : tuple of str
+        Dotted names of the adapted modules.
+    skipped : dict of str to str
+        Every other linear map -> the reason it is not adapted.
+    n_trainable : int
+        Trainable parameters of all members together.
+    n_trainable_per_member : int
+        Trainable parameters of one member.
+    n_total : int
+        Parameters of the backbone as it came.
+    share_percent : float
+        100 * n_trainable / n_total.
+    n_bytes : int
+        Bytes of the trainable parameters.
+    ranks : dict of str to int
+        Adapted module -> how many of its singular values are trained.
+    """
+
+    adapted: tuple[str, ...]
+    skipped: dict[str, str]
+    n_trainable: int
+    n_trainable_per_member: int
+    n_total: int
+    share_percent: float
+    n_bytes: int
+    ranks: dict[str, int]
+
+    def __repr__(self) -> str:
+        reasons: dict[str, int] = {}
+        for reason in self.skipped.values():
+            reasons[reason] = reasons.get(reason, 0) + 1
+        lines = [
+            f"AdapterReport: {len(self.adapted)} modules adapted, {len(self.skipped)} left alone",
+            f"  trainable: {self.n_trainable:,} parameters, {self.n_trainable_per_member:,} a member, "
+            f"{self.n_bytes:,} bytes",
+            f"  that is {self.share_percent:.3g} % of the backbone's {self.n_total:,}",
+        ]
+        if self.ranks:
+            low, high = min(self.ranks.values()), max(self.ranks.values())
+            lines.append(f"  trained rank: {low if low == high else f'{low} to {high}'}")
+        lines += [f"  left alone: {count} {reason}" for reason, count in reasons.items()]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values that JSON can hold."""
+        return {**asdict(self), "adapted": list(self.adapted)}
+
+
+def adapter_report(
+    plan: AdaptationPlan,
+    parameters: Mapping[str, nn.Parameter],
+    *,
+    n_members: int,
+    n_total: int,
+    ranks: Mapping[str, int] | None = None,
+) -> AdapterReport:
+    """Make the report of an adapted backbone.
+
+    Parameters
+    ----------
+    plan : AdaptationPlan
+        What was adapted.
+    parameters : mapping of str to Parameter
+        The trainable parameters, each holding all members: those of the adapters, and the heads' if
+        they are to be counted. ``dict(module.named_parameters())`` will do: what requires no
+        gradient is left out.
+    n_members : int
+        Number of members.
+    n_total : int
+        Parameters of the backbone before it was adapted; see :func:`count_parameters`.
+    ranks : mapping of str to int or None, default=None
+        Adapted module -> trained rank.
+
+    Returns
+    -------
+    AdapterReport
+        The report.
+
+    Raises
+    ------
+    ValueError
+        If the trainable parameters do not divide evenly among the members.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksve.backbones import adapter_report, count_parameters
+    >>> from sksve.backbones import make_tiny_backbone, plan_adaptation
+    >>> model, _ = make_tiny_backbone("bert")
+    >>> plan = plan_adaptation(model, target_modules=["query"], adapt_blocks=1)
+    >>> delta = torch.nn.Parameter(torch.zeros(5, 16))
+    >>> n_total = count_parameters(model)
+    >>> report = adapter_report(plan, {"delta": delta}, n_members=5, n_total=n_total)
+    >>> report.n_trainable, report.n_trainable_per_member, report.n_bytes
+    (80, 16, 320)
+    """
+    trainable = list({id(p): p for p in parameters.values() if p.requires_grad}.values())
+    n_trainable = sum(p.numel() for p in trainable)
+    if n_trainable % n_members:
+        raise ValueError(
+            f"Each of {n_members} members must have as many trainable parameters as the others. "
+            f"Got {n_trainable} parameters in all."
+        )
+    return AdapterReport(
+        adapted=plan.targets,
+        skipped=dict(plan.skipped),
+        n_trainable=n_trainable,
+        n_trainable_per_member=n_trainable // n_members,
+        n_total=n_total,
+        share_percent=100.0 * n_trainable / n_total,
+        n_bytes=sum(p.numel() * p.element_size() for p in trainable),
+        ranks=dict(ranks or {}),
+    )
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Count the entries of all parameters of a module, a shared one once.
+
+    >>> from torch import nn
+    >>> count_parameters(nn.Linear(3, 2))
+    8
+    """
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def check_partition(module: nn.Module, trainable_names: Collection[str]) -> None:
+    """Check that exactly the parameters that are meant to learn require a gradient.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The adapted model.
+    trainable_names : collection of str
+        Dotted names of the parameters that learn; every other one must be frozen.
+
+    Raises
+    ------
+    ValueError
+        If a name does not exist, a named parameter is frozen, or another one is not.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sksve.backbones import check_partition
+    >>> layer = nn.Linear(3, 2)
+    >>> check_partition(layer, {"weight"})
+    Traceback (most recent call last):
+    ...
+    ValueError: Trainable and frozen parameters are not the expected ones:
+    - must be frozen but require a gradient: bias
+    """
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    wanted = set(trainable_names)
+    learning = {name for name, parameter in parameters.items() if parameter.requires_grad}
+    faults = {
+        "do not exist": sorted(wanted - parameters.keys()),
+        "must be frozen but require a gradient": sorted(learning - wanted),
+        "must learn but are frozen": sorted(wanted & parameters.keys() - learning),
+    }
+    lines = [f"- {fault}: {_some(names)}" for fault, names in faults.items() if names]
+    if lines:
+        raise ValueError(
+            "Trainable and frozen parameters are not the expected ones:\n" + "\n".join(lines)
+        )
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

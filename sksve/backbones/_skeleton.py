@@ -1,0 +1,53 @@
+"""Plan an adaptation before any weights are loaded, on a model without weights."""
+
+from collections.abc import Sequence
+
+import torch
+
+from sksve.backbones._plan import AdaptationPlan, plan_adaptation
+from sksve.backbones._resolve import ResolvedBackbone
+
+__all__ = ["plan_from_config"]
+
+
+def plan_from_config(
+    resolved: ResolvedBackbone,
+    *,
+    target_modules: str | Sequence[str] = "all-linear",
+    adapt_blocks: int | None = None,
+) -> AdaptationPlan:
+    """Decide which linear maps are adapted, from the configuration alone.
+
+    Parameters
+    ----------
+    resolved : ResolvedBackbone
+        What :func:`resolve_backbone` gave.
+    target_modules, adapt_blocks
+        As in :func:`plan_adaptation`.
+
+    Returns
+    -------
+    AdaptationPlan
+        The plan :func:`plan_adaptation` makes for the loaded model.
+
+    Raises
+    ------
+    ValueError
+        As :func:`plan_adaptation` does, or if transformers cannot build the model.
+
+    Examples
+    --------
+    >>> from sksve.backbones import make_tiny_backbone, plan_from_config, resolve_backbone
+    >>> resolved = resolve_backbone(make_tiny_backbone("gpt2"))
+    >>> plan_from_config(resolved, target_modules="mlp", adapt_blocks=1).targets
+    ('h.1.mlp.c_fc', 'h.1.mlp.c_proj')
+    """
+    if resolved.pair is not None:
+        model = resolved.pair[0]
+    else:
+        from transformers import AutoModel
+
+        config = resolved.config
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            model = AutoModel.from_config(config, trust_remote_code=False)
+    return plan_adaptation(model, target_modules=target_modules, adapt_blocks=adapt_blocks)

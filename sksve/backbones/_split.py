@@ -1,0 +1,149 @@
+"""A backbone in two parts: the frozen prefix, computed once, and the suffix that is trained.
+
+How the cut is made stands in ``_shell.py``.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from sksve.backbones._load import Backbone
+from sksve.backbones._plan import AdaptationPlan
+from sksve.backbones._pooling import pool_tokens
+from sksve.backbones._shell import Cut, outputs_of_first_block, run_from, run_model, run_until
+
+__all__ = ["SplitBackbone"]
+
+
+class SplitBackbone(nn.Module):
+    """A backbone cut before its first adapted block.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        What :func:`load_backbone` gave; its model is used, not copied, so the adapted layers may be
+        swapped in before or after.
+    plan : AdaptationPlan
+        Says where the blocks are and which is the first that may be adapted.
+
+    Attributes
+    ----------
+    model : nn.Module
+        The backbone's model. It stays in eval mode whatever ``train`` is told.
+    pooling : {"mean", "cls", "last"}
+        How :meth:`pool` pools.
+    first_block : int
+        The cut: blocks before it are the prefix.
+    can_split : bool
+        False if the model hands more than hidden states from block to block. Prefix and suffix then
+        still give the right result together, but the suffix runs the whole model.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksve.backbones import SplitBackbone, load_backbone, make_tiny_backbone
+    >>> from sksve.backbones import plan_adaptation, resolve_backbone
+    >>> backbone = load_backbone(resolve_backbone(make_tiny_backbone("bert")))
+    >>> split = SplitBackbone(backbone, plan_adaptation(backbone.model, adapt_blocks=1))
+    >>> batch = backbone.processor(["a good film", "bad"], padding=True, return_tensors="pt")
+    >>> ids, mask = batch["input_ids"], batch["attention_mask"]
+    >>> hidden = split.prefix(ids, mask)
+    >>> split.pool(split.suffix(hidden, ids, mask), mask).shape
+    torch.Size([2, 16])
+    """
+
+    def __init__(self, backbone: Backbone, plan: AdaptationPlan) -> None:
+        super().__init__()
+        self.model = backbone.model
+        self.pooling = backbone.pooling
+        self.blocks = plan.blocks
+        self.n_blocks = plan.n_blocks
+        self.hidden_size = backbone.hidden_size
+        self.first_block = plan.first_block
+        self._outputs: int | None = 0
+        if 0 < self.first_block < self.n_blocks:
+            self._outputs = outputs_of_first_block(self.model, self.blocks)
+        self.can_split = self._outputs is not None
+        super().train(False)
+
+    def train(self, mode: bool = True) -> "SplitBackbone":
+        """Do nothing but remember `mode`: the backbone stays in eval mode, its dropout off."""
+        self.training = bool(mode)
+        self.model.eval()
+        return self
+
+    @torch.no_grad()
+    def prefix(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Hidden states that enter the first adapted block; no gradient.
+
+        Parameters
+        ----------
+        input_ids : Tensor of shape (b, t)
+            Token ids, padded on the right (pixel values for a model of images).
+        attention_mask : Tensor of shape (b, t) or None
+            1 for a token, 0 for padding; None: no padding.
+
+        Returns
+        -------
+        Tensor of shape (b, t, d)
+            Input of block ``first_block``; with ``first_block == n_blocks`` the model's last hidden
+            state. Of shape (b, t, 0) where ``can_split`` is False: there is nothing to keep.
+        """
+        if not self.can_split:
+            return torch.empty(*input_ids.shape[:2], 0, device=input_ids.device)
+        if self.first_block == self.n_blocks:
+            return run_model(self.model, input_ids, attention_mask)
+        return run_until(self.model, self._cut(), input_ids, attention_mask)
+
+    def suffix(
+        self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
+    ) -> Tensor:
+        """Run the rest of the model on the prefix's hidden states.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (b, t, d) or None
+            What :meth:`prefix` gave for the same rows; None is allowed where there is no prefix
+            (``first_block == 0``) and is then an ordinary forward pass. With M members the rows are
+            those of member 0, then those of member 1, and so on, here and in the other arguments.
+        input_ids : Tensor of shape (b, t)
+            Token ids of the same rows.
+        attention_mask : Tensor of shape (b, t) or None
+            Their mask.
+
+        Returns
+        -------
+        Tensor of shape (b, t, d)
+            The model's last hidden state; gradients flow to whatever is trainable in the suffix.
+
+        Raises
+        ------
+        ValueError
+            If `hidden` and `input_ids` differ in rows or tokens, or `hidden` is missing.
+        """
+        if hidden is None and self.first_block > 0:
+            raise ValueError(
+                f"hidden must be what prefix() gave: {self.first_block} of {self.n_blocks} blocks "
+                "are in the prefix. Got None instead."
+            )
+        if hidden is None or not self.can_split:
+            return run_model(self.model, input_ids, attention_mask)
+        if input_ids.ndim == 2 and hidden.shape[:2] != input_ids.shape:
+            raise ValueError(
+                "hidden and input_ids must have the same rows and tokens. "
+                f"Got shapes {tuple(hidden.shape)} and {tuple(input_ids.shape)} instead."
+            )
+        if self.first_block == self.n_blocks or hidden.shape[1] == 0:
+            return hidden
+        return run_from(self.model, self._cut(), hidden, input_ids, attention_mask)
+
+    def _cut(self) -> Cut:
+        return Cut(self.blocks, self.first_block, self._outputs or 0)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Run prefix, suffix and pooling: one vector a row, of shape (b, d)."""
+        hidden = self.prefix(input_ids, attention_mask) if self.first_block else None
+        return self.pool(self.suffix(hidden, input_ids, attention_mask), attention_mask)
+
+    def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Pool token vectors (b, t, d) into (b, d); see :func:`pool_tokens`."""
+        return pool_tokens(hidden, attention_mask, self.pooling)

@@ -1,0 +1,181 @@
+"""Tiny random backbones with a working offline tokenizer: for tests, docs and trying out."""
+
+import string
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+__all__ = ["TINY_FAMILIES", "make_tiny_backbone"]
+
+_BERT_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+_ROBERTA_TOKENS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
+_DECODER_TOKENS = {"unk": "<unk>", "eos": "</s>"}  # no padding token, as GPT-2 and Llama come
+
+# family -> (special tokens in the order of their ids, transformers' model_type)
+TINY_FAMILIES: dict[str, tuple[dict[str, str], str]] = {
+    "bert": (_BERT_TOKENS, "bert"),
+    "roberta": (_ROBERTA_TOKENS, "roberta"),
+    "distilbert": (_BERT_TOKENS, "distilbert"),
+    "mpnet": (_ROBERTA_TOKENS, "mpnet"),
+    "electra": (_BERT_TOKENS, "electra"),
+    "deberta-v2": (_BERT_TOKENS, "deberta-v2"),
+    "gpt2": (_DECODER_TOKENS, "gpt2"),
+    "llama": (_DECODER_TOKENS, "llama"),
+}
+
+_WORDS = (
+    "a an and as at bad best boring but dull film for fun good great hated i in is it loved most "
+    "movie never no not of on poor story than that the this to very was with worst"
+)
+
+
+def make_tiny_backbone(
+    family: str = "bert",
+    *,
+    hidden_size: int = 16,
+    n_blocks: int = 2,
+    n_heads: int = 2,
+    intermediate_size: int = 32,
+    max_positions: int = 128,
+    vocab: Iterable[str] | None = None,
+    dtype: torch.dtype = torch.float32,
+    random_state: int = 0,
+) -> tuple[Any, Any]:
+    """Make a small random transformer and a tokenizer for it, without any download.
+
+    Parameters
+    ----------
+    family : str, default="bert"
+        "bert", "roberta", "distilbert", "mpnet", "electra", "deberta-v2", "gpt2" or "llama".
+    hidden_size : int, default=16
+        Width of the hidden states; a multiple of `n_heads`.
+    n_blocks : int, default=2
+        Number of transformer blocks.
+    n_heads : int, default=2
+        Number of attention heads.
+    intermediate_size : int, default=32
+        Width inside the MLP.
+    max_positions : int, default=128
+        Longest text in tokens, special tokens included.
+    vocab : iterable of str or None, default=None
+        Words that get a token of their own; None: some forty common English words. Every other word
+        of printable ASCII becomes one token a character; anything else is unknown.
+    dtype : torch.dtype, default=torch.float32
+        Type of the weights.
+    random_state : int, default=0
+        Seed of the weights. No global random state is read or moved.
+
+    Returns
+    -------
+    model : transformers model
+        The base model, in eval mode. Its dropout rates are the family's usual 0.1.
+    tokenizer : transformers tokenizer
+        Case-sensitive. The decoders' has an end-of-text token and no padding token.
+
+    Raises
+    ------
+    ValueError
+        If `family` is unknown or `hidden_size` is no multiple of `n_heads`.
+
+    Examples
+    --------
+    >>> from sksve.backbones import make_tiny_backbone
+    >>> model, tokenizer = make_tiny_backbone("bert")
+    >>> tokenizer.tokenize("the film 4B")
+    ['the', 'film', '4', '##B']
+    """
+    if family not in TINY_FAMILIES:
+        raise ValueError(
+            f"The 'family' parameter must be one of {list(TINY_FAMILIES)}. Got {family!r} instead."
+        )
+    if hidden_size % (2 * n_heads if family == "llama" else n_heads):
+        raise ValueError(
+            f"hidden_size must be a multiple of n_heads (of 2 * n_heads for llama). "
+            f"Got hidden_size={hidden_size} and n_heads={n_heads} instead."
+        )
+    special, model_type = TINY_FAMILIES[family]
+    tokenizer = _tokenizer(special, tuple(_WORDS.split()) if vocab is None else tuple(vocab))
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": hidden_size,
+        "num_hidden_layers": n_blocks,
+        "num_attention_heads": n_heads,
+        "intermediate_size": intermediate_size,
+        "max_position_embeddings": max_positions,
+        **_of_family(family, hidden_size, intermediate_size, max_positions),
+        "bos_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.eos_token_id or tokenizer.sep_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    return _random_model(model_type, sizes, random_state).to(dtype), tokenizer
+
+
+def _of_family(family: str, hidden_size: int, inner: int, max_positions: int) -> dict[str, Any]:
+    """Settings in which a family differs from the rest."""
+    if family in ("roberta", "mpnet"):  # positions are counted from pad_token_id + 1 = 2
+        return {"max_position_embeddings": max_positions + 2}
+    if family == "distilbert":
+        return {"hidden_dim": inner}
+    if family == "electra":
+        return {"embedding_size": hidden_size // 2}
+    if family == "deberta-v2":
+        return {
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_biased_input": False,
+            "position_buckets": 8,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "type_vocab_size": 0,
+        }
+    if family == "gpt2":
+        return {"n_inner": inner}
+    return {}
+
+
+def _random_model(model_type: str, sizes: dict[str, Any], random_state: int) -> Any:
+    """Build a model and draw its weights from a generator of its own."""
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.for_model(model_type, **sizes)
+    with torch.random.fork_rng(devices=[]):
+        model = AutoModel.from_config(config)
+    generator = torch.Generator().manual_seed(random_state)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            noise = torch.randn(weight.shape, generator=generator)
+            if weight.ndim == 1:  # biases and normalisation, off their trivial values
+                weight.add_(0.1 * noise)
+            elif "embed" in name or name.split(".")[0] in ("wte", "wpe"):
+                weight.copy_(noise)
+            else:
+                weight.copy_(noise / weight.shape[1] ** 0.5)
+    return model.eval()
+
+
+def _tokenizer(special: dict[str, str], words: tuple[str, ...]) -> Any:
+    """WordPiece over given words and single characters, built in memory."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    characters = [c for c in string.printable if not c.isspace()]
+    entries = [*special.values(), *characters, *("##" + c for c in characters), *words]
+    ids = {token: i for i, token in enumerate(dict.fromkeys(entries))}
+    backend = Tokenizer(
+        models.WordPiece(ids, unk_token=special["unk"], max_input_chars_per_word=1000)
+    )
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    if "cls" in special:
+        cls, sep = special["cls"], special["sep"]
+        backend.post_processor = processors.TemplateProcessing(
+            single=f"{cls} $A {sep}",
+            pair=f"{cls} $A {sep} $B {sep}",
+            special_tokens=[(cls, ids[cls]), (sep, ids[sep])],
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        padding_side="right",
+        model_input_names=["input_ids", "attention_mask"],
+        **{f"{role}_token": token for role, token in special.items()},
+    )
