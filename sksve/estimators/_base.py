@@ -16,6 +16,7 @@ from sksve.backbones import (
     AdaptationPlan,
     ResolvedBackbone,
     adapter_report,
+    count_parameters,
     load_backbone,
     plan_from_config,
     resolve_backbone,
@@ -24,8 +25,8 @@ from sksve.estimators._labels import Targets, encode_labels, read_targets
 from sksve.estimators._settings import CONSTRAINTS, Precision, base_seed, choose_device
 from sksve.inputs import Samples, max_tokens, read_samples, tokenize
 from sksve.metrics import Uncertainty
-from sksve.preprocessing import TabularToText
 from sksve.training import (
+    EnsembleModule,
     LayerFactory,
     TokenDataset,
     TrainedMembers,
@@ -202,7 +203,14 @@ class MemberClassifier(ClassifierMixin, BaseEstimator):
         fresh.history_ = members.history
         fresh.n_iter_ = len(members.history)
         fresh.net_ = members.net
-        fresh.adapter_report_ = adapter_report(backbone.model, plan, members.net.module_)
+        module = members.net.module_
+        fresh.adapter_report_ = adapter_report(
+            plan,
+            dict(module.named_parameters()),
+            n_members=self.n_members,
+            n_total=count_parameters(backbone.model),
+            ranks={name: _rank_of(module, name) for name in plan.targets},
+        )
         self._take_over(fresh)
         return self
 
@@ -288,6 +296,8 @@ class MemberClassifier(ClassifierMixin, BaseEstimator):
         if samples.texts is not None:
             return samples.texts
         if reset:
+            from sksve.preprocessing import TabularToText
+
             serializer = TabularToText() if self.serializer is None else clone(self.serializer)
             self._serializer = serializer.fit(X)
         return [str(text) for text in self._serializer.transform(X)]
@@ -424,3 +434,7 @@ def _same(a: Any, b: Any) -> bool:
         return bool(a == b)
     except (TypeError, ValueError):
         return False
+
+
+def _rank_of(module: EnsembleModule, name: str) -> int:
+    return int(module.split.model.get_submodule(name).rank)

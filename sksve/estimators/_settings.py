@@ -1,5 +1,6 @@
 """From user-level parameters to settings: seed, device, precision, layers."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -19,7 +20,7 @@ _NON_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 #: scikit-learn constraints of every parameter.
 CONSTRAINTS: dict[str, list[Any]] = {
-    "backbone": [str, tuple, list, "path-like"],
+    "backbone": [str, os.PathLike, tuple, list],
     "n_members": [Interval(Integral, 1, None, closed="left")],
     "rank": [
         Interval(Integral, 1, None, closed="left"),
