@@ -80,9 +80,10 @@ def sve_linear(
     .. [2] SVFT (the band), https://arxiv.org/abs/2405.19597
     """
     h = F.linear(x, Vh)
-    scaled = h * s[:, None, :]
+    # Under autocast h is of half precision: keep it so, or every product is promoted and cast back.
+    scaled = h * s[:, None, :].to(h.dtype)
     if band is not None and band.shape[1] and r is not None:
-        extra = apply_band(h, band, r, off_diagonals)
+        extra = apply_band(h, band.to(h.dtype), r, off_diagonals)
         scaled = scaled + F.pad(extra, (0, scaled.shape[-1] - r))
     return _add_bias(F.linear(scaled, U), bias)
 
@@ -119,13 +120,13 @@ def correction_linear(
     .. [1] SVFit, https://arxiv.org/abs/2409.05926
     """
     h = F.linear(x, Vh)
-    scaled = h * change[:, None, :]
+    scaled = h * change[:, None, :].to(h.dtype)
     if band is not None and band.shape[1]:
-        scaled = scaled + apply_band(h, band, h.shape[-1], off_diagonals)
+        scaled = scaled + apply_band(h, band.to(h.dtype), h.shape[-1], off_diagonals)
     return _add_bias(F.linear(x, weight) + F.linear(scaled, U), bias)
 
 
 def _add_bias(y: Tensor, bias: Tensor | None) -> Tensor:
     if bias is None:
         return y
-    return y + (bias[:, None, :] if bias.ndim == 2 else bias)
+    return y + (bias[:, None, :] if bias.ndim == 2 else bias).to(y.dtype)

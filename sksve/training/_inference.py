@@ -1,16 +1,18 @@
 """Logits of all members for many rows: the same numbers by the cheaper of two exact routes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sksve.adapters import merged_member, svd_layers
 from sksve.training._data import MemberBatch, TokenDataset
 from sksve.training._module import EnsembleModule
 
-__all__ = ["compute_features", "merging_pays", "predict_logits", "softmax64", "token_batches"]
+__all__ = ["compute_features", "low_precision", "merging_pays", "predict_logits", "softmax64", "token_batches"]
 
 # Tokens a forward pass holds at once. Small enough for a laptop's cache hierarchy, large enough that
 # Python is no cost; on an accelerator, large enough to fill it.
@@ -82,8 +84,19 @@ def _one_member(dataset: TokenDataset, rows: np.ndarray, device: torch.device) -
     return batch.to(device)
 
 
-def _autocast(device: torch.device, dtype: torch.dtype | None) -> torch.autocast:
-    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+@contextmanager
+def low_precision(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
+    """Run the forward pass under autocast; None: in full precision.
+
+    On a CPU, attention goes by its plain formula: the backward pass of the fused bfloat16 kernel is
+    more than ten times slower there (torch 2.13).
+    """
+    if dtype is None:
+        yield
+        return
+    plain = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, dtype), plain:
+        yield
 
 
 @torch.no_grad()
@@ -120,7 +133,7 @@ def compute_features(
     starts = np.concatenate([[0], np.cumsum(lengths)])
     for rows in token_batches(dataset, _budget(device)):
         batch = _one_member(dataset, rows, device)
-        with _autocast(device, autocast):
+        with low_precision(device, autocast):
             out = module.features(batch.input_ids, batch.attention_mask)
         assert out is not None
         out = out.to(dataset.dtype)
@@ -186,7 +199,7 @@ def predict_logits(
         for rows in group:
             batch = _one_member(dataset, rows, device)
             if batch.features is None and module.has_prefix:
-                with _autocast(device, autocast):
+                with low_precision(device, autocast):
                     out = module.features(batch.input_ids, batch.attention_mask)
                 batch = MemberBatch(
                     batch.input_ids, batch.attention_mask, out, batch.weight, None
@@ -194,12 +207,12 @@ def predict_logits(
             features.append(batch)
         if merge and module.has_suffix:
             for position, k in enumerate(chosen):
-                with merged_member(module, k), _autocast(device, autocast):
+                with merged_member(module, k), low_precision(device, autocast):
                     for rows, batch in zip(group, features):
                         logits[position, rows] = _run(module, batch, [k])[0]
         else:
             for rows, batch in zip(group, features):
-                with _autocast(device, autocast):
+                with low_precision(device, autocast):
                     logits[:, rows] = _run(module, batch, chosen)
     module.train(was_training)
     return logits

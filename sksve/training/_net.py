@@ -1,7 +1,6 @@
 """The skorch net that trains all members jointly and keeps them independent."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from sksve.training._batches import MemberBatches, SharedBatches
 from sksve.training._callbacks import MEMBER_KEYS, MemberEarlyStopping, MemberLog, WarmupSchedule
 from sksve.training._data import MemberBatch, TokenDataset
 from sksve.training._functional import clip_member_gradients, member_cross_entropy
-from sksve.training._inference import predict_logits, softmax64
+from sksve.training._inference import low_precision, predict_logits, softmax64
 from sksve.training._module import EnsembleModule
 
 __all__ = ["MemberNet"]
@@ -145,9 +144,7 @@ class MemberNet(NeuralNet):
 
     def infer(self, x: MemberBatch, **fit_params: Any) -> Tensor:
         x = x.to(torch.device(self.device))
-        kind = torch.device(self.device).type
-        context = nullcontext() if self.autocast is None else torch.autocast(kind, self.autocast)
-        with context:
+        with low_precision(torch.device(self.device), self.autocast):
             return self.module_(x.input_ids, x.attention_mask, x.features, x.members)
 
     def member_losses(self, logits: Tensor, y: Tensor, batch: MemberBatch) -> Tensor:
