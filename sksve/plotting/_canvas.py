@@ -37,6 +37,37 @@ def axes_to_draw_on(ax: Any, figsize: tuple[float, float]) -> Any:
     return ax
 
 
+def axes_below(ax: Any, share: float) -> Any:
+    """Axes in the lower part of another's place, with the same x axis.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes that give up the lower part of their place.
+    share : float
+        How much of the height they give up.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The new axes. The figure's current axes stay what they were.
+    """
+    figure, spec = ax.figure, ax.get_subplotspec()
+    current = figure.gca()
+    if spec is not None:
+        parts = spec.subgridspec(2, 1, height_ratios=(1 - share, share), hspace=0.08)
+        ax.set_subplotspec(parts[0])
+        below = figure.add_subplot(parts[1], sharex=ax)
+    else:
+        left, bottom, width, height = ax.get_position().bounds
+        ax.set_position((left, bottom + 1.15 * share * height, width, (1 - 1.15 * share) * height))
+        below = figure.add_axes((left, bottom, width, share * height), sharex=ax)
+    figure.sca(current)
+    ax.tick_params(labelbottom=False)
+    tidy(below)
+    return below
+
+
 def tidy(ax: Any) -> None:
     """Take away the frame's upper and right side, and draw what stays behind the data."""
     ax.spines[["top", "right"]].set_visible(False)

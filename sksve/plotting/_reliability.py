@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 
 from sksve.metrics import CalibrationCurve, calibration_curve, expected_calibration_error
-from sksve.plotting._canvas import GREY, axes_to_draw_on, probabilities_of, tidy
+from sksve.plotting._canvas import GREY, axes_below, axes_to_draw_on, probabilities_of, tidy
 
 __all__ = ["ReliabilityDisplay"]
 
@@ -15,7 +15,7 @@ class ReliabilityDisplay:
 
     Accuracy against confidence, bin by bin, with an exact interval for each bin's accuracy and the
     number of rows per bin below. Below the diagonal the classifier is overconfident, above it is
-    underconfident; where the band holds the diagonal, the data do not tell.
+    underconfident; where a bin's box holds the diagonal, the data do not tell.
 
     Use :meth:`from_estimator` or :meth:`from_predictions` to make one.
 
@@ -40,8 +40,8 @@ class ReliabilityDisplay:
         The curve, one point a bin that holds rows.
     reference_ : matplotlib.lines.Line2D or None
         The diagonal.
-    band_ : matplotlib.collections.FillBetweenPolyCollection or None
-        The intervals.
+    band_ : matplotlib.container.BarContainer or None
+        The intervals, one box a bin.
     counts_ax_ : matplotlib.axes.Axes or None
         Axes of the counts.
     bars_ : matplotlib.container.BarContainer or None
@@ -236,8 +236,8 @@ class ReliabilityDisplay:
     ) -> Self:
         """Draw the diagram.
 
-        To compare classifiers, draw them on one `ax` with ``show_counts=False`` and, from the second
-        on, ``show_reference=False``.
+        To compare classifiers, draw them on one `ax` with ``show_counts=False`` and, from the
+        second on, ``show_reference=False``.
 
         Parameters
         ----------
@@ -246,7 +246,7 @@ class ReliabilityDisplay:
         name : str, default=None
             Name for the legend. None: the display's own.
         show_interval : bool, default=True
-            Whether to draw each bin's interval as a band.
+            Whether to draw each bin's interval as a box of the bin's width.
         show_counts : bool, default=True
             Whether to draw the number of rows per bin below.
         show_reference : bool, default=True
@@ -281,19 +281,21 @@ class ReliabilityDisplay:
         style = {"marker": "o", "markersize": 4, "linewidth": 1.6, "label": self._label(name)}
         (self.line_,) = ax.plot(confidence, accuracy, **(style | line_params))
         if show_interval:
-            low, high = self.curve.interval[full].T
-            self.band_ = ax.fill_between(
-                confidence, low, high, color=self.line_.get_color(), alpha=0.18, linewidth=0
-            )
+            low, high = np.nan_to_num(self.curve.interval).T
+            self.band_ = self._draw_bins(ax, high - low, low, alpha=0.2)
         one_class = self.class_label is not None
-        ax.set_ylabel(f"Share of {self.class_label}" if one_class else "Accuracy")
+        ax.set_ylabel(f"Observed share of {self.class_label}" if one_class else "Accuracy")
         start = self._start(confidence, accuracy)
         if ax.lines[0] is not self.line_ and ax.lines[0] is not self.reference_:
             start = min(start, ax.get_xlim()[0])  # something was drawn here before
         ax.set_xlim(start, 1)
         ax.set_ylim(start, 1)
         ax.legend(loc="upper left", frameon=False)
-        lowest = self._draw_counts(ax) if show_counts else ax
+        lowest = ax
+        if show_counts:
+            lowest = self.counts_ax_ = axes_below(ax, share=0.2)
+            self.bars_ = self._draw_bins(lowest, self.curve.counts, 0.0, alpha=0.5)
+            lowest.set_ylabel("Rows")
         lowest.set_xlabel(f"Probability of {self.class_label}" if one_class else "Confidence")
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -310,23 +312,15 @@ class ReliabilityDisplay:
         first = self.curve.bin_edges[:-1][self.curve.counts > 0][0]
         return float(np.clip(np.floor(10 * min(first, accuracy.min())) / 10, 0.0, 0.9))
 
-    def _draw_counts(self, ax: Any) -> Any:
-        from mpl_toolkits.axes_grid1 import make_axes_locatable  # type: ignore[import-untyped]
-
-        below = make_axes_locatable(ax).append_axes("bottom", size="22%", pad=0.12, sharex=ax)
-        edges = self.curve.bin_edges
-        self.bars_ = below.bar(
-            edges[:-1],
-            self.curve.counts,
-            width=np.diff(edges),
+    def _draw_bins(self, ax: Any, heights: Any, bottom: Any, alpha: float) -> Any:
+        return ax.bar(
+            self.curve.bin_edges[:-1],
+            heights,
+            bottom=bottom,
+            width=np.diff(self.curve.bin_edges),
             align="edge",
             color=self.line_.get_color(),
-            alpha=0.5,
+            alpha=alpha,
             edgecolor="white",
             linewidth=0.8,
         )
-        tidy(below)
-        below.set_ylabel("Rows")
-        ax.tick_params(labelbottom=False)
-        self.counts_ax_ = below
-        return below

@@ -236,7 +236,10 @@ class UncertaintyDisplay:
         if self.name is not None:
             ax.set_title(self.name)
         if self.correct is not None:
-            ax.legend(frameon=False)
+            # Aleatoric and epistemic never add up to more than log(n_classes): that corner is free.
+            place = "upper right" if kind == "scatter" else "best"
+            for handle in ax.legend(loc=place, frameon=False, markerscale=2).legend_handles:
+                handle.set_alpha(1)
         self.line_, self.ax_, self.figure_ = self.lines_[0], ax, ax.figure
         return self
 
