@@ -64,11 +64,11 @@ class ReliabilityDisplay:
     >>> import matplotlib.pyplot as plt
     >>> from sksve.plotting import ReliabilityDisplay
     >>> y_true = ["cat", "cat", "dog", "dog"]
-    >>> y_proba = [[0.9, 0.1], [0.7, 0.3], [0.6, 0.4], [0.2, 0.8]]
+    >>> y_proba = [[0.9, 0.1], [0.7, 0.3], [0.65, 0.35], [0.1, 0.9]]
     >>> display = ReliabilityDisplay.from_predictions(y_true, y_proba, n_bins=5, name="mine")
     >>> display.line_.get_xydata()
-    array([[0.65, 0.5 ],
-           [0.85, 1.  ]])
+    array([[0.675, 0.5  ],
+           [0.9  , 1.   ]])
     >>> plt.close(display.figure_)
     """
 
