@@ -3,13 +3,16 @@
 Needs numpy, scipy and scikit-learn only.
 """
 
+from sksve.metrics._bootstrap import bootstrap_interval
 from sksve.metrics._brier import BrierDecomposition, brier_decomposition, brier_score
 from sksve.metrics._calibration_error import (
     classwise_calibration_error,
     expected_calibration_error,
     maximum_calibration_error,
 )
+from sksve.metrics._calibration_test import CalibrationTestResult, calibration_test
 from sksve.metrics._curve import CalibrationCurve, calibration_curve
+from sksve.metrics._debiased import debiased_calibration_error
 from sksve.metrics._likelihood import negative_log_likelihood
 from sksve.metrics._members import (
     Uncertainty,
@@ -19,21 +22,43 @@ from sksve.metrics._members import (
     mutual_information,
     predictive_entropy,
 )
+from sksve.metrics._ood import fpr_at_tpr, ood_aupr, ood_auroc
+from sksve.metrics._selective import (
+    RiskCoverageCurve,
+    aurc,
+    eaurc,
+    risk_coverage_curve,
+    selective_accuracy,
+)
+from sksve.metrics._smooth import smooth_calibration_error
 
 __all__ = [
     "BrierDecomposition",
     "CalibrationCurve",
+    "CalibrationTestResult",
+    "RiskCoverageCurve",
     "Uncertainty",
+    "aurc",
+    "bootstrap_interval",
     "brier_decomposition",
     "brier_score",
     "calibration_curve",
+    "calibration_test",
     "classwise_calibration_error",
+    "debiased_calibration_error",
+    "eaurc",
     "expected_calibration_error",
     "expected_entropy",
+    "fpr_at_tpr",
     "maximum_calibration_error",
     "member_disagreement",
     "member_diversity",
     "mutual_information",
     "negative_log_likelihood",
+    "ood_aupr",
+    "ood_auroc",
     "predictive_entropy",
+    "risk_coverage_curve",
+    "selective_accuracy",
+    "smooth_calibration_error",
 ]
