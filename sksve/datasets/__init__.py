@@ -5,10 +5,13 @@ Every loader returns a :class:`sklearn.utils.Bunch`, as scikit-learn's own fetch
 
 from sksve.datasets._amazon_reviews import fetch_amazon_reviews
 from sksve.datasets._movie_reviews import fetch_movie_reviews
+from sksve.datasets._topics import fetch_newsgroups, fetch_reuters_r8
 from sksve.datasets._tweets import fetch_tweets
 
 __all__ = [
     "fetch_amazon_reviews",
     "fetch_movie_reviews",
+    "fetch_newsgroups",
+    "fetch_reuters_r8",
     "fetch_tweets",
 ]

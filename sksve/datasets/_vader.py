@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval
 
 from sksve._registry import fetch_package
 from sksve._validation import check_parameters
+from sksve.datasets._order import row_order
 
 PACKAGE, VERSION = "vaderSentiment", "3.3.2"
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
@@ -168,11 +169,7 @@ def fetch_rated_texts(
         download_if_missing=download_if_missing,
     )
     bunch = _as_bunch(read_rated_texts(archive, corpus), grouped=grouped)
-    rows = np.arange(len(bunch.data))
-    if shuffle:
-        # None means fresh entropy here: numpy's global generator is neither read nor moved.
-        source = np.random.RandomState() if random_state is None else random_state
-        rows = check_random_state(source).permutation(rows)
+    rows = row_order(len(bunch.data), shuffle, random_state)
     # Dropped after shuffling, so that rows kept at a higher intensity keep their order.
     rows = rows[np.abs(bunch.ratings_mean[rows]) >= min_intensity]
     for name, column in bunch.items():

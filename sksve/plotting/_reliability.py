@@ -1,0 +1,326 @@
+"""The reliability diagram."""
+
+from typing import Any, Self
+
+import numpy as np
+
+from sksve.metrics import CalibrationCurve, calibration_curve, expected_calibration_error
+from sksve.plotting._canvas import GREY, axes_below, axes_to_draw_on, probabilities_of, tidy
+
+__all__ = ["ReliabilityDisplay"]
+
+
+class ReliabilityDisplay:
+    """Reliability diagram: how often a classifier is right when it says it is sure.
+
+    Accuracy against confidence, bin by bin, with an exact interval for each bin's accuracy and the
+    number of rows per bin below. Below the diagonal the classifier is overconfident, above it is
+    underconfident; where a bin's box holds the diagonal, the data do not tell.
+
+    Use :meth:`from_estimator` or :meth:`from_predictions` to make one.
+
+    Parameters
+    ----------
+    curve : CalibrationCurve
+        What :func:`sksve.metrics.calibration_curve` returns.
+    ece : float, default=None
+        Expected calibration error for the legend. None: not shown.
+    name : str, default=None
+        Name of the classifier for the legend.
+    class_label : object, default=None
+        Class whose probability is drawn. None: the predicted class of each row.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Axes of the diagram.
+    figure_ : matplotlib.figure.Figure
+        Figure of the axes.
+    line_ : matplotlib.lines.Line2D
+        The curve, one point a bin that holds rows.
+    reference_ : matplotlib.lines.Line2D or None
+        The diagonal.
+    band_ : matplotlib.container.BarContainer or None
+        The intervals, one box a bin.
+    counts_ax_ : matplotlib.axes.Axes or None
+        Axes of the counts.
+    bars_ : matplotlib.container.BarContainer or None
+        The counts, one bar a bin.
+
+    See Also
+    --------
+    sksve.metrics.calibration_curve : The numbers.
+    RiskCoverageDisplay : What abstaining on unsure rows brings.
+
+    References
+    ----------
+    .. [1] DeGroot, M.H. and Fienberg, S.E. (1983). The Comparison and Evaluation of Forecasters.
+           The Statistician 32, 12-22. :doi:`10.2307/2987588`
+    .. [2] Guo, C., Pleiss, G., Sun, Y. and Weinberger, K.Q. (2017). On Calibration of Modern
+           Neural Networks. ICML. :arxiv:`1706.04599`
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sksve.plotting import ReliabilityDisplay
+    >>> y_true = ["cat", "cat", "dog", "dog"]
+    >>> y_proba = [[0.9, 0.1], [0.7, 0.3], [0.65, 0.35], [0.1, 0.9]]
+    >>> display = ReliabilityDisplay.from_predictions(y_true, y_proba, n_bins=5, name="mine")
+    >>> display.line_.get_xydata()
+    array([[0.675, 0.5  ],
+           [0.9  , 1.   ]])
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(
+        self,
+        curve: CalibrationCurve,
+        *,
+        ece: float | None = None,
+        name: str | None = None,
+        class_label: Any = None,
+    ) -> None:
+        self.curve = curve
+        self.ece = ece
+        self.name = name
+        self.class_label = class_label
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        n_bins: int = 15,
+        strategy: str = "uniform",
+        class_label: Any = None,
+        confidence_level: float = 0.95,
+        name: str | None = None,
+        ax: Any = None,
+        **plot_params: Any,
+    ) -> Self:
+        """Draw the reliability diagram of a fitted classifier.
+
+        Parameters
+        ----------
+        estimator : classifier
+            Fitted, with ``predict_proba``.
+        X : array-like of length n_samples
+            What it predicts from; rows it was not trained on.
+        y : array-like of shape (n_samples,)
+            True labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        n_bins : int, default=15
+            Number of bins.
+        strategy : {"uniform", "quantile"}, default="uniform"
+            Bins of equal width, or of equally many rows.
+        class_label : object, default=None
+            Class whose probability is drawn. None: the predicted class of each row.
+        confidence_level : float, default=0.95
+            Level of the intervals.
+        name : str, default=None
+            Name for the legend. None: the class name of the estimator.
+        ax : matplotlib.axes.Axes, default=None
+            Axes to draw on. None: those of a new figure.
+        **plot_params : dict
+            Further parameters of :meth:`plot`.
+
+        Returns
+        -------
+        ReliabilityDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the estimator has no ``predict_proba``, or as :meth:`from_predictions`.
+        """
+        y_proba, labels, own_name = probabilities_of(estimator, X)
+        return cls.from_predictions(
+            y,
+            y_proba,
+            labels=labels,
+            sample_weight=sample_weight,
+            n_bins=n_bins,
+            strategy=strategy,
+            class_label=class_label,
+            confidence_level=confidence_level,
+            name=own_name if name is None else name,
+            ax=ax,
+            **plot_params,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: Any,
+        y_proba: Any,
+        *,
+        labels: Any = None,
+        sample_weight: Any = None,
+        n_bins: int = 15,
+        strategy: str = "uniform",
+        class_label: Any = None,
+        confidence_level: float = 0.95,
+        name: str | None = None,
+        ax: Any = None,
+        **plot_params: Any,
+    ) -> Self:
+        """Draw the reliability diagram of probabilities.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n_samples,)
+            True labels.
+        y_proba : array-like of shape (n_samples, n_classes) or (n_samples,)
+            Probabilities; one-dimensional: of the positive class.
+        labels : array-like of shape (n_classes,), default=None
+            Labels of the columns. None: the sorted labels of `y_true`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        n_bins : int, default=15
+            Number of bins.
+        strategy : {"uniform", "quantile"}, default="uniform"
+            Bins of equal width, or of equally many rows.
+        class_label : object, default=None
+            Class whose probability is drawn. None: the predicted class of each row.
+        confidence_level : float, default=0.95
+            Level of the intervals.
+        name : str, default=None
+            Name for the legend.
+        ax : matplotlib.axes.Axes, default=None
+            Axes to draw on. None: those of a new figure.
+        **plot_params : dict
+            Further parameters of :meth:`plot`.
+
+        Returns
+        -------
+        ReliabilityDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If shapes, labels, probabilities, weights or parameters are malformed.
+        """
+        shared = {
+            "labels": labels,
+            "sample_weight": sample_weight,
+            "n_bins": n_bins,
+            "strategy": strategy,
+        }
+        curve = calibration_curve(
+            y_true, y_proba, class_label=class_label, confidence_level=confidence_level, **shared
+        )
+        # The error is that of the predicted class; beside one class's curve it would mislead.
+        ece = (
+            None
+            if class_label is not None
+            else expected_calibration_error(y_true, y_proba, **shared)
+        )
+        display = cls(curve, ece=ece, name=name, class_label=class_label)
+        return display.plot(ax=ax, **plot_params)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        name: str | None = None,
+        show_interval: bool = True,
+        show_counts: bool = True,
+        show_reference: bool = True,
+        **line_params: Any,
+    ) -> Self:
+        """Draw the diagram.
+
+        To compare classifiers, draw them on one `ax` with ``show_counts=False`` and, from the
+        second on, ``show_reference=False``.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, default=None
+            Axes to draw on; the counts take the lower part of its place. None: a new figure.
+        name : str, default=None
+            Name for the legend. None: the display's own.
+        show_interval : bool, default=True
+            Whether to draw each bin's interval as a box of the bin's width.
+        show_counts : bool, default=True
+            Whether to draw the number of rows per bin below.
+        show_reference : bool, default=True
+            Whether to draw the diagonal.
+        **line_params : dict
+            Parameters of the curve, as :meth:`matplotlib.axes.Axes.plot` has them.
+
+        Returns
+        -------
+        ReliabilityDisplay
+            The display itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        ax = axes_to_draw_on(ax, figsize=(5.0, 5.6 if show_counts else 4.6))
+        tidy(ax)
+        full = self.curve.counts > 0
+        confidence, accuracy = self.curve.mean_confidence[full], self.curve.accuracy[full]
+        self.reference_ = self.band_ = self.counts_ax_ = self.bars_ = None
+        if show_reference:
+            (self.reference_,) = ax.plot(
+                [0, 1],
+                [0, 1],
+                color=GREY,
+                linestyle="--",
+                linewidth=1,
+                label="Perfectly calibrated",
+            )
+        style = {"marker": "o", "markersize": 4, "linewidth": 1.6, "label": self._label(name)}
+        (self.line_,) = ax.plot(confidence, accuracy, **(style | line_params))
+        if show_interval:
+            low, high = np.nan_to_num(self.curve.interval).T
+            self.band_ = self._draw_bins(ax, high - low, low, alpha=0.2)
+        one_class = self.class_label is not None
+        ax.set_ylabel(f"Observed share of {self.class_label}" if one_class else "Accuracy")
+        start = self._start(confidence, accuracy)
+        if ax.lines[0] is not self.line_ and ax.lines[0] is not self.reference_:
+            start = min(start, ax.get_xlim()[0])  # something was drawn here before
+        ax.set_xlim(start, 1)
+        ax.set_ylim(start, 1)
+        ax.legend(loc="upper left", frameon=False)
+        lowest = ax
+        if show_counts:
+            lowest = self.counts_ax_ = axes_below(ax, share=0.2)
+            self.bars_ = self._draw_bins(lowest, self.curve.counts, 0.0, alpha=0.5)
+            lowest.set_ylabel("Rows")
+        lowest.set_xlabel(f"Probability of {self.class_label}" if one_class else "Confidence")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _label(self, name: str | None) -> str:
+        name = self.name if name is None else name
+        shown = "Classifier" if name is None else name
+        return shown if self.ece is None else f"{shown} (ECE {100 * self.ece:.1f} %)"
+
+    def _start(self, confidence: np.ndarray, accuracy: np.ndarray) -> float:
+        """Tenth at which both axes begin: two classes leave nothing below a confidence of 0.5."""
+        if self.class_label is not None:
+            return 0.0
+        first = self.curve.bin_edges[:-1][self.curve.counts > 0][0]
+        return float(np.clip(np.floor(10 * min(first, accuracy.min())) / 10, 0.0, 0.9))
+
+    def _draw_bins(self, ax: Any, heights: Any, bottom: Any, alpha: float) -> Any:
+        return ax.bar(
+            self.curve.bin_edges[:-1],
+            heights,
+            bottom=bottom,
+            width=np.diff(self.curve.bin_edges),
+            align="edge",
+            color=self.line_.get_color(),
+            alpha=alpha,
+            edgecolor="white",
+            linewidth=0.8,
+        )

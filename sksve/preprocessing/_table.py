@@ -1,0 +1,75 @@
+"""Any 2-D container as an object array whose cells are the values that were given."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array
+
+
+def object_table(X: Any, estimator: Any) -> NDArray[np.object_]:
+    """Cells of `X`, each as given: no column changes its type because of its neighbour.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        List of rows, ndarray, pandas or polars DataFrame, anything that scikit-learn reads.
+    estimator : object
+        Who asks, for scikit-learn's messages.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features) and dtype object
+        The cells.
+
+    Raises
+    ------
+    ValueError
+        If `X` is not 2-D, is empty, complex, or its rows differ in length.
+    TypeError
+        If `X` is sparse.
+    """
+    if getattr(getattr(X, "dtype", None), "kind", None) == "c":
+        raise ValueError(f"Complex data not supported\n{X}\n")
+    # numpy would bring the columns of a frame to one type: a large integer beside a float rounds.
+    if hasattr(X, "get_columns"):  # polars
+        X = _from_columns([column.to_list() for column in X.get_columns()], X.shape)
+    elif hasattr(X, "columns") and hasattr(X, "iloc"):  # pandas
+        X = _from_columns([X.iloc[:, j].tolist() for j in range(X.shape[1])], X.shape)
+    elif _is_list_of_rows(X):
+        X = _from_rows(X)
+    return check_array(
+        X, dtype=object, ensure_all_finite=False, estimator=estimator, input_name="X"
+    )
+
+
+def _is_list_of_rows(X: Any) -> bool:
+    return isinstance(X, (list, tuple)) and len(X) > 0 and all(_is_row(row) for row in X)
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, (list, tuple)) or (isinstance(row, np.ndarray) and row.ndim == 1)
+
+
+def _from_rows(rows: Sequence[Sequence[Any]]) -> NDArray[np.object_]:
+    width = len(rows[0])
+    table = np.empty((len(rows), width), dtype=object)
+    for i, row in enumerate(rows):
+        if len(row) != width:
+            raise ValueError(
+                "All rows of X must have the same number of cells. "
+                f"Row 0 has {width}, row {i} has {len(row)}."
+            )
+        # Cell by cell: numpy would unpack a cell that is itself a list.
+        for j, cell in enumerate(row):
+            table[i, j] = cell
+    return table
+
+
+def _from_columns(columns: Sequence[Sequence[Any]], shape: tuple[int, int]) -> NDArray[np.object_]:
+    table = np.empty(shape, dtype=object)
+    for j, column in enumerate(columns):
+        for i, cell in enumerate(column):
+            table[i, j] = cell
+    return table

@@ -1,0 +1,194 @@
+"""The reliability diagram draws what sksve.metrics computes. Values are read from the artists."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+
+from sksve.metrics import calibration_curve, expected_calibration_error
+from sksve.plotting import ReliabilityDisplay
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def answers(rng):
+    """Three classes, 400 rows, one row so unsure that it is alone in its bin."""
+    y_proba = rng.dirichlet([0.6, 0.6, 0.6], size=400)
+    y_proba[0] = [0.34, 0.33, 0.33]
+    classes = np.array(["ant", "bee", "cat"])
+    y_true = np.array([rng.choice(classes, p=p) for p in y_proba])
+    return y_true, y_proba
+
+
+def test_from_predictions__draws_the_curve_bin_by_bin(answers):
+    display = ReliabilityDisplay.from_predictions(*answers, n_bins=10)
+    curve = calibration_curve(*answers, n_bins=10)
+    full = curve.counts > 0
+    assert 0 < full.sum() < 10, "some bins are empty: they are not drawn as points"
+    np.testing.assert_array_equal(display.line_.get_xdata(), curve.mean_confidence[full])
+    np.testing.assert_array_equal(display.line_.get_ydata(), curve.accuracy[full])
+    np.testing.assert_array_equal([bar.get_height() for bar in display.bars_], curve.counts)
+    np.testing.assert_allclose([bar.get_x() for bar in display.bars_], curve.bin_edges[:-1])
+    assert sum(bar.get_height() for bar in display.bars_) == 400
+
+
+def test_from_predictions__boxes_are_the_intervals(answers):
+    display = ReliabilityDisplay.from_predictions(*answers, n_bins=10, confidence_level=0.8)
+    curve = calibration_curve(*answers, n_bins=10, confidence_level=0.8)
+    low = np.array([box.get_y() for box in display.band_])
+    high = low + [box.get_height() for box in display.band_]
+    full = curve.counts > 0
+    np.testing.assert_allclose(low[full], curve.interval[full, 0])
+    np.testing.assert_allclose(high[full], curve.interval[full, 1])
+    assert (high[~full] == low[~full]).all(), "nothing is drawn where there are no rows"
+    np.testing.assert_allclose([box.get_width() for box in display.band_], np.diff(curve.bin_edges))
+
+
+def test_from_predictions__legend_and_labels(answers):
+    display = ReliabilityDisplay.from_predictions(*answers, name="mine")
+    words = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    ece = expected_calibration_error(*answers)
+    assert words == ["Perfectly calibrated", f"mine (ECE {100 * ece:.1f} %)"]
+    assert display.ax_.get_ylabel() == "Accuracy"
+    assert display.counts_ax_.get_xlabel() == "Confidence"
+    assert display.counts_ax_.get_ylabel() == "Rows"
+
+
+def test_from_predictions__one_class(answers):
+    display = ReliabilityDisplay.from_predictions(*answers, class_label="bee", n_bins=5)
+    curve = calibration_curve(*answers, class_label="bee", n_bins=5)
+    np.testing.assert_array_equal(display.line_.get_ydata(), curve.accuracy)
+    assert display.counts_ax_.get_xlabel() == "Probability of bee"
+    assert display.ax_.get_ylabel() == "Observed share of bee"
+    assert display.ax_.get_xlim() == (0, 1)
+    assert display.ece is None, "the error of the predicted class does not belong to one class"
+    assert display.ax_.get_legend().get_texts()[1].get_text() == "Classifier"
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "quantile"])
+def test_from_predictions__passes_every_option_on(answers, rng, strategy):
+    options = {"sample_weight": rng.random(400), "n_bins": 4, "strategy": strategy}
+    order = [2, 0, 1]
+    y_true, y_proba = answers
+    display = ReliabilityDisplay.from_predictions(
+        y_true, y_proba[:, order], labels=["cat", "ant", "bee"], **options
+    )
+    curve = calibration_curve(y_true, y_proba, **options)
+    np.testing.assert_allclose(display.curve.accuracy, curve.accuracy)
+    np.testing.assert_allclose(display.curve.bin_edges, curve.bin_edges)
+    assert display.ece == pytest.approx(expected_calibration_error(y_true, y_proba, **options))
+
+
+def test_from_predictions__binary_probability_of_the_positive_class():
+    y_true, positive = ["no", "no", "yes", "yes"], [0.1, 0.45, 0.85, 0.95]
+    display = ReliabilityDisplay.from_predictions(y_true, positive, n_bins=5)
+    np.testing.assert_allclose(display.line_.get_xydata(), [[0.55, 1.0], [0.9, 1.0]])
+
+
+def test_plot__both_axes_start_at_the_same_tenth():
+    y_true, y_proba = [1, 1, 0, 1], [0.55, 0.65, 0.75, 0.95]
+    display = ReliabilityDisplay.from_predictions(y_true, y_proba, n_bins=10)
+    assert display.ax_.get_xlim() == display.ax_.get_ylim() == (0.0, 1.0), "an accuracy of 0"
+    sure = ReliabilityDisplay.from_predictions([1, 1, 0, 1], [0.72, 0.85, 0.1, 0.95], n_bins=10)
+    assert sure.ax_.get_xlim() == sure.ax_.get_ylim() == pytest.approx((0.7, 1.0))
+
+
+def test_from_estimator__is_from_predictions():
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["setosa", "versicolor", "virginica"])[y]
+    model = LogisticRegression(C=0.01).fit(X, names)
+    display = ReliabilityDisplay.from_estimator(model, X, names, n_bins=6)
+    direct = ReliabilityDisplay.from_predictions(names, model.predict_proba(X), n_bins=6)
+    np.testing.assert_array_equal(display.line_.get_xydata(), direct.line_.get_xydata())
+    assert "LogisticRegression (ECE" in display.line_.get_label()
+    assert "probe (ECE" in display.plot(name="probe").line_.get_label()
+
+
+def test_from_estimator__a_class_missing_from_y_is_no_trouble():
+    X, y = load_iris(return_X_y=True)
+    model = LogisticRegression(C=0.01).fit(X, y)
+    display = ReliabilityDisplay.from_estimator(model, X[:100], y[:100])
+    assert display.curve.counts.sum() == 100
+
+
+def test_from_estimator__needs_probabilities():
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match=r"predict_proba\. Got LinearSVC"):
+        ReliabilityDisplay.from_estimator(LinearSVC().fit(X, y), X, y)
+
+
+def test_plot__parts_can_be_left_out(answers):
+    _, ax = plt.subplots()
+    curve = calibration_curve(*answers)
+    display = ReliabilityDisplay(curve).plot(
+        ax, show_interval=False, show_counts=False, show_reference=False, color="red", marker="x"
+    )
+    assert display.ax_ is ax
+    assert display.figure_ is ax.figure
+    assert ax.figure.axes == [ax]
+    assert (display.band_, display.counts_ax_, display.reference_) == (None, None, None)
+    assert ax.lines[:] == [display.line_]
+    assert (display.line_.get_color(), display.line_.get_marker()) == ("red", "x")
+    assert ax.get_xlabel() == "Confidence"
+
+
+def test_plot__two_classifiers_on_one_axes(answers):
+    y_true, y_proba = answers
+    blunt = y_proba**0.2 / (y_proba**0.2).sum(axis=1, keepdims=True)
+    _, ax = plt.subplots()
+    options = {"ax": ax, "show_counts": False}
+    first = ReliabilityDisplay.from_predictions(y_true, blunt, name="a", **options)
+    second = ReliabilityDisplay.from_predictions(
+        y_true, np.eye(3)[y_proba.argmax(1)], name="b", show_reference=False, **options
+    )
+    assert first.line_.get_color() != second.line_.get_color()
+    low = ax.get_xlim()[0]
+    assert low <= first.line_.get_xdata().min(), "the first curve stays in sight"
+    words = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert [w.split(" (")[0] for w in words] == ["Perfectly calibrated", "a", "b"]
+
+
+@pytest.mark.parametrize("make", [lambda f: f.add_subplot(), lambda f: f.add_axes((0, 0, 1, 1))])
+def test_plot__counts_lie_below_inside_the_given_place(answers, make):
+    figure = plt.figure()
+    ax = make(figure)
+    place = ax.get_position()
+    display = ReliabilityDisplay(calibration_curve(*answers)).plot(ax)
+    top, bottom = display.ax_.get_position(), display.counts_ax_.get_position()
+    assert place.y0 == pytest.approx(bottom.y0)
+    assert bottom.y1 < top.y0 < top.y1 == pytest.approx(place.y1)
+    assert (bottom.x0, bottom.x1) == pytest.approx((place.x0, place.x1))
+    assert display.counts_ax_.get_xlim() == display.ax_.get_xlim()
+
+
+def test_plot__global_state_is_left_alone(answers):
+    before = mpl.rcParams.copy()
+    figure, axes = plt.subplots(1, 2)
+    plt.sca(axes[1])
+    ReliabilityDisplay.from_predictions(*answers, ax=axes[0])
+    assert plt.gca() is axes[1], "the current axes stay current"
+    assert plt.get_fignums() == [figure.number], "no figure is made when axes are given"
+    ReliabilityDisplay.from_predictions(*answers)
+    assert len(plt.get_fignums()) == 2
+    assert dict(mpl.rcParams) == dict(before)
+
+
+def test_plot__nothing_is_computed_while_drawing(answers, monkeypatch):
+    display = ReliabilityDisplay.from_predictions(*answers)
+    again = display.line_.get_xydata().copy()
+    for name in ("calibration_curve", "expected_calibration_error"):
+        monkeypatch.delattr(f"sksve.plotting._reliability.{name}")
+    np.testing.assert_array_equal(display.plot().line_.get_xydata(), again)
+
+
+def test_figure__can_be_drawn(answers, tmp_path):
+    ReliabilityDisplay.from_predictions(*answers).figure_.savefig(tmp_path / "drawn.png")
+    assert (tmp_path / "drawn.png").stat().st_size > 5_000

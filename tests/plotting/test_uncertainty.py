@@ -1,0 +1,139 @@
+"""The uncertainty display draws the record's own numbers. Values are read from the artists."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from sksve.metrics import Uncertainty
+from sksve.plotting import UncertaintyDisplay
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def members(rng):
+    return rng.dirichlet([0.5, 0.5, 0.5], size=(4, 60))
+
+
+@pytest.fixture
+def labels(members, rng):
+    """True and predicted labels; about a third of the answers are wrong."""
+    y_pred = np.array(["a", "b", "c"])[members.mean(axis=0).argmax(axis=1)]
+    return np.where(rng.random(60) < 0.3, "other", y_pred), y_pred
+
+
+class Ensemble:
+    """The least that from_estimator asks for."""
+
+    def __init__(self, members, y_pred):
+        self.members, self.y_pred = members, y_pred
+
+    def predict(self, X):
+        return self.y_pred[X]
+
+    def predict_uncertainty(self, X):
+        return Uncertainty.from_members(self.members[:, X])
+
+
+def test_scatter__a_point_a_row(members):
+    found = Uncertainty.from_members(members)
+    display = UncertaintyDisplay.from_predictions(found)
+    assert display.lines_ == [display.line_]
+    np.testing.assert_array_equal(display.line_.get_xdata(), found.aleatoric)
+    np.testing.assert_array_equal(display.line_.get_ydata(), found.epistemic)
+    assert display.ax_.get_xlabel() == "Aleatoric uncertainty (nats)"
+    assert display.ax_.get_ylabel() == "Epistemic uncertainty (nats)"
+    assert display.ax_.get_legend() is None
+
+
+def test_scatter__right_and_wrong_apart(members, labels):
+    y_true, y_pred = labels
+    found = Uncertainty.from_members(members)
+    display = UncertaintyDisplay.from_predictions(members, y_true=y_true, y_pred=y_pred)
+    right = y_true == y_pred
+    assert 0 < right.sum() < 60
+    for line, rows in zip(display.lines_, (right, ~right)):
+        np.testing.assert_array_equal(line.get_xdata(), found.aleatoric[rows])
+        np.testing.assert_array_equal(line.get_ydata(), found.epistemic[rows])
+    assert display.lines_[0].get_color() != display.lines_[1].get_color()
+    words = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert words == [f"Right ({right.sum()})", f"Wrong ({(~right).sum()})"]
+
+
+@pytest.mark.parametrize("measure", ["total", "epistemic", "confidence"])
+def test_hist__shares_of_each_group(members, labels, measure):
+    y_true, y_pred = labels
+    values = getattr(Uncertainty.from_members(members), measure)
+    display = UncertaintyDisplay.from_predictions(
+        members, y_true=y_true, y_pred=y_pred, kind="hist", measure=measure, n_bins=7
+    )
+    edges = np.linspace(values.min(), values.max(), 8)
+    right = y_true == y_pred
+    for line, rows in zip(display.lines_, (right, ~right)):
+        np.testing.assert_allclose(line.get_xdata(), edges)
+        shares = np.histogram(values[rows], edges)[0] / rows.sum()
+        np.testing.assert_allclose(line.get_ydata()[:-1], shares)
+        assert line.get_ydata()[:-1].sum() == pytest.approx(1)
+    assert display.ax_.get_ylabel() == "Share of each group"
+
+
+def test_hist__nothing_wrong_is_no_trouble(members):
+    answers = np.zeros(60)
+    display = UncertaintyDisplay.from_predictions(
+        members, y_true=answers, y_pred=answers, kind="hist"
+    )
+    assert display.lines_[1].get_ydata().tolist() == [0.0] * 21
+
+
+def test_from_estimator__is_from_predictions(members, labels):
+    y_true, y_pred = labels
+    rows = np.arange(10, 40)
+    model = Ensemble(members, y_pred)
+    display = UncertaintyDisplay.from_estimator(model, rows, y_true[rows])
+    found = Uncertainty.from_members(members[:, rows])
+    np.testing.assert_array_equal(display.uncertainty.epistemic, found.epistemic)
+    np.testing.assert_array_equal(display.correct, (y_true == y_pred)[rows])
+    assert display.ax_.get_title() == "Ensemble"
+    unlabelled = UncertaintyDisplay.from_estimator(model, rows, name="mine")
+    assert unlabelled.correct is None
+    assert unlabelled.ax_.get_title() == "mine"
+
+
+def test_from_estimator__needs_an_ensemble():
+    model = LogisticRegression().fit([[0], [1]], [0, 1])
+    with pytest.raises(ValueError, match=r"Got LogisticRegression.*sksve\.predict_uncertainty"):
+        UncertaintyDisplay.from_estimator(model, [[0]])
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        ({"y_true": [0] * 60}, "y_true is given, y_pred is not"),
+        ({"y_pred": [0] * 60}, "y_pred is given, y_true is not"),
+        ({"y_true": [0] * 60, "y_pred": [0]}, r"Got \(60,\) and \(1,\)"),
+        ({"y_true": [0] * 5, "y_pred": [0] * 5}, r"shape \(60,\). Got shape \(5,\)"),
+        ({"kind": "pie"}, "'scatter' or 'hist'. Got 'pie'"),
+        ({"measure": "doubt"}, r"measure must be one of \['total'.*Got 'doubt'"),
+    ],
+)
+def test_from_predictions__bad_input(members, params, match):
+    with pytest.raises(ValueError, match=match):
+        UncertaintyDisplay.from_predictions(members, **params)
+    assert plt.get_fignums() == [], "nothing is drawn before everything is checked"
+
+
+def test_plot__style_axes_and_global_state(members):
+    before = mpl.rcParams.copy()
+    figure, axes = plt.subplots(1, 2)
+    display = UncertaintyDisplay.from_predictions(members, ax=axes[0], color="green", marker="^")
+    assert display.ax_ is axes[0]
+    assert display.figure_ is figure
+    assert plt.get_fignums() == [figure.number]
+    assert (display.line_.get_color(), display.line_.get_marker()) == ("green", "^")
+    assert dict(mpl.rcParams) == dict(before)
