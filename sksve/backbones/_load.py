@@ -111,6 +111,10 @@ def load_backbone(
     for parameter in model.parameters():
         parameter.grad = None
     config = model.config
+    if config.model_type == "deberta-v2":
+        from sksve.backbones._deberta import give_members_their_positions
+
+        give_members_their_positions(model)
     return Backbone(
         model=model,
         processor=processor,
