@@ -150,6 +150,7 @@ def _identity(folder: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _read(folder: Path) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
     told: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
@@ -158,7 +159,7 @@ def _read(folder: Path) -> tuple[Any, Any]:
             model, info = AutoModel.from_pretrained(
                 str(folder), output_loading_info=True, dtype=torch.float32, **told
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ValueError(
                 f"The backbone in {folder} cannot be loaded: {error} A folder written by "
                 "save_pretrained() of a transformers model can."
