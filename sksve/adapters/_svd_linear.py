@@ -1,0 +1,347 @@
+"""A linear layer whose members share singular vectors and own singular values."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sksve.adapters._cache import cached_decompose
+from sksve.adapters._functional import band_size, correction_linear, sve_linear
+from sksve.adapters._rank import resolve_rank
+
+__all__ = ["SVDLinear"]
+
+
+class SVDLinear(nn.Module):
+    r"""Linear layer of a singular value ensemble: one basis, one core per member.
+
+    Member :math:`m` computes
+
+    .. math:: y = U \,(\operatorname{diag}(s_m) + B_m)\, V^T x + b_m, \qquad
+              s_m = S \odot (1 + \delta_m), \qquad b_m = b + \beta_m,
+
+    where :math:`W = U \operatorname{diag}(S) V^T` is the pretrained matrix. :math:`U, S, V` and
+    :math:`b` are frozen buffers. :math:`\delta_m` (zero beyond the trained rank), the band
+    :math:`B_m` and the bias change :math:`\beta_m` are parameters, all zero at the pretrained layer,
+    so weight decay pulls to it. There is no clamp: a value clamped at zero has no gradient and never
+    returns, a negative one merely flips its vector.
+
+    A layer is made by :meth:`from_linear`.
+
+    Attributes
+    ----------
+    U, S, Vh : Tensor of shapes (out_features, k), (k,), (k, in_features)
+        Frozen buffers, ``k = min(out_features, in_features)``.
+    delta : Parameter of shape (n_members, rank)
+        Relative change of the trained singular values.
+    band : Parameter of shape (n_members, n_entries), or None
+        Off-diagonal entries :math:`B_{ab}` in units of :math:`\sqrt{S_a S_b}` (so that one learning
+        rate fits both them and `delta`), see :func:`~sksve.adapters.apply_band` for their order.
+    bias_delta : Parameter of shape (n_members, out_features), or None
+        Change of the bias.
+    rank, off_diagonals, n_members, in_features, out_features : int
+
+    References
+    ----------
+    .. [1] Singular Value Ensemble, https://arxiv.org/abs/2601.22068
+    .. [2] SVFit (leading values only), https://arxiv.org/abs/2409.05926
+    .. [3] SVFT (the band), https://arxiv.org/abs/2405.19597
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksve.adapters import SVDLinear
+    >>> linear = torch.nn.Linear(6, 4)
+    >>> layer = SVDLinear.from_linear(linear, n_members=3, rank=2)
+    >>> layer
+    SVDLinear(in_features=6, out_features=4, n_members=3, rank=2, off_diagonals=0, bias=True)
+    >>> x = torch.randn(5, 6)
+    >>> torch.allclose(layer(x.repeat(3, 1)), linear(x).repeat(3, 1), atol=1e-6)
+    True
+    """
+
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+    bias: Tensor | None
+    weight: Tensor | None
+    band_scale: Tensor | None
+
+    def __init__(
+        self,
+        U: Tensor,
+        S: Tensor,
+        Vh: Tensor,
+        bias: Tensor | None,
+        n_members: int,
+        *,
+        rank: int,
+        off_diagonals: int = 0,
+        train_bias: bool = True,
+        weight: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.out_features, self.in_features = U.shape[0], Vh.shape[1]
+        self.n_members, self.rank = n_members, rank
+        self.off_diagonals = min(off_diagonals, max(rank - 1, 0))
+        self.register_buffer("U", U)
+        self.register_buffer("S", S)
+        self.register_buffer("Vh", Vh)
+        self.register_buffer("bias", bias)
+        self.register_buffer("weight", weight)
+        like: dict[str, Any] = {"dtype": U.dtype, "device": U.device}
+        self.delta = nn.Parameter(torch.zeros(n_members, rank, **like))
+        n_entries = band_size(rank, self.off_diagonals)
+        self.band = nn.Parameter(torch.zeros(n_members, n_entries, **like)) if n_entries else None
+        self.register_buffer("band_scale", self._band_scale() if n_entries else None)
+        trains_bias = bias is not None and train_bias
+        self.bias_delta = (
+            nn.Parameter(torch.zeros(n_members, self.out_features, **like)) if trains_bias else None
+        )
+        # Set by `use_members` and `merged_member` (_switch.py), for the time of a with block only.
+        self._members: Tensor | None = None
+        self._merged: tuple[Tensor, Tensor | None] | None = None
+
+    @classmethod
+    def from_linear(
+        cls,
+        linear: nn.Module,
+        n_members: int,
+        *,
+        rank: int | float | None = None,
+        off_diagonals: int = 0,
+        init_scale: float = 0.0,
+        train_bias: bool = True,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    ) -> "SVDLinear":
+        """Decompose a linear layer and give each member its own start.
+
+        Parameters
+        ----------
+        linear : torch.nn.Linear or transformers' Conv1D
+            Not modified, shares no memory with the result.
+        n_members : int
+            At least 1.
+        rank : None, int or float, default=None
+            How many leading singular values are trained: all, the first `rank` (capped at the
+            numerical rank), or the smallest number that reaches this share of ``sum(S ** 2)``. The
+            others keep their pretrained value; nothing is truncated.
+        off_diagonals : int, default=0
+            Diagonals of the core trained on each side, inside its leading ``rank x rank`` block.
+        init_scale : float, default=0.0
+            Standard deviation of the start: ``delta ~ N(0, init_scale ** 2)``, and
+            ``bias_delta ~ N(0, init_scale ** 2)`` where the bias is trained. At 0 every member
+            equals `linear`.
+        train_bias : bool, default=True
+            Whether members own a bias; without effect on a layer that has none.
+        generator : torch.Generator or sequence of them, optional
+            CPU generators. One per member makes member k independent of how many others there
+            are; a single one serves the members in turn.
+
+        Returns
+        -------
+        SVDLinear
+            With the dtype and device of `linear`.
+
+        Raises
+        ------
+        TypeError
+            If `linear` is neither kind of layer.
+        ValueError
+            If another argument is out of range.
+        """
+        weight, bias = _weight_and_bias(linear)
+        if n_members < 1:
+            raise ValueError(
+                f"'n_members' must be an int in the range [1, inf). Got {n_members!r}."
+            )
+        if off_diagonals < 0:
+            raise ValueError(
+                f"'off_diagonals' must be an int in the range [0, inf). Got {off_diagonals!r}."
+            )
+        if not init_scale >= 0.0:
+            raise ValueError(f"'init_scale' must be a float >= 0. Got {init_scale!r}.")
+        U, S, Vh = cached_decompose(weight)
+        r = resolve_rank(S, rank)
+        like: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
+        o, i, k = weight.shape[0], weight.shape[1], S.shape[0]
+        layer = cls(
+            U.to(**like, copy=True),
+            S.to(**like, copy=True),
+            Vh.to(**like, copy=True),
+            None if bias is None else bias.detach().clone(),
+            n_members,
+            rank=r,
+            off_diagonals=off_diagonals,
+            train_bias=train_bias,
+            # Below this rank `W x + correction` takes fewer multiply-adds than `U s Vh x`.
+            weight=weight.detach().clone() if r < k - o * i / (o + i) else None,
+        )
+        if init_scale > 0.0:
+            layer._draw_start(init_scale, generator)
+        return layer
+
+    @torch.no_grad()
+    def _draw_start(
+        self, scale: float, generator: torch.Generator | Sequence[torch.Generator] | None
+    ) -> None:
+        if generator is None or isinstance(generator, torch.Generator):
+            generators: Sequence[torch.Generator | None] = [generator] * self.n_members
+        elif len(generator) == self.n_members:
+            generators = generator
+        else:
+            raise ValueError(
+                f"'generator' must be one torch.Generator or {self.n_members}, one per member. "
+                f"Got {len(generator)}."
+            )
+        for member, g in enumerate(generators):
+            # float64 on the CPU whatever the layer's dtype: float32 and float64 fits start alike.
+            for parameter in (self.delta, self.bias_delta):
+                if parameter is not None:
+                    noise = torch.randn(parameter.shape[1], generator=g, dtype=torch.float64)
+                    parameter[member] = scale * noise.to(parameter)
+
+    def _band_scale(self) -> Tensor:
+        root = self.S[: self.rank].sqrt()
+        pieces = []
+        for d in range(1, self.off_diagonals + 1):
+            pieces += [root[d:] * root[: self.rank - d]] * 2
+        return torch.cat(pieces)
+
+    def member_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the trainable parameters; axis 0 of each is the member."""
+        yield from self.parameters()
+
+    def _core(self, members: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Delta, band and bias of the chosen members (None: all)."""
+
+        def pick(p: Tensor | None) -> Tensor | None:
+            return p if p is None or members is None else p.index_select(0, members)
+
+        band, change = pick(self.band), pick(self.bias_delta)
+        if band is not None and self.band_scale is not None:
+            band = band * self.band_scale
+        bias = self.bias if change is None or self.bias is None else self.bias + change
+        delta = pick(self.delta)
+        assert delta is not None
+        return delta, band, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply each member's matrix to its own rows.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_members * b, ..., in_features)
+            Member axis outermost.
+
+        Returns
+        -------
+        Tensor of shape (n_members * b, ..., out_features)
+
+        Raises
+        ------
+        ValueError
+            If the rows cannot be shared out equally among the members.
+        """
+        if self._merged is not None:
+            return F.linear(x, *self._merged)
+        m = self.n_members if self._members is None else self._members.shape[0]
+        if x.shape[0] % m:
+            raise ValueError(
+                f"The input has {x.shape[0]} rows, which {m} members cannot share equally: stack the "
+                "rows of all members, member axis outermost."
+            )
+        delta, band, bias = self._core(self._members)
+        rows = x.reshape(m, -1, self.in_features)
+        r = self.rank
+        if self.weight is not None:
+            y = correction_linear(
+                rows,
+                self.weight,
+                self.U[:, :r],
+                self.S[:r] * delta,
+                self.Vh[:r],
+                bias,
+                band,
+                off_diagonals=self.off_diagonals,
+            )
+        else:
+            s = self.S * (1.0 + F.pad(delta, (0, self.S.shape[0] - r)))
+            y = sve_linear(
+                rows, self.U, s, self.Vh, bias, band, r=r, off_diagonals=self.off_diagonals
+            )
+        return y.reshape(*x.shape[:-1], self.out_features)
+
+    @torch.no_grad()
+    def dense(self, member: int) -> tuple[Tensor, Tensor | None]:
+        """Weight (out_features, in_features) and bias (out_features,) of one member, computed now."""
+        if not 0 <= member < self.n_members:
+            raise ValueError(
+                f"'member' must be an int in the range [0, {self.n_members}). Got {member!r}."
+            )
+        index = torch.tensor([member], device=self.S.device)
+        delta, band, bias = self._core(index)
+        r, k = self.rank, self.S.shape[0]
+        if self.weight is not None:  # small r: correct W, which keeps its other directions exact
+            core = torch.diag(self.S[:r] * delta[0])
+        else:
+            core = torch.diag(self.S * (1.0 + F.pad(delta[0], (0, k - r))))
+        start = 0
+        if band is not None:
+            for d in range(1, self.off_diagonals + 1):
+                for side in (d, -d):
+                    entries = torch.diag(band[0, start : start + r - d], side)
+                    core[:r, :r] += entries
+                    start += r - d
+        n = core.shape[0]
+        product = (self.U[:, :n] @ core) @ self.Vh[:n]
+        weight = product if self.weight is None else self.weight + product
+        return weight, (bias[0] if bias is not None and bias.ndim == 2 else bias)
+
+    def merge(self, member: int) -> nn.Linear:
+        """Return member `member` as an ordinary layer, from the parameters as they are now.
+
+        Parameters
+        ----------
+        member : int
+            In ``[0, n_members)``.
+
+        Returns
+        -------
+        torch.nn.Linear
+            An independent copy.
+        """
+        weight, bias = self.dense(member)
+        linear = nn.utils.skip_init(
+            nn.Linear, self.in_features, self.out_features, bias=bias is not None,
+            device=weight.device, dtype=weight.dtype,
+        )  # fmt: skip
+        linear.weight = nn.Parameter(weight.clone())
+        if bias is not None:
+            linear.bias = nn.Parameter(bias.clone())
+        return linear
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"n_members={self.n_members}, rank={self.rank}, off_diagonals={self.off_diagonals}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+def _weight_and_bias(linear: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight as (out, in) and bias of an nn.Linear or of transformers' Conv1D (stored transposed)."""
+    if isinstance(linear, nn.Linear):
+        return linear.weight, linear.bias
+    if type(linear).__name__ == "Conv1D" and getattr(linear, "nf", None) is not None:
+        weight = linear.weight
+        bias = linear.bias
+        assert isinstance(weight, Tensor)
+        assert isinstance(bias, Tensor)
+        return weight.T.contiguous(), bias
+    raise TypeError(
+        "SVDLinear.from_linear takes a torch.nn.Linear or a transformers Conv1D. "
+        f"Got {type(linear).__name__} instead."
+    )

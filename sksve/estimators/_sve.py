@@ -1,0 +1,205 @@
+"""SVEClassifier: the singular value ensemble behind scikit-learn's contract."""
+
+from typing import Any
+
+from sksve.estimators._base import MemberClassifier
+from sksve.estimators._settings import SVDFactory
+from sksve.training import LayerFactory
+
+__all__ = ["SVEClassifier"]
+
+
+class SVEClassifier(MemberClassifier):
+    r"""Singular value ensemble of a pretrained transformer.
+
+    Each adapted weight matrix is decomposed, :math:`W = U \operatorname{diag}(S) V^T`. All members
+    share the frozen :math:`U` and :math:`V`; member :math:`m` owns the singular values
+    :math:`S (1 + \delta_m)`, the biases and a linear head: about one percent more parameters for a
+    whole ensemble [1]_. With `rank` only the leading values are trained [2]_, with `off_diagonals`
+    a band around them as well [3]_.
+
+    Members are trained jointly but independently: member k is a function of the data, the
+    parameters, `random_state` and k, whatever `n_members` or `n_jobs`.
+
+    Parameters
+    ----------
+    backbone : str, path-like or (model, processor), default="all-MiniLM-L6-v2"
+        A name (tried as a folder, as an installed package that ships it, in the local hub cache as
+        given and under ``sentence-transformers/``, then on the hub), a folder, or a transformers
+        model with its tokenizer. Never modified.
+    n_members : int, default=5
+    rank : int, float or None, default=None
+        How many leading singular values are trained; the others stay at their pretrained value.
+        None: all. An int is capped at ``min(in, out)`` per layer. A float in (0, 1): per layer the
+        smallest number that holds this share of ``sum(S ** 2)``.
+    off_diagonals : int, default=0
+        Diagonals of the core trained on each side, inside the leading block.
+    target_modules : str or list of str, default="all-linear"
+        Linear layers inside the transformer blocks: ``"all-linear"``, ``"attention"``, ``"mlp"``, a
+        list of name suffixes, or a regular expression that must match the whole name.
+    adapt_blocks : int or None, default=None
+        Adapt the last so many blocks only; the blocks before them run once. None: every block.
+    init_scale : float, default=0.3
+        Standard deviation of the members' start, relative for singular values, absolute for biases.
+    train_bias : bool, default=True
+        Whether members own biases.
+    member_batches : {"independent", "shared"}, default="independent"
+        Whether each member draws its own mini-batches or all see the same.
+    max_epochs : int, default=4
+    batch_size : int, default=32
+        Rows per member and step.
+    lr, head_lr : float
+        Learning rates (AdamW) of the adapted layers and of the heads.
+    weight_decay : float
+        Pulls to the pretrained values, and the heads to zero.
+    warmup : float, default=0.1
+        Share of all steps in which the rates rise linearly; then they fall linearly to 0.
+    max_grad_norm : float or None, default=1.0
+        Largest gradient norm of one member.
+    early_stopping : bool, default=False
+        Stop each member on its own validation loss and keep its best weights.
+    validation_fraction : float, default=0.1
+        Share of the training rows held out, with `early_stopping` and without ``X_val``.
+    n_iter_no_change : int, default=3
+        Epochs without improvement after which a member stops, with `early_stopping`.
+    class_weight : dict, "balanced" or None, default=None
+    max_length : int, default=128
+        Longest text in tokens; longer ones are cut with a warning.
+    pooling : {"auto", "mean", "cls", "last"}, default="auto"
+        How token vectors become one. "auto": what the model's sentence-transformers files say, else
+        the last token for decoders and the mean over tokens for encoders.
+    serializer : transformer or None, default=None
+        Turns table rows into texts. None: :class:`~sksve.preprocessing.TabularToText`.
+    device : str or torch.device, default="auto"
+        "auto": CUDA where there is one, else the CPU.
+    precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+        "auto": float32; on CUDA, training runs under bfloat16 autocast.
+    n_jobs : int or None, default=None
+        None: one joint fit. k: members are split over k joblib tasks, with the same result.
+    callbacks : list or None, default=None
+        skorch callbacks; copied before use.
+    verbose : int, default=0
+        1: a table of losses and a progress bar.
+    warm_start : bool, default=False
+        A later fit with more `n_members` trains only the new ones.
+    random_state : int, RandomState, Generator or None, default=None
+    head_init_scale : float, default=0.01
+        Standard deviation of the heads' initial weights.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    n_iter_ : int
+        Most epochs any member ran.
+    history_ : list of dict
+        One per epoch: ``train_loss`` and, with validation data, ``valid_loss`` (nats) and
+        ``valid_accuracy``, arrays of shape (n_members,); NaN where a member had stopped.
+    net_ : MemberNet
+        The skorch net.
+    input_kind_ : {"text", "text_column", "table"}
+        What X was in fit.
+    adapter_report_ : AdapterReport
+        Modules adapted and skipped with the reason, ranks, trainable and total parameters.
+    n_features_in_, feature_names_in_
+        For 2-D input only.
+
+    See Also
+    --------
+    sksve.predict_uncertainty : The same through pipelines and search objects.
+
+    Notes
+    -----
+    The defaults of `init_scale`, `lr`, `head_lr`, `head_init_scale`, `weight_decay` and `max_epochs`
+    were chosen on validation data, see ``benchmarks/defaults.py`` and its results.
+
+    References
+    ----------
+    .. [1] Singular Value Ensemble, https://arxiv.org/abs/2601.22068
+    .. [2] SVFit, https://arxiv.org/abs/2409.05926
+    .. [3] SVFT, https://arxiv.org/abs/2405.19597
+
+    Examples
+    --------
+    >>> from sksve import SVEClassifier
+    >>> from sksve.backbones import make_tiny_backbone
+    >>> texts = ["good film", "bad film", "good plot", "bad plot"] * 4
+    >>> labels = ["pos", "neg", "pos", "neg"] * 4
+    >>> clf = SVEClassifier(make_tiny_backbone(), n_members=2, max_epochs=30, random_state=0)
+    >>> clf.fit(texts, labels).predict(["good film", "bad plot"])
+    array(['pos', 'neg'], dtype='<U3')
+    >>> clf.predict_proba_members(["good film"]).shape
+    (2, 1, 2)
+    >>> uncertainty = clf.predict_uncertainty(["good film"])
+    >>> bool(uncertainty.total[0] >= uncertainty.epistemic[0] >= 0)
+    True
+    """
+
+    def __init__(
+        self,
+        backbone: Any = "all-MiniLM-L6-v2",
+        *,
+        n_members: int = 5,
+        rank: int | float | None = None,
+        off_diagonals: int = 0,
+        target_modules: Any = "all-linear",
+        adapt_blocks: int | None = None,
+        init_scale: float = 0.3,
+        train_bias: bool = True,
+        member_batches: str = "independent",
+        max_epochs: int = 4,
+        batch_size: int = 32,
+        lr: float = 1e-2,
+        head_lr: float = 1e-2,
+        weight_decay: float = 0.01,
+        warmup: float = 0.1,
+        max_grad_norm: float | None = 1.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        class_weight: Any = None,
+        max_length: int = 128,
+        pooling: str = "auto",
+        serializer: Any = None,
+        device: Any = "auto",
+        precision: str = "auto",
+        n_jobs: int | None = None,
+        callbacks: Any = None,
+        verbose: int = 0,
+        warm_start: bool = False,
+        random_state: Any = None,
+        head_init_scale: float = 0.01,
+    ) -> None:
+        self.backbone = backbone
+        self.n_members = n_members
+        self.rank = rank
+        self.off_diagonals = off_diagonals
+        self.target_modules = target_modules
+        self.adapt_blocks = adapt_blocks
+        self.init_scale = init_scale
+        self.train_bias = train_bias
+        self.member_batches = member_batches
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.head_lr = head_lr
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.max_grad_norm = max_grad_norm
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.max_length = max_length
+        self.pooling = pooling
+        self.serializer = serializer
+        self.device = device
+        self.precision = precision
+        self.n_jobs = n_jobs
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.head_init_scale = head_init_scale
+
+    def _layer_factory(self) -> LayerFactory:
+        return SVDFactory(self.rank, self.off_diagonals, self.init_scale, self.train_bias)

@@ -1,0 +1,156 @@
+"""What kind of X is this? Decided by its shape and its cells, never by its backbone."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_array
+
+__all__ = ["Samples", "read_samples"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Input read and checked.
+
+    Attributes
+    ----------
+    kind : {"text", "text_column", "table"}
+        1-D texts; a 2-D table whose one column holds texts; any other 2-D table.
+    n_samples : int
+    texts : list of str, or None
+        The texts, for the first two kinds.
+    index : pandas Index or None
+        The input's index, where it has one.
+    """
+
+    kind: str
+    n_samples: int
+    texts: list[str] | None
+    index: Any
+
+
+def read_samples(X: Any) -> Samples:
+    """Decide what `X` is and check its cells.
+
+    Parameters
+    ----------
+    X : list, tuple, ndarray, pandas or polars Series or DataFrame
+        1-D strings are texts, 2-D is a table; a 2-D X with one column of strings is texts, too.
+
+    Returns
+    -------
+    Samples
+
+    Raises
+    ------
+    ValueError
+        If `X` is one bare string, empty, holds 1-D numbers, holds a missing text (the message names
+        the row), is neither 1-D nor 2-D, or holds images.
+    TypeError
+        If `X` is sparse, or a 1-D X holds something other than strings.
+    """
+    if isinstance(X, (str, bytes)):
+        raise ValueError(
+            f"X must be a sequence of texts, such as a list of str. Got one bare {type(X).__name__}: "
+            "put it into a list, [X]."
+        )
+    index = getattr(X, "index", None)
+    index = index if not callable(index) else None  # list.index is a method
+    shape = _shape(X)
+    if shape is None:  # not a container we know: scikit-learn's own message
+        check_array(X, dtype=None, ensure_all_finite="allow-nan")
+        shape = np.shape(X)
+    if len(shape) == 1:
+        return _read_vector(X, shape[0], index)
+    if len(shape) == 2:
+        cells = _only_column(X) if shape[1] == 1 and shape[0] else None
+        if cells is not None and any(isinstance(c, str) for c in cells):
+            return Samples("text_column", len(cells), _checked_texts(cells), index)
+        return Samples("table", shape[0], None, index)
+    raise ValueError(
+        f"X must be 1-D (texts) or 2-D (a table). Got an array of shape {tuple(shape)}: images need "
+        "a vision backbone, which this version does not offer."
+    )
+
+
+def _shape(X: Any) -> tuple[int, ...] | None:
+    if isinstance(X, (list, tuple)):
+        first = X[0] if X else None
+        if isinstance(first, (list, tuple, np.ndarray)) and not isinstance(first, str):
+            return (len(X), len(first)) if np.ndim(first) <= 1 else (len(X), *np.shape(first))
+        return (len(X),)
+    shape = getattr(X, "shape", None)
+    if shape is None or hasattr(X, "tocsr"):
+        return None
+    return tuple(shape)
+
+
+def _read_vector(X: Any, n: int, index: Any) -> Samples:
+    if n == 0:
+        raise ValueError(
+            "Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is required: X is empty."
+        )
+    cells = X.to_list() if hasattr(X, "to_list") else list(X)
+    if not any(isinstance(c, str) for c in cells):
+        first = cells[0]
+        if hasattr(first, "getbands") or isinstance(first, os.PathLike):
+            raise ValueError(
+                f"X holds {type(first).__name__} objects: images need a vision backbone, which this "
+                "version does not offer."
+            )
+        if all(_is_missing(c) for c in cells) and not _is_float_array(X):
+            _checked_texts(cells)
+        # Numbers in one dimension: scikit-learn says what to do ("Reshape your data").
+        check_array(np.asarray(X) if _numeric(cells) else X, dtype=None, ensure_all_finite=False)
+        raise TypeError(
+            f"X must hold texts (str). Row 0 is {type(first).__name__}: {first!r:.60}."
+        )
+    return Samples("text", n, _checked_texts(cells), index)
+
+
+def _numeric(cells: list[Any]) -> bool:
+    return all(isinstance(c, (int, float, complex, np.number, np.bool_)) for c in cells)
+
+
+def _is_float_array(X: Any) -> bool:
+    return getattr(getattr(X, "dtype", None), "kind", None) == "f"
+
+
+def _is_missing(cell: Any) -> bool:
+    if cell is None:
+        return True
+    try:
+        return bool(cell != cell)
+    except (TypeError, ValueError):  # pandas.NA refuses to be a bool
+        return type(cell).__name__ in {"NAType", "NaTType"}
+
+
+def _checked_texts(cells: list[Any]) -> list[str]:
+    for row, cell in enumerate(cells):
+        if isinstance(cell, str):
+            continue
+        if _is_missing(cell):
+            raise ValueError(
+                f"X holds a missing text: row {row} is {cell!r}. Texts must be str: drop these rows, "
+                "or fill them, for example with ''."
+            )
+        raise TypeError(
+            f"X must hold texts (str) only. Row {row} is {type(cell).__name__}: {cell!r:.60}. "
+            "Convert it with str() if it is meant as text."
+        )
+    return [str(c) for c in cells]  # numpy's str_ becomes str
+
+
+def _only_column(X: Any) -> list[Any] | None:
+    """Cells of a one-column table, or None where they cannot be strings."""
+    if isinstance(X, (list, tuple)):
+        return [row[0] if len(row) == 1 else None for row in X]
+    if isinstance(X, np.ndarray):
+        return list(X[:, 0]) if X.dtype.kind in "OUT" else None
+    if hasattr(X, "iloc"):
+        return X.iloc[:, 0].tolist()
+    if hasattr(X, "to_series"):
+        return X.to_series(0).to_list()
+    return None

@@ -1,0 +1,33 @@
+"""Joint training of independent members on a skorch net, and the inference sweep.
+
+No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (``sksve.estimators``).
+"""
+
+from sksve.training._data import TokenDataset
+from sksve.training._fit import (
+    LayerFactory,
+    TrainedMembers,
+    TrainingConfig,
+    assemble,
+    build_module,
+    join,
+    train,
+)
+from sksve.training._inference import predict_logits, softmax64
+from sksve.training._module import EnsembleModule
+from sksve.training._net import MemberNet
+
+__all__ = [
+    "EnsembleModule",
+    "LayerFactory",
+    "MemberNet",
+    "TokenDataset",
+    "TrainedMembers",
+    "TrainingConfig",
+    "assemble",
+    "build_module",
+    "join",
+    "predict_logits",
+    "softmax64",
+    "train",
+]

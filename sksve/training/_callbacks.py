@@ -1,0 +1,115 @@
+"""skorch callbacks that keep the books of each member."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+
+from sksve.training._functional import WarmupLinear
+
+__all__ = ["MEMBER_KEYS", "MemberEarlyStopping", "MemberLog", "WarmupSchedule"]
+
+# Lists of length m in the history; PrintLog prints scalars only.
+MEMBER_KEYS = ("member_train_loss", "member_valid_loss", "member_valid_accuracy")
+
+
+class WarmupSchedule(Callback):
+    """Learning rates up linearly for a share of all steps, then linearly to 0.
+
+    skorch's LRScheduler must know the number of steps when it is made; this one asks the net.
+    """
+
+    def __init__(self, warmup: float) -> None:
+        self.warmup = warmup
+
+    def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
+        n_steps = net.max_epochs * -(-len(X) // net.batch_size)
+        self.schedule_ = torch.optim.lr_scheduler.LambdaLR(
+            net.optimizer_, WarmupLinear(n_steps, self.warmup)
+        )
+
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        if training:
+            net.history.record_batch("lr", self.schedule_.get_last_lr()[0])
+            self.schedule_.step()
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        del self.schedule_  # it holds the optimizer, which a fitted net does not need
+
+
+class MemberLog(Callback):
+    """Record what each member did: losses and validation accuracy of shape (n_members,) per epoch.
+
+    A member that has stopped has NaN.
+    """
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        self._sums: dict[str, np.ndarray] = {}
+        self._rows = {True: 0, False: 0}
+
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        Xi, yi = batch
+        b, m = len(Xi), net.module_.n_members
+        members = list(range(m)) if Xi.members is None else list(Xi.members)
+        self._rows[training] += b
+        losses = kwargs["member_losses"].double().cpu().numpy()
+        self._add("member_train_loss" if training else "member_valid_loss", members, m, losses * b)
+        if not training:
+            hits = (kwargs["y_pred"].argmax(-1).cpu() == yi).sum(dim=1).numpy()
+            self._add("member_valid_accuracy", members, m, hits.astype(np.float64))
+
+    def _add(self, key: str, members: list[int], m: int, values: np.ndarray) -> None:
+        total = self._sums.setdefault(key, np.zeros(m))
+        total[members] += values
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        stopped = [k for k in range(net.module_.n_members) if k not in net.active_]
+        for key, total in self._sums.items():
+            mean = total / max(self._rows[key == "member_train_loss"], 1)
+            mean[stopped] = np.nan
+            net.history.record(key, mean.tolist())
+        self._sums = {}
+
+
+class MemberEarlyStopping(Callback):
+    """Stop each member on its own validation loss, and give it back its best weights.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without improvement after which a member stops.
+    tol : float, default=1e-4
+        Smallest improvement that counts, as ``MLPClassifier``'s ``tol``.
+    """
+
+    def __init__(self, patience: int, tol: float = 1e-4) -> None:
+        self.patience = patience
+        self.tol = tol
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        m = net.module_.n_members
+        self.best_ = np.full(m, np.inf)
+        self.wait_ = np.zeros(m, dtype=int)
+        self.weights_ = [p.detach().clone() for p in net.module_.member_parameters()]
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        losses = np.asarray(net.history[-1, "member_valid_loss"])
+        for k in list(net.active_):
+            self.wait_[k] += 1
+            if losses[k] < self.best_[k] - self.tol:
+                self.wait_[k] = 0
+            if losses[k] < self.best_[k]:
+                self.best_[k] = losses[k]
+                for kept, p in zip(self.weights_, net.module_.member_parameters()):
+                    kept[k] = p.detach()[k]
+            if self.wait_[k] >= self.patience:
+                net.active_.remove(k)
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        with torch.no_grad():
+            for kept, p in zip(self.weights_, net.module_.member_parameters()):
+                p.copy_(kept)
+        del self.weights_

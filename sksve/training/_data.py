@@ -1,0 +1,162 @@
+"""Token sequences of unequal length, and the padded batches made from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+__all__ = ["MemberBatch", "TokenDataset"]
+
+
+@dataclass(frozen=True)
+class MemberBatch:
+    """Padded rows for some members, member axis outermost.
+
+    Attributes
+    ----------
+    input_ids, attention_mask : Tensor of shape (m * b, t)
+        Padded on the right.
+    features : Tensor of shape (m * b, t, d), or None
+        Output of the frozen part of the backbone, where it was computed beforehand.
+    weight : Tensor of shape (m, b)
+        Sample weights.
+    members : tuple of int, or None
+        Positions of the members these rows belong to; None: all.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    features: Tensor | None
+    weight: Tensor
+    members: tuple[int, ...] | None
+
+    def __len__(self) -> int:
+        """Rows per member: what a skorch user calls the batch size."""
+        return self.weight.shape[1]
+
+    def to(self, device: torch.device) -> "MemberBatch":
+        """Return the batch with its tensors on `device`."""
+        moved = {
+            name: value.to(device, non_blocking=True)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
+
+
+class TokenDataset(Dataset):
+    """Rows of token ids with targets and weights, stored end to end.
+
+    Parameters
+    ----------
+    token_ids : sequence of sequences of int
+        One non-empty sequence per row.
+    y : array of shape (n_samples,), optional
+        Encoded targets; zeros without it.
+    sample_weight : array of shape (n_samples,), optional
+        Ones without it.
+    pad_token_id : int, default=0
+    dtype : torch.dtype, default=torch.float32
+        Of weights and features.
+    """
+
+    def __init__(
+        self,
+        token_ids: Sequence[Sequence[int]],
+        y: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+        *,
+        pad_token_id: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        n = len(token_ids)
+        self.lengths = np.fromiter((len(ids) for ids in token_ids), dtype=np.int64, count=n)
+        flat = np.fromiter(
+            (i for ids in token_ids for i in ids), dtype=np.int32, count=int(self.lengths.sum())
+        )
+        self.flat_ids = torch.from_numpy(flat)
+        self.starts = torch.from_numpy(np.concatenate([[0], np.cumsum(self.lengths)])[:n])
+        self.y = torch.zeros(n, dtype=torch.int64) if y is None else torch.as_tensor(y)
+        weight = np.ones(n) if sample_weight is None else sample_weight
+        self.weight = torch.as_tensor(np.asarray(weight, dtype=np.float64)).to(dtype)
+        self.pad_token_id = pad_token_id
+        self.dtype = dtype
+        self._features: Tensor | None = None
+        self._feature_lengths: np.ndarray | None = None
+        self._feature_starts: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.lengths)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        """Return token ids and target of one row."""
+        start = int(self.starts[row])
+        return self.flat_ids[start : start + int(self.lengths[row])], self.y[row]
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the frozen part of the backbone has been computed."""
+        return self._features is not None
+
+    def set_features(self, flat: Tensor, lengths: np.ndarray) -> None:
+        """Keep the output of the frozen part.
+
+        Parameters
+        ----------
+        flat : Tensor of shape (sum(lengths), d)
+            Rows end to end.
+        lengths : ndarray of shape (n_samples,)
+            Vectors per row: one per token, or 1 when they are already pooled.
+        """
+        self._features = flat
+        self._feature_lengths = lengths
+        self._feature_starts = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])[:-1])
+
+    def collate(
+        self, rows: np.ndarray, members: tuple[int, ...] | None
+    ) -> tuple[MemberBatch, Tensor]:
+        """Pad rows into one batch.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m, b)
+            Row numbers of each member.
+        members : tuple of int or None
+            Which members.
+
+        Returns
+        -------
+        batch : MemberBatch
+        y : Tensor of shape (m, b)
+        """
+        flat = rows.reshape(-1)
+        ids, mask = _gather(self.flat_ids, self.starts, self.lengths, flat)
+        ids = torch.where(mask, ids, self.pad_token_id).long()
+        features = None
+        if self._features is not None:
+            assert self._feature_starts is not None
+            assert self._feature_lengths is not None
+            features, _ = _gather(
+                self._features, self._feature_starts, self._feature_lengths, flat
+            )
+        index = torch.from_numpy(rows)
+        batch = MemberBatch(ids, mask.long(), features, self.weight[index], members)
+        return batch, self.y[index]
+
+
+def _gather(
+    flat: Tensor, starts: Tensor, lengths: np.ndarray, rows: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Rows of a ragged array as (len(rows), longest, ...), and the mask of real entries.
+
+    Beyond its end a row repeats its own last entry: finite, and masked wherever it could count.
+    """
+    length = torch.from_numpy(lengths[rows])
+    position = torch.arange(int(length.max()))
+    mask = position < length[:, None]
+    index = starts[torch.from_numpy(rows)][:, None] + torch.minimum(position, length[:, None] - 1)
+    return flat[index], mask

@@ -1,0 +1,285 @@
+"""Train some members; put members together. One joint fit, n_jobs and warm_start are the same two."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed, effective_n_jobs
+from skorch.callbacks import ProgressBar
+from torch import Tensor, nn
+
+from sksve.backbones import AdaptationPlan, Backbone, SplitBackbone, swap_modules
+from sksve.training._data import TokenDataset
+from sksve.training._inference import compute_features
+from sksve.training._module import EnsembleModule, MemberHeads
+from sksve.training._net import MemberNet
+from sksve.training._seeds import member_streams, shared_streams
+
+__all__ = ["LayerFactory", "TrainedMembers", "TrainingConfig", "assemble", "build_module", "join", "train"]
+
+# Features of the frozen part are kept in memory up to this size; beyond it they are computed anew.
+MAX_FEATURE_BYTES = 4 * 2**30
+
+
+class LayerFactory(Protocol):
+    """Makes the member-batched layer that replaces a linear one."""
+
+    def __call__(
+        self, linear: nn.Module, generators: Sequence[torch.Generator], /
+    ) -> nn.Module: ...
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything about training that is not data, backbone or layer; see ``SVEClassifier``."""
+
+    n_classes: int
+    seed: int
+    max_epochs: int
+    batch_size: int
+    lr: float
+    head_lr: float
+    weight_decay: float
+    warmup: float
+    max_grad_norm: float | None
+    head_init_std: float
+    shared_batches: bool = False
+    patience: int | None = None
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    autocast: torch.dtype | None = None
+    callbacks: Any = None
+    verbose: int = 0
+
+
+@dataclass(frozen=True)
+class TrainedMembers:
+    """What training leaves behind.
+
+    Attributes
+    ----------
+    ids : tuple of int
+        The members' numbers.
+    state : tuple of Tensor
+        Their parameters on the CPU, axis 0 the member, in the order of
+        ``EnsembleModule.member_parameters``.
+    history : list of dict
+        One per epoch; arrays of shape (len(ids),).
+    net : MemberNet
+    """
+
+    ids: tuple[int, ...]
+    state: tuple[Tensor, ...]
+    history: list[dict[str, np.ndarray]]
+    net: MemberNet
+
+
+def build_module(
+    backbone: Backbone,
+    plan: AdaptationPlan,
+    factory: LayerFactory,
+    ids: Sequence[int],
+    config: TrainingConfig,
+) -> EnsembleModule:
+    """Adapt a backbone for the members `ids` at their initial values.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Not modified.
+    plan : AdaptationPlan
+    factory : callable
+    ids : sequence of int
+    config : TrainingConfig
+
+    Returns
+    -------
+    EnsembleModule
+        On the CPU.
+    """
+    own = replace(backbone, model=copy.deepcopy(backbone.model))
+    streams = [member_streams(config.seed, k) for k in ids]
+    adapters = [s.adapter for s in streams]
+    replacements = {
+        name: factory(own.model.get_submodule(name), adapters) for name in plan.targets
+    }
+    swap_modules(own.model, replacements)
+    heads = MemberHeads(
+        own.hidden_size,
+        config.n_classes,
+        [s.head for s in streams],
+        init_std=config.head_init_std,
+        dtype=config.dtype,
+    )
+    return EnsembleModule(
+        SplitBackbone(own, plan),
+        heads,
+        has_prefix=plan.first_block > 0,
+        has_suffix=plan.first_block < plan.n_blocks,
+    )
+
+
+def train(
+    backbone: Backbone,
+    plan: AdaptationPlan,
+    factory: LayerFactory,
+    ids: Sequence[int],
+    train_data: TokenDataset,
+    valid_data: TokenDataset | None,
+    config: TrainingConfig,
+    *,
+    n_jobs: int | None = None,
+) -> TrainedMembers:
+    """Train the members `ids`, in one joint loop or split over joblib tasks.
+
+    Parameters
+    ----------
+    backbone, plan, factory, ids, config
+        As :func:`build_module`.
+    train_data, valid_data : TokenDataset
+        The output of the frozen part of the backbone is stored in them.
+    n_jobs : int, optional
+        Number of tasks; the result is the same.
+
+    Returns
+    -------
+    TrainedMembers
+    """
+    ids = tuple(ids)
+    probe = build_module(backbone, plan, factory, ids[:1], config).to(config.device)
+    for data in (train_data, valid_data):
+        if data is not None:
+            compute_features(
+                probe,
+                data,
+                device=config.device,
+                autocast=config.autocast,
+                max_bytes=MAX_FEATURE_BYTES,
+            )
+    del probe
+    n_tasks = 1 if n_jobs is None else min(len(ids), effective_n_jobs(n_jobs))
+    if n_tasks == 1:
+        return _train_jointly(backbone, plan, factory, ids, train_data, valid_data, config)
+    parts = [tuple(int(k) for k in part) for part in np.array_split(ids, n_tasks)]
+    done = Parallel(n_jobs=n_tasks)(
+        delayed(_train_jointly)(backbone, plan, factory, part, train_data, valid_data, config)
+        for part in parts
+    )
+    whole = done[0]
+    for part in done[1:]:
+        whole = join(whole, part)
+    return assemble(backbone, plan, factory, whole, config)
+
+
+def _train_jointly(
+    backbone: Backbone,
+    plan: AdaptationPlan,
+    factory: LayerFactory,
+    ids: tuple[int, ...],
+    train_data: TokenDataset,
+    valid_data: TokenDataset | None,
+    config: TrainingConfig,
+) -> TrainedMembers:
+    module = build_module(backbone, plan, factory, ids, config)
+    net = _make_net(module, ids, config, valid_data)
+    net.fit(train_data, None)
+    state = tuple(p.detach().cpu().clone() for p in net.module_.member_parameters())
+    return TrainedMembers(ids, state, _history(net), net)
+
+
+def _make_net(
+    module: EnsembleModule,
+    ids: tuple[int, ...],
+    config: TrainingConfig,
+    valid_data: TokenDataset | None,
+) -> MemberNet:
+    order, rows = shared_streams(config.seed)
+    streams = [rows] if config.shared_batches else [member_streams(config.seed, k).batches for k in ids]
+    # skorch changes callbacks in place; the user's own objects are parameters and must stay.
+    callbacks = copy.deepcopy(list(config.callbacks or []))
+    if config.verbose:
+        callbacks.append(ProgressBar())
+    return MemberNet(
+        module,
+        member_ids=ids,
+        batch_streams=streams,
+        shared_stream=order,
+        lr=config.lr,
+        head_lr=config.head_lr,
+        weight_decay=config.weight_decay,
+        warmup=config.warmup,
+        max_grad_norm=config.max_grad_norm,
+        autocast=config.autocast,
+        valid_dataset=valid_data,
+        patience=config.patience,
+        max_epochs=config.max_epochs,
+        batch_size=config.batch_size,
+        device=config.device,
+        callbacks=callbacks,
+        verbose=config.verbose,
+    )
+
+
+def assemble(
+    backbone: Backbone,
+    plan: AdaptationPlan,
+    factory: LayerFactory,
+    members: TrainedMembers,
+    config: TrainingConfig,
+) -> TrainedMembers:
+    """Build one module that holds all `members` with their trained parameters.
+
+    Returns
+    -------
+    TrainedMembers
+        With a net whose module predicts as the members' own modules do.
+    """
+    module = build_module(backbone, plan, factory, members.ids, config)
+    with torch.no_grad():
+        for p, value in zip(module.member_parameters(), members.state, strict=True):
+            p.copy_(value)
+    net = _make_net(module, members.ids, replace(config, verbose=0), None)
+    net.initialize()
+    net.history = members.net.history
+    return replace(members, net=net)
+
+
+def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
+    """Members of both; the net is that of `second` and must be assembled anew.
+
+    An epoch that a member did not run is NaN in its history.
+    """
+    state = tuple(torch.cat(pair) for pair in zip(first.state, second.state, strict=True))
+    history = []
+    for epoch in range(max(len(first.history), len(second.history))):
+        rows = [
+            part.history[epoch] if epoch < len(part.history) else {} for part in (first, second)
+        ]
+        keys = rows[0] | rows[1]
+        history.append(
+            {
+                key: np.concatenate(
+                    [
+                        row.get(key, np.full(len(part.ids), np.nan))
+                        for row, part in zip(rows, (first, second))
+                    ]
+                )
+                for key in keys
+            }
+        )
+    return TrainedMembers(first.ids + second.ids, state, history, second.net)
+
+
+def _history(net: MemberNet) -> list[dict[str, np.ndarray]]:
+    names = {
+        "member_train_loss": "train_loss",
+        "member_valid_loss": "valid_loss",
+        "member_valid_accuracy": "valid_accuracy",
+    }
+    return [
+        {short: np.asarray(row[long]) for long, short in names.items() if long in row}
+        for row in net.history
+    ]

@@ -1,0 +1,90 @@
+"""Loss, gradient clipping and schedule of an ensemble, as functions of one member at a time."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["WarmupLinear", "clip_member_gradients", "member_cross_entropy"]
+
+
+def member_cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Return each member's own loss: its weighted cross-entropies over the rows of its batch.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (m, b, c)
+    y : Tensor of shape (m, b) or (b,)
+        Encoded targets.
+    weight : Tensor of shape (m, b)
+        Sample weights, of mean 1 over the whole data.
+
+    Returns
+    -------
+    Tensor of shape (m,)
+        ``sum(weight * cross_entropy) / b``, in nats; float32 or better.
+    """
+    m, b, c = logits.shape
+    # Half precision is good enough for the layers, not for a log-sum-exp.
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    losses = F.cross_entropy(logits.reshape(m * b, c), y.expand(m, b).reshape(-1), reduction="none")
+    return (losses.reshape(m, b) * weight).sum(dim=1) / b
+
+
+def clip_member_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
+    """Scale each member's gradient to at most `max_norm`, on its own.
+
+    A joint clip, as in the published code, lets one member's large gradient shrink all others'.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Axis 0 of each is the member; parameters without gradient are passed over.
+    max_norm : float
+        Largest Euclidean norm of one member's gradient over all its parameters.
+
+    Returns
+    -------
+    Tensor of shape (n_members,)
+        The norms before clipping.
+    """
+    grads = [p.grad for p in parameters if p.grad is not None]
+    if not grads:
+        return torch.zeros(0)
+    square = torch.stack([g.reshape(g.shape[0], -1).square().sum(dim=1) for g in grads]).sum(dim=0)
+    norm = square.sqrt()
+    scale = (max_norm / norm.clamp(min=torch.finfo(norm.dtype).tiny)).clamp(max=1.0)
+    for g in grads:
+        g.mul_(scale.reshape(-1, *[1] * (g.ndim - 1)))
+    return norm
+
+
+class WarmupLinear:
+    """Factor of the learning rate: up linearly for a share of all steps, then linearly to 0.
+
+    A class, not a lambda, so that a fitted net can be pickled.
+
+    Parameters
+    ----------
+    n_steps : int
+        Steps of the whole training.
+    warmup : float
+        Share of them, in [0, 1].
+
+    Examples
+    --------
+    >>> factor = WarmupLinear(10, 0.2)
+    >>> [round(factor(step), 3) for step in range(11)]
+    [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0]
+    """
+
+    def __init__(self, n_steps: int, warmup: float) -> None:
+        self.n_steps = n_steps
+        self.n_warmup = round(warmup * n_steps)
+
+    def __call__(self, step: int) -> float:
+        if step < self.n_warmup:
+            return (step + 1) / self.n_warmup
+        rest = self.n_steps - self.n_warmup
+        return max(0.0, (self.n_steps - step) / rest) if rest else 0.0

@@ -1,0 +1,239 @@
+"""Logits of all members for many rows: the same numbers by the cheaper of two exact routes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sksve.adapters import merged_member, svd_layers
+from sksve.training._data import MemberBatch, TokenDataset
+from sksve.training._module import EnsembleModule
+
+__all__ = ["compute_features", "merging_pays", "predict_logits", "softmax64", "token_batches"]
+
+# Tokens a forward pass holds at once. Small enough for a laptop's cache hierarchy, large enough that
+# Python is no cost; on an accelerator, large enough to fill it.
+TOKENS_CPU, TOKENS_GPU = 4096, 65536
+# Frozen features kept at once while members take turns.
+FEATURE_BYTES = 2**28
+
+
+def softmax64(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis in float64, rows renormalised to sum to 1."""
+    z = np.asarray(logits, dtype=np.float64)
+    p = np.exp(z - z.max(axis=-1, keepdims=True))
+    return p / p.sum(axis=-1, keepdims=True)
+
+
+def token_batches(dataset: TokenDataset, budget: int) -> list[np.ndarray]:
+    """Cut the rows, sorted by (length, tokens), into batches of at most `budget` padded tokens.
+
+    Sorting by content as well makes a batch depend on the set of rows, not on their order.
+
+    Parameters
+    ----------
+    dataset : TokenDataset
+    budget : int
+        A row longer than this is a batch of its own.
+
+    Returns
+    -------
+    list of ndarray
+        Row numbers; every row occurs once.
+    """
+    lengths = dataset.lengths
+    starts, flat = dataset.starts.tolist(), dataset.flat_ids.numpy()
+    keys = [(int(n), flat[s : s + n].tobytes()) for s, n in zip(starts, lengths)]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    batches: list[np.ndarray] = []
+    current: list[int] = []
+    for row in order:  # lengths rise, so the newest row is the longest
+        if current and (len(current) + 1) * lengths[row] > budget:
+            batches.append(np.array(current))
+            current = []
+        current.append(row)
+    if current:
+        batches.append(np.array(current))
+    return batches
+
+
+def merging_pays(module: EnsembleModule, n_tokens: int) -> bool:
+    """Whether dense weights, built once per member, take fewer multiply-adds than thin factors.
+
+    Parameters
+    ----------
+    module : EnsembleModule
+    n_tokens : int
+        Tokens that each member must process.
+    """
+    dense = thin = 0
+    for layer in svd_layers(module):
+        o, i, r = layer.out_features, layer.in_features, layer.rank
+        k = r if layer.weight is not None else min(o, i)
+        product = k * o * i  # U diag(s) Vh
+        dense += product + n_tokens * o * i
+        thin += n_tokens * (k * (o + i) + (o * i if layer.weight is not None else 0))
+    return dense < thin
+
+
+def _one_member(dataset: TokenDataset, rows: np.ndarray, device: torch.device) -> MemberBatch:
+    batch, _ = dataset.collate(rows[None, :], None)
+    return batch.to(device)
+
+
+def _autocast(device: torch.device, dtype: torch.dtype | None) -> torch.autocast:
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+@torch.no_grad()
+def compute_features(
+    module: EnsembleModule,
+    dataset: TokenDataset,
+    *,
+    device: str | torch.device = "cpu",
+    autocast: torch.dtype | None = None,
+    max_bytes: int | None = None,
+) -> bool:
+    """Run the frozen part of the backbone once over all rows and keep its output in the data set.
+
+    Parameters
+    ----------
+    module : EnsembleModule
+    dataset : TokenDataset
+        Changed: its features are set.
+    device, autocast
+        As :func:`predict_logits`.
+    max_bytes : int, optional
+        Do nothing if the features would be larger.
+
+    Returns
+    -------
+    bool
+        Whether the features were kept; training computes them batch by batch otherwise.
+    """
+    if not module.has_prefix or dataset.has_features:
+        return False
+    device = torch.device(device)
+    lengths = dataset.lengths if module.has_suffix else np.ones_like(dataset.lengths)
+    flat: Tensor | None = None
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    for rows in token_batches(dataset, _budget(device)):
+        batch = _one_member(dataset, rows, device)
+        with _autocast(device, autocast):
+            out = module.features(batch.input_ids, batch.attention_mask)
+        assert out is not None
+        out = out.to(dataset.dtype)
+        if flat is None:
+            if max_bytes is not None and starts[-1] * out[0, 0].nbytes > max_bytes:
+                return False
+            flat = torch.empty(int(starts[-1]), out.shape[-1], dtype=dataset.dtype)
+        n = torch.from_numpy(lengths[rows])
+        mask = torch.arange(out.shape[1]) < n[:, None]
+        index = torch.from_numpy(starts[rows])[:, None] + torch.arange(out.shape[1])
+        flat[index[mask]] = out.cpu()[mask]
+    assert flat is not None
+    dataset.set_features(flat, lengths)
+    return True
+
+
+def _budget(device: torch.device) -> int:
+    return TOKENS_CPU if device.type == "cpu" else TOKENS_GPU
+
+
+@torch.no_grad()
+def predict_logits(
+    module: EnsembleModule,
+    dataset: TokenDataset,
+    *,
+    members: Sequence[int] | None = None,
+    device: str | torch.device = "cpu",
+    autocast: torch.dtype | None = None,
+    merge: bool | None = None,
+) -> np.ndarray:
+    """Logits of every member for every row, in the data set's order.
+
+    Parameters
+    ----------
+    module : EnsembleModule
+    dataset : TokenDataset
+    members : sequence of int, optional
+        Positions; all without it.
+    device : str or torch.device
+        Where the module is.
+    autocast : torch.dtype, optional
+        Dtype of the forward pass.
+    merge : bool, optional
+        The route: dense weights of one member at a time (True), or thin factors of all members at
+        once (False). None: whichever takes fewer multiply-adds.
+
+    Returns
+    -------
+    ndarray of shape (m, n_samples, n_classes), float64
+    """
+    device = torch.device(device)
+    was_training = module.training
+    module.eval()
+    chosen = list(range(module.n_members)) if members is None else list(members)
+    n_classes = module.heads.weight.shape[1]
+    logits = np.empty((len(chosen), len(dataset), n_classes))
+    if merge is None:
+        merge = merging_pays(module, int(dataset.lengths.sum()))
+    m = 1 if merge or not module.has_suffix else len(chosen)
+    batches = token_batches(dataset, max(1, _budget(device) // m))
+    for group in _groups(module, dataset, batches):
+        features: list[MemberBatch] = []
+        for rows in group:
+            batch = _one_member(dataset, rows, device)
+            if batch.features is None and module.has_prefix:
+                with _autocast(device, autocast):
+                    out = module.features(batch.input_ids, batch.attention_mask)
+                batch = MemberBatch(
+                    batch.input_ids, batch.attention_mask, out, batch.weight, None
+                )
+            features.append(batch)
+        if merge and module.has_suffix:
+            for position, k in enumerate(chosen):
+                with merged_member(module, k), _autocast(device, autocast):
+                    for rows, batch in zip(group, features):
+                        logits[position, rows] = _run(module, batch, [k])[0]
+        else:
+            for rows, batch in zip(group, features):
+                with _autocast(device, autocast):
+                    logits[:, rows] = _run(module, batch, chosen)
+    module.train(was_training)
+    return logits
+
+
+def _groups(
+    module: EnsembleModule, dataset: TokenDataset, batches: list[np.ndarray]
+) -> list[list[np.ndarray]]:
+    """Batches whose frozen features fit in memory together; one group if nothing is frozen."""
+    if not module.has_prefix:
+        return [batches]
+    # Features are about as wide as the heads' input.
+    width = module.heads.weight.shape[-1] * 4
+    groups: list[list[np.ndarray]] = [[]]
+    held = 0
+    for rows in batches:
+        size = len(rows) * int(dataset.lengths[rows].max()) * width
+        if groups[-1] and held + size > FEATURE_BYTES:
+            groups.append([])
+            held = 0
+        groups[-1].append(rows)
+        held += size
+    return groups
+
+
+def _run(module: EnsembleModule, batch: MemberBatch, members: list[int]) -> np.ndarray:
+    m = len(members)
+
+    def stack(t: Tensor | None) -> Tensor | None:
+        return None if t is None else t.repeat(m, *[1] * (t.ndim - 1))
+
+    ids, mask = stack(batch.input_ids), stack(batch.attention_mask)
+    assert ids is not None
+    assert mask is not None
+    whole = m == module.n_members and members == list(range(m))
+    out = module.logits(ids, mask, stack(batch.features), None if whole else members)
+    return out.double().cpu().numpy()

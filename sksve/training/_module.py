@@ -1,0 +1,156 @@
+"""The module that is trained: frozen part, adapted part, one head per member."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from sksve.adapters import use_members
+
+__all__ = ["EnsembleModule", "MemberHeads", "Splittable"]
+
+
+class Splittable(Protocol):
+    """What is needed of ``sksve.backbones.SplitBackbone``."""
+
+    def prefix(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor: ...
+    def suffix(
+        self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor
+    ) -> Tensor: ...
+    def pool(self, hidden: Tensor, attention_mask: Tensor) -> Tensor: ...
+
+
+class MemberHeads(nn.Module):
+    """One linear head per member.
+
+    Parameters
+    ----------
+    in_features, n_classes : int
+    generators : sequence of torch.Generator
+        One per member: weights are N(0, init_std ** 2), biases 0.
+    init_std : float
+    dtype : torch.dtype
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        n_classes: int,
+        generators: Sequence[torch.Generator],
+        *,
+        init_std: float,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        weight = torch.stack(
+            [
+                init_std * torch.randn(n_classes, in_features, generator=g, dtype=torch.float64)
+                for g in generators
+            ]
+        )
+        self.weight = nn.Parameter(weight.to(dtype))
+        self.bias = nn.Parameter(torch.zeros(len(generators), n_classes, dtype=dtype))
+
+    def forward(self, pooled: Tensor, members: Sequence[int] | None = None) -> Tensor:
+        """Logits (m, b, c) of pooled vectors (m, b, d)."""
+        weight, bias = self.weight, self.bias
+        if members is not None:
+            index = torch.tensor(list(members), device=weight.device)
+            weight, bias = weight[index], bias[index]
+        return torch.baddbmm(bias[:, None, :], pooled, weight.transpose(1, 2))
+
+
+class EnsembleModule(nn.Module):
+    """Backbone with adapted layers, and the members' heads.
+
+    Parameters
+    ----------
+    split : SplitBackbone
+        Frozen prefix, adapted suffix, pooling.
+    heads : MemberHeads
+    has_prefix : bool
+        Whether some leading blocks are frozen: their output is the same for all members.
+    has_suffix : bool
+        Whether any block is adapted. If not, the pooled vector is the frozen part's output.
+    """
+
+    def __init__(
+        self, split: nn.Module, heads: MemberHeads, *, has_prefix: bool, has_suffix: bool
+    ) -> None:
+        super().__init__()
+        self.split = split
+        self.heads = heads
+        self.has_prefix = has_prefix
+        self.has_suffix = has_suffix
+
+    @property
+    def n_members(self) -> int:
+        """Number of members."""
+        return self.heads.weight.shape[0]
+
+    def adapter_parameters(self) -> list[nn.Parameter]:
+        """Return the trainable parameters inside the backbone; axis 0 is the member."""
+        return [p for p in self.split.parameters() if p.requires_grad]
+
+    def member_parameters(self) -> list[nn.Parameter]:
+        """Return every trainable parameter; axis 0 is the member."""
+        return [*self.adapter_parameters(), *self.heads.parameters()]
+
+    @torch.no_grad()
+    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | None:
+        """Output of the frozen part, the same for every member.
+
+        Returns
+        -------
+        Tensor of shape (b, t, d), or (b, 1, d) if all is frozen (already pooled), or None
+            None if nothing is frozen.
+        """
+        if not self.has_prefix:
+            return None
+        hidden = self.split.prefix(input_ids, attention_mask)
+        if self.has_suffix:
+            return hidden
+        return self.split.pool(hidden, attention_mask)[:, None, :]
+
+    def logits(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        features: Tensor | None = None,
+        members: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Logits of each member for its own rows.
+
+        Parameters
+        ----------
+        input_ids, attention_mask : Tensor of shape (m * b, t)
+        features : Tensor of shape (m * b, t, d), optional
+            As :meth:`features` returns, where it is at hand.
+        members : sequence of int, optional
+            Positions of the m members.
+
+        Returns
+        -------
+        Tensor of shape (m, b, c)
+        """
+        if features is None:
+            features = self.features(input_ids, attention_mask)
+        if self.has_suffix:
+            with use_members(self.split, members):
+                hidden = self.split.suffix(features, input_ids, attention_mask)
+            pooled = self.split.pool(hidden, attention_mask)
+        else:
+            assert features is not None
+            pooled = features[:, 0]
+        m = self.n_members if members is None else len(members)
+        pooled = pooled.to(self.heads.weight.dtype)
+        return self.heads(pooled.reshape(m, -1, pooled.shape[-1]), members)
+
+    forward = logits
+
+    def train(self, mode: bool = True) -> "EnsembleModule":
+        """Keep the backbone in evaluation mode: its dropout must never wake."""
+        super().train(mode)
+        self.split.eval()
+        return self

@@ -1,0 +1,208 @@
+"""The skorch net that trains all members jointly and keeps them independent."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
+from torch import Tensor
+
+from sksve._exceptions import NonFiniteLossError
+from sksve.training._batches import MemberBatches, SharedBatches
+from sksve.training._callbacks import MEMBER_KEYS, MemberEarlyStopping, MemberLog, WarmupSchedule
+from sksve.training._data import MemberBatch, TokenDataset
+from sksve.training._functional import clip_member_gradients, member_cross_entropy
+from sksve.training._inference import predict_logits, softmax64
+from sksve.training._module import EnsembleModule
+
+__all__ = ["MemberNet"]
+
+
+class MemberNet(NeuralNet):
+    """Train an :class:`EnsembleModule`: one loss, clip and stop per member, one backward pass for all.
+
+    Everything a skorch user knows is there: callbacks, ``history``, verbosity, ``partial_fit``'s
+    loop, Ctrl-C. What differs is that a batch holds rows of all active members.
+
+    Parameters
+    ----------
+    module : EnsembleModule
+        Already built; used as it is.
+    member_ids : tuple of int
+        The members' numbers, in the order of the module's member axis.
+    batch_streams : sequence of numpy.random.Generator
+        Per member, or one if all share their batches.
+    shared_stream : numpy.random.Generator
+        Draws the order of the batches.
+    head_lr, weight_decay, warmup, max_grad_norm : float
+        As in ``SVEClassifier``.
+    autocast : torch.dtype or None
+        Dtype of the forward pass in training.
+    valid_dataset : TokenDataset or None
+        Judged after each epoch.
+    patience : int or None
+        Epochs without improvement after which a member stops; None: never.
+    """
+
+    def __init__(
+        self,
+        module: EnsembleModule,
+        *,
+        member_ids: tuple[int, ...] = (),
+        batch_streams: Sequence[np.random.Generator] = (),
+        shared_stream: np.random.Generator | None = None,
+        head_lr: float = 0.01,
+        weight_decay: float = 0.0,
+        warmup: float = 0.1,
+        max_grad_norm: float | None = 1.0,
+        autocast: torch.dtype | None = None,
+        valid_dataset: TokenDataset | None = None,
+        patience: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.member_ids = member_ids
+        self.batch_streams = batch_streams
+        self.shared_stream = shared_stream
+        self.head_lr = head_lr
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.max_grad_norm = max_grad_norm
+        self.autocast = autocast
+        self.valid_dataset = valid_dataset
+        self.patience = patience
+        kwargs.setdefault("criterion", torch.nn.CrossEntropyLoss)
+        kwargs.setdefault("train_split", None)
+        super().__init__(module, **kwargs)
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        own: list[tuple[str, Callback]] = [
+            ("epoch_timer", EpochTimer()),
+            ("member_log", MemberLog()),
+            ("schedule", WarmupSchedule(self.warmup)),
+        ]
+        if self.patience is not None:
+            own.append(("member_early_stopping", MemberEarlyStopping(self.patience)))
+        return [
+            *own,
+            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
+            ("valid_loss", PassthroughScoring("valid_loss")),
+            ("print_log", PrintLog(keys_ignored=list(MEMBER_KEYS))),
+        ]
+
+    # -- set-up ----------------------------------------------------------------------------------
+
+    def initialize(self) -> "MemberNet":
+        super().initialize()
+        #: Positions of the members still training.
+        self.active_ = list(range(self.module_.n_members))
+        return self
+
+    def initialize_optimizer(self, triggered_directly: bool | None = None) -> "MemberNet":
+        adapter = self.module_.adapter_parameters()
+        groups = [{"params": adapter, "lr": self.lr}] if adapter else []
+        # Not weight decay on the biases of the heads: the class frequencies are data, not noise.
+        heads = self.module_.heads
+        groups.append({"params": [heads.weight], "lr": self.head_lr})
+        groups.append({"params": [heads.bias], "lr": self.head_lr, "weight_decay": 0.0})
+        self.optimizer_ = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
+        return self
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        super().notify(method_name, **kwargs)
+        # After every callback has had this epoch, end the loop in skorch's own way.
+        if method_name == "on_epoch_end" and not self.active_:
+            raise KeyboardInterrupt
+
+    def get_dataset(self, X: Any, y: Any = None) -> TokenDataset:
+        return X
+
+    def get_split_datasets(self, X: Any, y: Any = None, **kwargs: Any) -> tuple[Any, Any]:
+        return X, self.valid_dataset
+
+    def get_iterator(self, dataset: TokenDataset, training: bool = False) -> Any:
+        if not training:
+            return SharedBatches(
+                dataset, 4 * self.batch_size, self.active_, self.module_.n_members
+            )
+        assert self.shared_stream is not None
+        return MemberBatches(
+            dataset,
+            self.batch_size,
+            self.batch_streams,
+            self.shared_stream,
+            self.active_,
+            self.module_.n_members,
+        )
+
+    def check_data(self, X: Any, y: Any = None) -> None:
+        """Nothing to check: the estimator has done it before anything slow began."""
+
+    # -- one step --------------------------------------------------------------------------------
+
+    def infer(self, x: MemberBatch, **fit_params: Any) -> Tensor:
+        x = x.to(torch.device(self.device))
+        kind = torch.device(self.device).type
+        context = nullcontext() if self.autocast is None else torch.autocast(kind, self.autocast)
+        with context:
+            return self.module_(x.input_ids, x.attention_mask, x.features, x.members)
+
+    def member_losses(self, logits: Tensor, y: Tensor, batch: MemberBatch) -> Tensor:
+        """Each active member's loss, checked to be finite."""
+        losses = member_cross_entropy(logits, y.to(logits.device), batch.weight.to(logits.device))
+        if not bool(torch.isfinite(losses).all()):
+            position = int((~torch.isfinite(losses)).nonzero()[0])
+            position = position if batch.members is None else batch.members[position]
+            epoch, step = len(self.history), len(self.history[-1].get("batches", ()))
+            raise NonFiniteLossError(
+                f"The loss of member {self.member_ids[position]} is "
+                f"{losses.detach().cpu()[~torch.isfinite(losses.detach().cpu())][0].item()} in epoch "
+                f"{epoch}, batch {step}. Training has run away: lower lr (now {self.lr:g}), head_lr "
+                f"(now {self.head_lr:g}) or init_scale, or use precision='float32'."
+            )
+        return losses
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        self._set_training(True)
+        Xi, yi = batch
+        logits = self.infer(Xi, **fit_params)
+        losses = self.member_losses(logits, yi, Xi)
+        # The members share no parameter, so one backward pass of the sum gives each its own gradient.
+        losses.sum().backward()
+        if self.max_grad_norm is not None:
+            clip_member_gradients(self.module_.member_parameters(), self.max_grad_norm)
+        return self._step(losses, logits)
+
+    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        self._set_training(False)
+        Xi, yi = batch
+        with torch.no_grad():
+            logits = self.infer(Xi, **fit_params)
+            return self._step(self.member_losses(logits, yi, Xi), logits)
+
+    def _step(self, losses: Tensor, logits: Tensor) -> dict[str, Any]:
+        return {
+            "loss": losses.detach().mean(),
+            "y_pred": logits.detach(),
+            "member_losses": losses.detach(),
+        }
+
+    # -- prediction, for scoring callbacks -------------------------------------------------------
+
+    def predict_proba(self, X: TokenDataset) -> np.ndarray:
+        """Mean of the members' probabilities, shape (n_samples, n_classes)."""
+        return softmax64(predict_logits(self.module_, X, device=self.device)).mean(axis=0)
+
+    def predict(self, X: TokenDataset) -> np.ndarray:
+        """Encoded class of each row, shape (n_samples,)."""
+        return self.predict_proba(X).argmax(axis=1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Optimizer state and data are of no use to a fitted model, and large.
+        state = super().__getstate__()
+        for name in ("valid_dataset", "optimizer_"):
+            state[name] = None
+        return state

@@ -1,0 +1,72 @@
+"""Random streams: member k draws from its own, whatever the other members do."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+__all__ = ["MemberStreams", "member_streams", "shared_streams"]
+
+# Purposes of a member's streams, by position; append only, or saved seeds change their meaning.
+_ADAPTER, _HEAD, _BATCHES = range(3)
+# Spawn key of the stream that no member owns. A key, not a longer entropy list: SeedSequence pads
+# entropy with zeros, so [seed] and [seed, 0] are the same sequence.
+_SHARED = (0x53,)
+
+
+@dataclass(frozen=True)
+class MemberStreams:
+    """Generators of one member.
+
+    Attributes
+    ----------
+    adapter, head : torch.Generator
+        CPU generators for the initial values of the adapted layers and of the head.
+    batches : numpy.random.Generator
+        For the order of the training rows.
+    """
+
+    adapter: torch.Generator
+    head: torch.Generator
+    batches: np.random.Generator
+
+
+def member_streams(seed: int, member: int) -> MemberStreams:
+    """Open the streams of one member, a function of `seed` and `member` alone.
+
+    Parameters
+    ----------
+    seed : int
+        Non-negative base seed of the fit.
+    member : int
+        The member's number, from 0.
+
+    Returns
+    -------
+    MemberStreams
+    """
+    children = np.random.SeedSequence([seed, member]).spawn(3)
+    return MemberStreams(
+        adapter=_torch_generator(children[_ADAPTER]),
+        head=_torch_generator(children[_HEAD]),
+        batches=np.random.default_rng(children[_BATCHES]),
+    )
+
+
+def shared_streams(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """Open the streams that belong to the fit and to no member.
+
+    Returns
+    -------
+    order : numpy.random.Generator
+        For the order of the batches within an epoch, which all members share.
+    rows : numpy.random.Generator
+        For the rows of the batches, where all members share those as well.
+    """
+    order, rows = np.random.SeedSequence(seed, spawn_key=_SHARED).spawn(2)
+    return np.random.default_rng(order), np.random.default_rng(rows)
+
+
+def _torch_generator(sequence: np.random.SeedSequence) -> torch.Generator:
+    state = int(sequence.generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(state & (2**63 - 1))

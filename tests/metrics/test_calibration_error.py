@@ -1,0 +1,279 @@
+"""Binned calibration errors: other people's numbers, a slow reference, and properties."""
+
+import sys
+
+import calibration as kumar
+import netcal.metrics
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from sksve.metrics import (
+    classwise_calibration_error,
+    expected_calibration_error,
+    maximum_calibration_error,
+)
+
+NORMS = ["l1", "l2", "max"]
+STRATEGIES = ["uniform", "quantile"]
+
+
+@st.composite
+def problems(draw, max_rows=40):
+    """Codes and probabilities; some with few distinct values, so that ties are common."""
+    n, c = draw(st.integers(1, max_rows)), draw(st.integers(2, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    p = rng.dirichlet(np.full(c, draw(st.sampled_from([0.05, 1.0, 20.0]))), size=n)
+    if draw(st.booleans()):
+        p = np.round(p * 8) + 1e-300
+        p = p / p.sum(axis=1, keepdims=True)
+    return rng.integers(0, c, n), p
+
+
+def slow_error(conf, hit, weight, n_bins, norm):
+    """The definition, row by row and bin by bin."""
+    gaps, masses = [], []
+    for b in range(n_bins):
+        low, high = np.linspace(0, 1, n_bins + 1)[b : b + 2]
+        inside = [i for i, v in enumerate(conf) if (low < v <= high) or (b == 0 and v == 0)]
+        mass = sum(weight[i] for i in inside)
+        if mass:
+            gaps.append(abs(sum(weight[i] * (hit[i] - conf[i]) for i in inside)) / mass)
+            masses.append(mass)
+    gaps, masses = np.array(gaps), np.array(masses) / sum(masses)
+    if norm == "max":
+        return gaps.max()
+    power = {"l1": 1, "l2": 2}[norm]
+    return (masses @ gaps**power) ** (1 / power)
+
+
+@given(problems(), st.integers(1, 20), st.sampled_from(NORMS), st.integers(0, 9))
+def test_expected_calibration_error__equals_the_definition(problem, n_bins, norm, seed):
+    y, p = problem
+    weight = np.random.default_rng(seed).uniform(0.1, 3, len(y))
+    labels = range(p.shape[1])
+    slow = slow_error(p.max(axis=1), p.argmax(axis=1) == y, weight, n_bins, norm)
+    ours = expected_calibration_error(
+        y, p, labels=labels, sample_weight=weight, n_bins=n_bins, norm=norm
+    )
+    assert ours == pytest.approx(slow, abs=1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [3, 4, 10, 40])
+@pytest.mark.parametrize("n_bins", [1, 10, 15])
+def test_expected_calibration_error__equals_netcal_torchmetrics_and_kumar(n_classes, n_bins, rng):
+    p = rng.dirichlet(np.ones(n_classes), size=1501)
+    y = np.concatenate([np.arange(n_classes), rng.integers(0, n_classes, 1501 - n_classes)])
+    ours = expected_calibration_error(y, p, n_bins=n_bins)
+    assert ours == pytest.approx(netcal.metrics.ECE(n_bins).measure(p, y), abs=1e-9)
+    assert ours == pytest.approx(kumar.get_ece(p, y, num_bins=n_bins), abs=1e-9)
+    for norm in NORMS:
+        theirs = multiclass_calibration_error(
+            torch.tensor(p), torch.tensor(y), num_classes=n_classes, n_bins=n_bins, norm=norm
+        )
+        ours = expected_calibration_error(y, p, n_bins=n_bins, norm=norm)
+        # torchmetrics reduces confidences to float32 whatever it is given.
+        assert ours == pytest.approx(float(theirs), abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [15, 100, 1000, 1501])
+def test_expected_calibration_error__quantile_bins_equal_kumar(n, rng):
+    p = rng.dirichlet(np.ones(4), size=n)
+    y = np.concatenate([np.arange(4), rng.integers(0, 4, n - 4)])
+    theirs = kumar.get_ece_em(p, y)
+    assert expected_calibration_error(y, p, strategy="quantile") == pytest.approx(theirs, abs=1e-9)
+
+
+def test_expected_calibration_error__quantile_bins_equal_netcal_where_rows_divide(rng):
+    p = rng.dirichlet(np.ones(4), size=1500)
+    y = rng.integers(0, 4, 1500)
+    theirs = netcal.metrics.ECE(15, equal_intervals=False).measure(p, y)
+    assert expected_calibration_error(y, p, strategy="quantile") == pytest.approx(theirs, abs=1e-9)
+
+
+def test_maximum_calibration_error__equals_netcal(rng):
+    p = rng.dirichlet(np.ones(5), size=700)
+    y = rng.integers(0, 5, 700)
+    assert maximum_calibration_error(y, p) == pytest.approx(netcal.metrics.MCE(15).measure(p, y))
+    assert maximum_calibration_error(y, p) == expected_calibration_error(y, p, norm="max")
+
+
+def test_expected_calibration_error__confidence_one_is_in_the_last_bin():
+    """torchmetrics 1.9 puts confidence 1.0 in a sixteenth bin of its own (its issue 3510)."""
+    p = np.array([[1.0, 0.0], [1.0, 0.0], [0.95, 0.05], [0.95, 0.05]])
+    y = np.array([0, 1, 0, 0])
+    # One bin holds all four rows: mean confidence .975, accuracy .75.
+    assert expected_calibration_error(y, p) == pytest.approx(0.975 - 0.75, abs=1e-15)
+    assert netcal.metrics.ECE(15).measure(p.max(axis=1), 1 - y) == pytest.approx(0.225)
+    theirs = multiclass_calibration_error(torch.tensor(p), torch.tensor(y), num_classes=2)
+    # Two bins there: 1.0 against 1/2 and .95 against 1.
+    assert float(theirs) == pytest.approx(0.5 * 0.5 + 0.5 * 0.05), "torchmetrics fixed its bug"
+
+
+def test_expected_calibration_error__binary_is_top_label_where_netcal_takes_the_positive_class(rng):
+    p1 = rng.uniform(size=500)
+    y = (rng.uniform(size=500) < p1**2).astype(int)
+    p = np.column_stack([1 - p1, p1])
+    ours = expected_calibration_error(y, p)
+    assert ours == pytest.approx(kumar.get_ece(p, y), abs=1e-9)
+    assert ours == expected_calibration_error(y, p1)
+    theirs = netcal.metrics.ECE(15).measure(p, y)
+    assert theirs == pytest.approx(netcal.metrics.ECE(15).measure(p1, y), abs=1e-12)
+    assert abs(ours - theirs) > 1e-3, "netcal no longer reduces two columns to the positive class"
+    # What netcal computes there is our classwise error: with two classes the two halves mirror.
+    assert classwise_calibration_error(y, p) == pytest.approx(theirs, abs=1e-9)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_classwise_calibration_error__equals_kumar_marginal(norm, strategy, rng):
+    p = rng.dirichlet(np.ones(4), size=900)
+    y = rng.integers(0, 4, 900)
+    scheme = kumar.get_equal_bins if strategy == "quantile" else kumar.get_equal_prob_bins
+    ours = classwise_calibration_error(y, p, norm=norm, strategy=strategy)
+    power = {"l1": 1, "l2": 2}[norm]
+    theirs = kumar.lower_bound_scaling_ce(
+        p, y, p=power, debias=False, num_bins=15, binning_scheme=scheme, mode="marginal"
+    )
+    assert ours == pytest.approx(theirs, abs=1e-9)
+
+
+def test_classwise_calibration_error__max_is_the_largest_gap_of_any_class(rng):
+    p = rng.dirichlet(np.ones(4), size=300)
+    y = rng.integers(0, 4, 300)
+    slow = max(slow_error(p[:, k], y == k, np.ones(300), 15, "max") for k in range(4))
+    assert classwise_calibration_error(y, p, norm="max") == pytest.approx(slow, abs=1e-12)
+
+
+METRICS = [expected_calibration_error, classwise_calibration_error]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("norm", NORMS)
+@given(problem=problems(), seed=st.integers(0, 99))
+def test_calibration_error__order_of_rows_does_not_matter(metric, strategy, norm, problem, seed):
+    y, p = problem
+    mixed = np.random.default_rng(seed).permutation(len(y))
+    options = {"labels": range(p.shape[1]), "strategy": strategy, "norm": norm}
+    assert metric(y, p, **options) == pytest.approx(
+        metric(y[mixed], p[mixed], **options), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("norm", NORMS)
+@given(problem=problems(), seed=st.integers(0, 99))
+def test_calibration_error__weight_two_is_the_row_twice(metric, strategy, norm, problem, seed):
+    y, p = problem
+    weight = np.random.default_rng(seed).integers(0, 4, len(y))
+    weight[0] = 1
+    options = {"labels": range(p.shape[1]), "strategy": strategy, "norm": norm}
+    twice = metric(np.repeat(y, weight), np.repeat(p, weight, axis=0), **options)
+    assert metric(y, p, sample_weight=weight, **options) == pytest.approx(twice, abs=1e-12)
+
+
+@given(problem=problems())
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_expected_calibration_error__names_of_the_labels_do_not_matter(strategy, problem):
+    y, p = problem
+    c = p.shape[1]
+    order = np.arange(c)[::-1]
+    names = np.array(["e", "d", "c", "b", "a"])[:c]
+    ours = expected_calibration_error(y, p, labels=range(c), strategy=strategy)
+    assert ours == expected_calibration_error(names[y], p, labels=names, strategy=strategy)
+    for metric in METRICS:
+        # Columns in another order, with their labels in that order.
+        a = metric(y, p, labels=range(c), strategy=strategy)
+        no_ties = np.sort(p, axis=1)[:, -1] > np.sort(p, axis=1)[:, -2] + 1e-9
+        if no_ties.all() or metric is classwise_calibration_error:
+            b = metric(y, p[:, order], labels=order, strategy=strategy)
+            assert a == pytest.approx(b, abs=1e-12)
+
+
+@given(problem=problems(), n_bins=st.integers(1, 30), strategy=st.sampled_from(STRATEGIES))
+def test_expected_calibration_error__is_between_0_and_1_and_norms_are_ordered(
+    problem, n_bins, strategy
+):
+    y, p = problem
+    l1, l2, most = (
+        expected_calibration_error(
+            y, p, labels=range(p.shape[1]), n_bins=n_bins, strategy=strategy, norm=norm
+        )
+        for norm in NORMS
+    )
+    assert 0 <= l1 <= l2 + 1e-12
+    assert l2 <= most + 1e-12 <= 1 + 2e-12
+
+
+@given(problem=problems())
+def test_expected_calibration_error__one_bin_is_accuracy_against_confidence(problem):
+    y, p = problem
+    gap = abs((p.argmax(axis=1) == y).mean() - p.max(axis=1).mean())
+    for strategy in STRATEGIES:
+        ours = expected_calibration_error(
+            y, p, labels=range(p.shape[1]), n_bins=1, strategy=strategy
+        )
+        assert ours == pytest.approx(gap, abs=1e-12)
+
+
+@given(problem=problems())
+def test_calibration_error__a_perfect_prediction_is_zero(problem):
+    y, p = problem
+    perfect = np.eye(p.shape[1])[y]
+    for metric in [*METRICS, maximum_calibration_error]:
+        assert metric(y, perfect, labels=range(p.shape[1])) == 0
+
+
+def test_expected_calibration_error__ten_equal_rows_that_are_right_seven_times_are_calibrated():
+    p = np.tile([0.7, 0.2, 0.1], (10, 1))
+    y = [0] * 7 + [1] * 2 + [2]
+    assert expected_calibration_error(y, p) == pytest.approx(0, abs=1e-15)
+    assert classwise_calibration_error(y, p) == pytest.approx(0, abs=1e-15)
+
+
+def test_expected_calibration_error__a_tie_counts_for_the_first_class():
+    p = [[0.5, 0.5], [0.5, 0.5], [0.4, 0.6]]
+    assert expected_calibration_error([0, 0, 1], p, n_bins=1) == pytest.approx(1 - 1.6 / 3)
+    assert expected_calibration_error([1, 1, 0], p, n_bins=1) == pytest.approx(1.6 / 3)
+    wide = np.full((4, 50), 1 / 50)
+    hit_once = expected_calibration_error([0, 1, 2, 3], wide, labels=range(50), n_bins=1)
+    assert hit_once == pytest.approx(1 / 4 - 1 / 50)
+
+
+def test_expected_calibration_error__chunks_do_not_show(rng, monkeypatch):
+    p = rng.dirichlet(np.ones(3), size=1000)
+    y = rng.integers(0, 3, 1000)
+    whole = expected_calibration_error(y, p)
+    monkeypatch.setattr(sys.modules["sksve.metrics._top_label"], "CHUNK_ELEMENTS", 21)
+    monkeypatch.setattr(sys.modules["sksve.metrics._binning"], "CHUNK", 13)
+    assert expected_calibration_error(y, p) == pytest.approx(whole, abs=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_expected_calibration_error__other_dtypes_and_layouts(dtype, order, rng):
+    p = rng.dirichlet(np.ones(4), size=300).astype(dtype).astype(dtype, order=order)
+    y = rng.integers(0, 4, 300)
+    exact = p.astype(np.float64)
+    exact = exact / exact.sum(axis=1, keepdims=True)
+    ours = expected_calibration_error(y, p)
+    assert ours == pytest.approx(netcal.metrics.ECE(15).measure(exact, y), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_bins": 0}, r"'n_bins' parameter of expected_calibration_error must be an int.*Got 0"),
+        ({"n_bins": 2.5}, "Got 2.5"),
+        ({"strategy": "mass"}, "'uniform'.*Got 'mass'"),
+        ({"norm": "l3"}, "'max'.*Got 'l3'"),
+    ],
+)
+def test_expected_calibration_error__bad_parameters_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        expected_calibration_error([0, 1], [0.2, 0.8], **options)
