@@ -27,7 +27,7 @@ def give_members_their_positions(model: nn.Module) -> None:
 
 
 class MemberwiseSelfAttention(DisentangledSelfAttention):
-    """Self-attention whose projections may be layers with an ``n_members`` attribute."""
+    """Self-attention whose projections may be layers with members."""
 
     def disentangled_attention_bias(
         self,
@@ -42,7 +42,7 @@ class MemberwiseSelfAttention(DisentangledSelfAttention):
         rest = (relative_pos, rel_embeddings, scale_factor)
         names = _SHARED if self.share_att_key else _SEPARATE
         layers = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        m = max(getattr(layer, "n_members", 1) for layer in self.children())
+        m = max(_members_now(layer) for layer in self.children())
         if m == 1:
             return bias(query_layer, key_layer, *rest)
         table = rel_embeddings[: self.pos_ebd_size * 2].expand(m, -1, -1)
@@ -54,6 +54,17 @@ class MemberwiseSelfAttention(DisentangledSelfAttention):
         parts = zip(own, query_layer.chunk(m), key_layer.chunk(m))
         function = DisentangledSelfAttention.disentangled_attention_bias
         return torch.cat([function(member, q, k, *rest) for member, q, k in parts])
+
+
+def _members_now(layer: nn.Module) -> int:
+    """Count the members whose rows a layer expects in this call; 1 for an ordinary layer."""
+    if (told := getattr(layer, "n_active", None)) is not None:
+        return int(told)
+    if getattr(layer, "_merged", None) is not None:  # sksve.adapters.merged_member
+        return 1
+    if (chosen := getattr(layer, "_members", None)) is not None:  # sksve.adapters.use_members
+        return len(chosen)
+    return int(getattr(layer, "n_members", 1))
 
 
 class _Member:
