@@ -144,6 +144,27 @@ def test_no_token__gives_zeros_and_finite_gradients(family, backbone_of):
         assert weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("adapt_blocks", [3, 1])
+def test_run__the_model_never_sees_a_row_without_tokens_and_keeps_no_cache(
+    family, adapt_blocks, backbone_of
+):
+    backbone = backbone_of(family)
+    split = split_of(backbone, adapt_blocks)
+    ids, mask = encode(backbone)
+    mask[1] = 0
+    seen = []
+    backbone.model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs), with_kwargs=True
+    )
+    split(ids, mask)
+    assert len(seen) == (1 if adapt_blocks == 3 else 2)
+    for kwargs in seen:
+        assert kwargs["attention_mask"].any(dim=1).all()
+        assert not kwargs.get("use_cache", False)
+        assert "use_cache" in kwargs or family not in ("gpt2", "llama")
+    assert (mask[1] == 0).all()
+
+
 def test_no_columns__a_batch_of_empty_texts_gives_zeros(backbone_of):
     backbone = backbone_of("gpt2")
     ids = torch.zeros(2, 0, dtype=torch.long)
