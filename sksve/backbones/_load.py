@@ -111,6 +111,10 @@ def load_backbone(
     for parameter in model.parameters():
         parameter.grad = None
     config = model.config
+    if config.model_type == "deberta-v2":
+        from sksve.backbones._deberta import give_members_their_positions
+
+        give_members_their_positions(model)
     return Backbone(
         model=model,
         processor=processor,
@@ -146,6 +150,7 @@ def _identity(folder: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _read(folder: Path) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
     told: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
@@ -154,7 +159,7 @@ def _read(folder: Path) -> tuple[Any, Any]:
             model, info = AutoModel.from_pretrained(
                 str(folder), output_loading_info=True, dtype=torch.float32, **told
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ValueError(
                 f"The backbone in {folder} cannot be loaded: {error} A folder written by "
                 "save_pretrained() of a transformers model can."

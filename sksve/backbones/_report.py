@@ -50,8 +50,8 @@ class AdapterReport:
             reasons[reason] = reasons.get(reason, 0) + 1
         lines = [
             f"AdapterReport: {len(self.adapted)} modules adapted, {len(self.skipped)} left alone",
-            f"  trainable: {self.n_trainable:,} parameters, {self.n_trainable_per_member:,} a member, "
-            f"{self.n_bytes:,} bytes",
+            f"  trainable: {self.n_trainable:,} parameters, "
+            f"{self.n_trainable_per_member:,} a member, {self.n_bytes:,} bytes",
             f"  that is {self.share_percent:.3g} % of the backbone's {self.n_total:,}",
         ]
         if self.ranks:

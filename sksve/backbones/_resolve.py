@@ -144,8 +144,8 @@ def _resolve_name(name: str) -> ResolvedBackbone:
         raise BackboneNotFoundError(
             f"The 'backbone' parameter must be a name. Got {name!r} instead."
         )
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(name))
+    if os.path.isdir(folder):  # False, not an error, for a name no file could have
         if holds_model(folder):
             return ResolvedBackbone(name, "folder", folder.resolve())
         tried.append(f"folder {folder.resolve()}: it has no config.json with weights beside it")

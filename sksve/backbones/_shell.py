@@ -1,11 +1,12 @@
 """Run part of a model by the model's own ``forward``.
 
 Masks, rotary and relative positions stay the model's business that way. Each call runs on a
-throw-away *shell*: shallow copies of the few modules on the path to the list of blocks, and that list with other
-blocks. In the prefix the block at the cut is a ``_Stop`` that ends the run with what it was given;
-in the suffix it is an ``_Inject`` that enters the cached hidden states. Weights are shared with the model, nothing of the
-model is changed and nothing is registered on it: calls may overlap in threads, copies and pickles
-need no care, and every block keeps its index, on which some families' masks depend.
+throw-away *shell*: shallow copies of the few modules on the path to the list of blocks, and that
+list with some blocks replaced. In the prefix the block at the cut is a ``_Stop`` that ends the run
+with what it was given; in the suffix it is an ``_Inject`` that enters the cached hidden states, and
+the blocks before it are skipped. Weights are shared with the model, nothing of the model is changed
+and nothing is registered on it: calls may overlap in threads, copies and pickles need no care, and
+every block keeps its index, on which some families' masks depend.
 """
 
 import copy
@@ -33,6 +34,8 @@ class Cut(NamedTuple):
 
 def run_until(model: nn.Module, cut: Cut, inputs: Tensor, attention_mask: Tensor | None) -> Tensor:
     """Run a model up to the cut; give the hidden states that enter the block behind it."""
+    if inputs.ndim == 2 and inputs.shape[1] == 0:
+        return run_model(model, inputs, attention_mask)
     blocks = list(model.get_submodule(cut.blocks))
     blocks[cut.at] = _Stop(blocks[cut.at])
     try:
