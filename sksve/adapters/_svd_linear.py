@@ -210,6 +210,13 @@ class SVDLinear(nn.Module):
             pieces += [root[d:] * root[: self.rank - d]] * 2
         return torch.cat(pieces)
 
+    @property
+    def n_active(self) -> int:
+        """Members whose rows a forward pass takes now: one if merged, else those in use."""
+        if self._merged is not None:
+            return 1
+        return self.n_members if self._members is None else self._members.shape[0]
+
     def member_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the trainable parameters; axis 0 of each is the member."""
         yield from self.parameters()
@@ -247,7 +254,7 @@ class SVDLinear(nn.Module):
         """
         if self._merged is not None:
             return F.linear(x, *self._merged)
-        m = self.n_members if self._members is None else self._members.shape[0]
+        m = self.n_active
         if x.shape[0] % m:
             raise ValueError(
                 f"The input has {x.shape[0]} rows, which {m} members cannot share equally: stack the "

@@ -25,6 +25,7 @@ from sksve.estimators._labels import Targets, encode_labels, read_targets
 from sksve.estimators._settings import CONSTRAINTS, Precision, base_seed, choose_device
 from sksve.inputs import Samples, max_tokens, read_samples, tokenize
 from sksve.metrics import Uncertainty
+from sksve.preprocessing import TabularToText
 from sksve.training import (
     EnsembleModule,
     LayerFactory,
@@ -174,7 +175,7 @@ class MemberClassifier(ClassifierMixin, BaseEstimator):
             seed=seed,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
-            lr=self.lr,
+            lr=float(getattr(self, "lr", 0.0)),  # nothing adapted, no rate
             head_lr=self.head_lr,
             weight_decay=self.weight_decay,
             warmup=self.warmup,
@@ -223,9 +224,7 @@ class MemberClassifier(ClassifierMixin, BaseEstimator):
             if name not in params:
                 setattr(self, name, value)
 
-    def _split(
-        self, targets: Targets, seed: int, needed: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _split(self, targets: Targets, seed: int, needed: bool) -> tuple[np.ndarray, np.ndarray]:
         """Rows (of the kept ones) for training and for early stopping."""
         rows = np.arange(len(targets.y))
         if not self.early_stopping or not needed:
@@ -296,8 +295,6 @@ class MemberClassifier(ClassifierMixin, BaseEstimator):
         if samples.texts is not None:
             return samples.texts
         if reset:
-            from sksve.preprocessing import TabularToText
-
             serializer = TabularToText() if self.serializer is None else clone(self.serializer)
             self._serializer = serializer.fit(X)
         return [str(text) for text in self._serializer.transform(X)]

@@ -104,9 +104,7 @@ def _read_vector(X: Any, n: int, index: Any) -> Samples:
             _checked_texts(cells)
         # Numbers in one dimension: scikit-learn says what to do ("Reshape your data").
         check_array(np.asarray(X) if _numeric(cells) else X, dtype=None, ensure_all_finite=False)
-        raise TypeError(
-            f"X must hold texts (str). Row 0 is {type(first).__name__}: {first!r:.60}."
-        )
+        raise TypeError(f"X must hold texts (str). Row 0 is {type(first).__name__}: {first!r:.60}.")
     return Samples("text", n, _checked_texts(cells), index)
 
 

@@ -89,9 +89,7 @@ class MemberBatches:
         epochs = [bucketed_epoch(self.dataset.lengths, self.batch_size, r) for r in self.streams]
         for slot in self.shared.permutation(len(self)):
             active = list(self.active)
-            rows = np.stack(
-                [epochs[k if len(epochs) > 1 else 0][slot] for k in active]
-            )
+            rows = np.stack([epochs[k if len(epochs) > 1 else 0][slot] for k in active])
             everyone = len(active) == self.n_members
             yield self.dataset.collate(rows, None if everyone else tuple(active))
 

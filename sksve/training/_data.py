@@ -140,9 +140,7 @@ class TokenDataset(Dataset):
         if self._features is not None:
             assert self._feature_starts is not None
             assert self._feature_lengths is not None
-            features, _ = _gather(
-                self._features, self._feature_starts, self._feature_lengths, flat
-            )
+            features, _ = _gather(self._features, self._feature_starts, self._feature_lengths, flat)
         index = torch.from_numpy(rows)
         batch = MemberBatch(ids, mask.long(), features, self.weight[index], members)
         return batch, self.y[index]

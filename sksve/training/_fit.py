@@ -18,7 +18,15 @@ from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
 from sksve.training._seeds import member_streams, shared_streams
 
-__all__ = ["LayerFactory", "TrainedMembers", "TrainingConfig", "assemble", "build_module", "join", "train"]
+__all__ = [
+    "LayerFactory",
+    "TrainedMembers",
+    "TrainingConfig",
+    "assemble",
+    "build_module",
+    "join",
+    "train",
+]
 
 # Features of the frozen part are kept in memory up to this size; beyond it they are computed anew.
 MAX_FEATURE_BYTES = 4 * 2**30
@@ -103,9 +111,7 @@ def build_module(
     own = replace(backbone, model=copy.deepcopy(backbone.model))
     streams = [member_streams(config.seed, k) for k in ids]
     adapters = [s.adapter for s in streams]
-    replacements = {
-        name: factory(own.model.get_submodule(name), adapters) for name in plan.targets
-    }
+    replacements = {name: factory(own.model.get_submodule(name), adapters) for name in plan.targets}
     swap_modules(own.model, replacements)
     heads = MemberHeads(
         own.hidden_size,
@@ -197,7 +203,9 @@ def _make_net(
     valid_data: TokenDataset | None,
 ) -> MemberNet:
     order, rows = shared_streams(config.seed)
-    streams = [rows] if config.shared_batches else [member_streams(config.seed, k).batches for k in ids]
+    streams = (
+        [rows] if config.shared_batches else [member_streams(config.seed, k).batches for k in ids]
+    )
     # skorch changes callbacks in place; the user's own objects are parameters and must stay.
     callbacks = copy.deepcopy(list(config.callbacks or []))
     if config.verbose:

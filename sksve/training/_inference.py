@@ -12,7 +12,14 @@ from sksve.adapters import merged_member, svd_layers
 from sksve.training._data import MemberBatch, TokenDataset
 from sksve.training._module import EnsembleModule
 
-__all__ = ["compute_features", "low_precision", "merging_pays", "predict_logits", "softmax64", "token_batches"]
+__all__ = [
+    "compute_features",
+    "low_precision",
+    "merging_pays",
+    "predict_logits",
+    "softmax64",
+    "token_batches",
+]
 
 # Tokens a forward pass holds at once. Small enough for a laptop's cache hierarchy, large enough that
 # Python is no cost; on an accelerator, large enough to fill it.
@@ -201,9 +208,7 @@ def predict_logits(
             if batch.features is None and module.has_prefix:
                 with low_precision(device, autocast):
                     out = module.features(batch.input_ids, batch.attention_mask)
-                batch = MemberBatch(
-                    batch.input_ids, batch.attention_mask, out, batch.weight, None
-                )
+                batch = MemberBatch(batch.input_ids, batch.attention_mask, out, batch.weight, None)
             features.append(batch)
         if merge and module.has_suffix:
             for position, k in enumerate(chosen):

@@ -124,9 +124,7 @@ class MemberNet(NeuralNet):
 
     def get_iterator(self, dataset: TokenDataset, training: bool = False) -> Any:
         if not training:
-            return SharedBatches(
-                dataset, 4 * self.batch_size, self.active_, self.module_.n_members
-            )
+            return SharedBatches(dataset, 4 * self.batch_size, self.active_, self.module_.n_members)
         assert self.shared_stream is not None
         return MemberBatches(
             dataset,

@@ -1,0 +1,125 @@
+"""Which defaults? One parameter at a time around a centre, judged on validation reviews.
+
+    python benchmarks/defaults.py sve       # SVEClassifier
+    python benchmarks/defaults.py probe     # LinearProbeClassifier
+
+Both methods get the same number of trials. The rows used here are the first 8,000 of
+``fetch_movie_reviews()`` (its default order): training from the front, validation rows 6,000 to
+6,999. The rows from 8,000 on are test rows and are not touched. Writes results/defaults_<method>.json
+after every trial, so that an interrupted run keeps what it has.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from _record import write
+
+from sksve import SVEClassifier
+from sksve.backbones import fetch_backbone
+from sksve.baselines import LinearProbeClassifier
+from sksve.datasets import fetch_movie_reviews
+from sksve.metrics import (
+    brier_score,
+    expected_calibration_error,
+    member_disagreement,
+    member_diversity,
+    negative_log_likelihood,
+)
+
+VALIDATION = slice(6000, 7000)
+# Values tried in turn; the best of each (validation NLL) is kept for the next: coordinate descent.
+SEARCH = {
+    "sve": [
+        ("lr", [1e-2, 3e-3, 3e-2]),
+        ("head_lr", [1e-2, 1e-3, 3e-2]),
+        ("init_scale", [0.3, 0.0, 0.01, 0.1]),
+        ("head_init_scale", [0.01, 0.2]),
+        ("train_bias", [True, False]),
+        ("weight_decay", [0.01, 0.0, 0.1]),
+        ("max_epochs", [4, 2, 8]),
+    ],
+    "probe": [
+        ("head_lr", [1e-2, 1e-3, 3e-3, 3e-2, 1e-1]),
+        ("max_epochs", [20, 5, 10, 40]),
+        ("weight_decay", [0.01, 0.0, 0.1, 1.0]),
+        ("head_init_scale", [0.01, 0.2]),
+        ("batch_size", [32, 16, 64]),
+        ("max_grad_norm", [1.0, None]),
+    ],
+}
+
+
+def judge(clf, X, y):
+    start = time.perf_counter()
+    members = clf.predict_proba_members(X)
+    proba = members.mean(axis=0)
+    return {
+        "nll": negative_log_likelihood(y, proba),
+        "ece": expected_calibration_error(y, proba),
+        "brier": brier_score(y, proba),
+        "accuracy": float(np.mean(proba.argmax(axis=1) == y)),
+        "member_disagreement": float(member_disagreement(members).mean()),
+        "member_diversity": member_diversity(members) if len(members) > 1 else 0.0,
+        "predict_seconds": time.perf_counter() - start,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("method", choices=SEARCH)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--members", type=int, default=3)
+    parser.add_argument("--adapt-blocks", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=None)
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    fetch_backbone("all-MiniLM-L6-v2")
+    reviews = fetch_movie_reviews()
+    X, y = reviews.data, reviews.target
+    trials = []
+    chosen = {name: values[0] for name, values in SEARCH[args.method]}
+
+    def trial(settings):
+        known = [t for t in trials if t["settings"] == settings]
+        if known:
+            return known[0]["validation"]["nll"]
+        if args.method == "sve":
+            clf = SVEClassifier(
+                n_members=args.members, adapt_blocks=args.adapt_blocks, random_state=0, **settings
+            )
+        else:
+            clf = LinearProbeClassifier(random_state=0, **settings)
+        start = time.perf_counter()
+        clf.fit(X[: args.rows], y[: args.rows])
+        seconds = time.perf_counter() - start
+        scores = judge(clf, X[VALIDATION], y[VALIDATION])
+        trials.append({"settings": dict(settings), "fit_seconds": seconds, "validation": scores})
+        print(settings, {k: round(v, 4) for k, v in scores.items()}, f"{seconds:.0f} s", flush=True)
+        content = {
+            "question": f"defaults of {args.method}",
+            "arguments": vars(args),
+            "chosen": chosen,
+            "trials": trials,
+        }
+        write(f"defaults_{args.method}", content)
+        return scores["nll"]
+
+    for name, values in SEARCH[args.method]:
+        best = min(values, key=lambda value: trial({**chosen, name: value}))
+        chosen[name] = best
+    write(
+        f"defaults_{args.method}",
+        {
+            "question": f"defaults of {args.method}",
+            "arguments": vars(args),
+            "chosen": chosen,
+            "trials": trials,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
