@@ -183,6 +183,7 @@ def test_fetch_package__missing_and_not_allowed_is_an_oserror(tmp_path, monkeypa
 
 def test_fetch_package__a_folder_named_pip_here_is_not_run(shelf, tmp_path, monkeypatch):
     (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "__init__.py").write_text("")
     (tmp_path / "pip" / "__main__.py").write_text("raise SystemExit('the wrong pip')")
     monkeypatch.chdir(tmp_path)
     wheel = make_wheel(shelf)
