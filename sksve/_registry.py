@@ -182,9 +182,11 @@ def _download(name: str, version: str, sha256: str, kind: str, home: Path) -> Pa
             target = home / found.name
             os.replace(found, target)
             return target
-    except PermissionError as error:
+    except FetchError:
+        raise
+    except OSError as error:
         raise FetchError(
-            f"Cannot write {name} {version} into {home}: {error}. "
+            f"Cannot put {name} {version} into {home}: {error}. "
             "Name a folder you can write to in the environment variable SKSVE_CACHE."
         ) from error
 

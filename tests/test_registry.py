@@ -183,19 +183,17 @@ def test_fetch_package__missing_and_not_allowed_is_an_oserror(tmp_path, monkeypa
 
 def test_fetch_package__a_folder_named_pip_here_is_not_run(shelf, tmp_path, monkeypatch):
     (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "__init__.py").write_text("")
     (tmp_path / "pip" / "__main__.py").write_text("raise SystemExit('the wrong pip')")
     monkeypatch.chdir(tmp_path)
     wheel = make_wheel(shelf)
     assert fetch_package("sksve-toy", "1.0", sha256=sha256_of(wheel)).name == wheel.name
 
 
-def test_fetch_package__a_cache_that_cannot_be_written_names_the_variable(tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(_registry.tempfile, "TemporaryDirectory", refuse)
-    with pytest.raises(FetchError, match="SKSVE_CACHE"):
-        fetch_package("a", "1", sha256="0" * 64, folder=tmp_path)
+def test_fetch_package__a_cache_that_cannot_be_written_names_the_variable(tmp_path):
+    (tmp_path / "file").write_text("a file, where a folder must be made")
+    with pytest.raises(FetchError, match=r"Cannot put a 1 into .*SKSVE_CACHE"):
+        fetch_package("a", "1", sha256="0" * 64, folder=tmp_path / "file")
 
 
 @pytest.mark.parametrize(

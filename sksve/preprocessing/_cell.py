@@ -73,6 +73,11 @@ def cell_text(value: Any, digits: int = FLOAT32_DIGITS) -> str:
     >>> [cell_text(cell) for cell in (3, 3.0, np.float32(0.1), 0.1, 12345678.9, "a", True)]
     ['3', '3', '0.1', '0.1', '12345679', 'a', 'True']
     """
+    kind = type(value)
+    if kind is float:  # what most cells are; the abstract number types below are slow to ask
+        return _number(value, digits)
+    if kind is int:
+        return _whole(value)
     if isinstance(value, str):
         return str(value)
     if isinstance(value, (bool, np.bool_)):

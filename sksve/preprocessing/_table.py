@@ -30,13 +30,16 @@ def object_table(X: Any, estimator: Any) -> NDArray[np.object_]:
     TypeError
         If `X` is sparse.
     """
-    if getattr(getattr(X, "dtype", None), "kind", None) == "c":
+    kind = getattr(getattr(X, "dtype", None), "kind", None)
+    if kind == "c":
         raise ValueError(f"Complex data not supported\n{X}\n")
     # numpy would bring the columns of a frame to one type: a large integer beside a float rounds.
     if hasattr(X, "get_columns"):  # polars
         X = _from_columns([column.to_list() for column in X.get_columns()], X.shape)
     elif hasattr(X, "columns") and hasattr(X, "iloc"):  # pandas
         X = _from_columns([X.iloc[:, j].tolist() for j in range(X.shape[1])], X.shape)
+    elif kind in ("m", "M") and X.ndim == 2:  # numpy would turn nanoseconds into integers
+        X = _from_rows([list(row) for row in X])
     elif _is_list_of_rows(X):
         X = _from_rows(X)
     return check_array(

@@ -60,6 +60,16 @@ def test_transform__numbers_of_any_type(dtype):
     assert texts_of(X.astype(dtype).tolist()) == texts_of(X)
 
 
+@pytest.mark.parametrize("unit", ["D", "s", "ns"])
+def test_transform__dates_of_any_container(unit):
+    days = np.array([["2020-01-02"], ["NaT"], ["1969-12-31"]], dtype=f"datetime64[{unit}]")
+    expected = ["x0: 2020-01-02", "", "x0: 1969-12-31"]
+    assert texts_of(days) == expected
+    assert texts_of(days.tolist() if unit != "ns" else [list(row) for row in days]) == expected
+    assert texts_of(pd.DataFrame({"x0": days[:, 0]})) == expected
+    assert texts_of(pl.DataFrame({"x0": days[:, 0].astype("datetime64[ms]")})) == expected
+
+
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
 def test_transform__an_int_column_with_a_missing_cell_reads_as_before(frame):
     whole = frame({"a": [1, 123_456_789, 3], "b": ["p", "q", "r"]})
@@ -202,6 +212,8 @@ def test_pipeline__with_a_text_vectoriser():
         ([[1, 2], [3]], r"Row 0 has 2, row 1 has 1"),
         ([1, 2, 3], "Reshape your data"),
         (["one text"], "Reshape your data"),
+        (pd.Series([1, 2]), "Expected a 2-dimensional container"),
+        ([{"a": 1}], "Reshape your data"),
         (np.zeros((2, 2), dtype=complex), "Complex data not supported"),
         (np.zeros((0, 2)), r"0 sample\(s\)"),
         ([[], []], r"0 feature\(s\)"),
