@@ -129,7 +129,10 @@ def test_processor__pads_right_with_a_token_and_cuts_nothing(family, pair_of):
     tokenizer.padding_side = "left"
     tokenizer.model_max_length = 4
     tokenizer.backend_tokenizer.enable_truncation(3)
+    tokenizer.backend_tokenizer.enable_padding(length=9)
     processor = load_backbone(resolve_backbone((model, tokenizer))).processor
+    assert processor.backend_tokenizer.truncation is None
+    assert processor.backend_tokenizer.padding is None
     batch = processor(["a", "a film " * 100], padding=True)
     assert batch["attention_mask"][0][0] == 1
     assert batch["attention_mask"][0][-1] == 0
