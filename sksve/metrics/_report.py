@@ -73,7 +73,7 @@ class CalibrationReport:
     >>> p = [[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7]] * 10
     >>> report = calibration_report([0, 0, 1, 1] * 10, p, n_resamples=100, random_state=0)
     >>> report["accuracy"]
-    MetricEstimate(value=0.75, low=0.6..., high=0.8...)
+    MetricEstimate(value=0.75, low=0.65, high=0.9)
     """
 
     metrics: Mapping[str, MetricEstimate]

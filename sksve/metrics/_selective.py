@@ -276,8 +276,11 @@ def _harmonic(before, end, n_rows):
 
 def excess_risk_area(confidence, correct, weight):
     """Area less that of the ranking that knows which rows are correct."""
-    best = risk_area(np.asarray(correct, dtype=np.float64), correct, weight)
-    return max(risk_area(confidence, correct, weight) - best, 0.0)
+    w = np.ones(len(correct)) if weight is None else weight
+    total, right = w.sum(), w @ correct
+    # Errors last: sum_{j=1}^{e} j / (right + j), with e = total - right, by the same formula.
+    best = (total - right) - right * (digamma(total + 1) - digamma(right + 1))
+    return max(risk_area(confidence, correct, weight) - float(best / total), 0.0)
 
 
 def accuracy_at(confidence, correct, weight, *, coverage):

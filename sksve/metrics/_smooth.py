@@ -84,7 +84,10 @@ def smooth_error(confidence, correct, weight):
         size = max(2000, round(20 / sigma)) // 2 + 1
         if size not in on_grid:  # one grid serves every bandwidth from 0.01 up
             values = _to_grid(confidence, (residuals, weight), size)
-            on_grid[size] = np.fft.rfft(_mirror(values), _length(size), axis=1)
+            # Mirrored at both ends, so that no mass leaves: a period of an even periodic sequence.
+            on_grid[size] = np.fft.rfft(
+                np.concatenate([values, values[:, -2:0:-1]], axis=1), axis=1
+            )
         return _error_at(sigma, on_grid[size], size)
 
     def too_narrow(sigma):
@@ -103,30 +106,27 @@ def smooth_error(confidence, correct, weight):
 
 
 def _error_at(sigma, spectrum, size):
-    """Error at one bandwidth, from the transform of residuals and weights on the mirrored grid."""
-    smooth = np.fft.irfft(spectrum * _kernel(sigma, size), _length(size), axis=1)
-    start = size - 1 + size // 2
-    residuals, density = smooth[:, start : start + size]
-    mesh = np.linspace(0.0, 1.0, max(round(10 / sigma), 200))
-    grid = np.linspace(0.0, 1.0, size)
-    votes = np.abs(np.interp(mesh, grid, residuals)).sum()
-    mass = (np.interp(mesh, grid, density) + DENSITY_FLOOR).sum()
+    """Error at one bandwidth, from the transform of mirrored residuals and weights."""
+    smooth = np.fft.irfft(spectrum * _kernel(sigma, size), 2 * size - 2, axis=1)
+    mesh, grid = _mesh(max(round(10 / sigma), 200)), _mesh(size)
+    votes = np.abs(np.interp(mesh, grid, smooth[0, :size])).sum()
+    mass = (np.interp(mesh, grid, smooth[1, :size]) + DENSITY_FLOOR).sum()
     return float(votes / mass)
 
 
 @lru_cache(maxsize=32)
 def _kernel(sigma, size):
-    """Fourier transform of the kernel: a bootstrap meets the same bandwidths again and again."""
-    grid = np.linspace(0.0, 1.0, size)
-    kernel = np.exp(-((grid - 0.5) ** 2) / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
-    transform = np.fft.rfft(kernel, _length(size))
-    transform.flags.writeable = False
-    return transform
+    """Transform of the kernel, around index 0: a bootstrap meets the same bandwidths again."""
+    kernel = np.exp(-((_mesh(size) - 0.5) ** 2) / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
+    around_0 = np.zeros(2 * size - 2)
+    # For an even size the middle lies between two points; which of them is 0 is the authors' choice.
+    around_0[(np.arange(size) - (size - 1 - size // 2)) % len(around_0)] = kernel
+    return np.fft.rfft(around_0)
 
 
-def _length(size):
-    """Return a power of two that holds the mirrored grid convolved with the kernel."""
-    return 1 << (4 * size - 4).bit_length()
+@lru_cache(maxsize=64)
+def _mesh(size):
+    return np.linspace(0.0, 1.0, size)
 
 
 def _to_grid(positions, values, size):
@@ -141,9 +141,3 @@ def _to_grid(positions, values, size):
             for v in values
         ]
     )
-
-
-def _mirror(values):
-    """Reflect each row at both ends, so that no mass leaves the interval."""
-    flipped = values[:, ::-1]
-    return np.concatenate([flipped[:, :-1], values, flipped[:, 1:]], axis=1)
