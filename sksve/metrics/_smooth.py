@@ -119,8 +119,8 @@ def _kernel(sigma, size):
     """Transform of the kernel, around index 0: a bootstrap meets the same bandwidths again."""
     kernel = np.exp(-((_mesh(size) - 0.5) ** 2) / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
     around_0 = np.zeros(2 * size - 2)
-    # For an even size the middle lies between two points; which of them is 0 is the authors' choice.
-    around_0[(np.arange(size) - (size - 1 - size // 2)) % len(around_0)] = kernel
+    # An even size has two middle points; the authors take the right one for 0.
+    around_0[(np.arange(size) - size // 2) % len(around_0)] = kernel
     return np.fft.rfft(around_0)
 
 
