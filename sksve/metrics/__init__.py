@@ -23,6 +23,8 @@ from sksve.metrics._members import (
     predictive_entropy,
 )
 from sksve.metrics._ood import fpr_at_tpr, ood_aupr, ood_auroc
+from sksve.metrics._report import CalibrationReport, MetricEstimate, calibration_report
+from sksve.metrics._scorers import scorers
 from sksve.metrics._selective import (
     RiskCoverageCurve,
     aurc,
@@ -35,7 +37,9 @@ from sksve.metrics._smooth import smooth_calibration_error
 __all__ = [
     "BrierDecomposition",
     "CalibrationCurve",
+    "CalibrationReport",
     "CalibrationTestResult",
+    "MetricEstimate",
     "RiskCoverageCurve",
     "Uncertainty",
     "aurc",
@@ -43,6 +47,7 @@ __all__ = [
     "brier_decomposition",
     "brier_score",
     "calibration_curve",
+    "calibration_report",
     "calibration_test",
     "classwise_calibration_error",
     "debiased_calibration_error",
@@ -59,6 +64,7 @@ __all__ = [
     "ood_auroc",
     "predictive_entropy",
     "risk_coverage_curve",
+    "scorers",
     "selective_accuracy",
     "smooth_calibration_error",
 ]

@@ -8,7 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Bins", "bin_edges", "bin_index", "fill_bins", "quantile_edges", "uniform_edges"]
+__all__ = [
+    "Bins",
+    "bin_edges",
+    "bin_index",
+    "fill_bins",
+    "fill_from_chunks",
+    "quantile_edges",
+    "uniform_edges",
+    "uniform_index",
+]
 
 # Rows at a time: what a chunk needs stays in a core's cache.
 CHUNK = 16384
@@ -78,21 +87,42 @@ def bin_index(values, edges):
     return np.clip(index, 0, len(edges) - 2, out=index)
 
 
+def uniform_index(values, edges):
+    """Return the same for the edges of `uniform_edges`, by a multiplication."""
+    n_bins = len(edges) - 1
+    place = values * n_bins
+    index = np.ceil(place).astype(np.int64)
+    index -= 1
+    # Where rounding could put a value on the wrong side of an edge, the edges themselves decide.
+    near = np.flatnonzero(np.abs(place - np.rint(place)) < 1e-9)
+    if len(near):
+        index[near] = bin_index(values[near], edges)
+    return index
+
+
 def fill_bins(confidence, correct, weight, edges):
     """Add up weight, confidence and correctness in every bin."""
+    chunks = (slice(start, start + CHUNK) for start in range(0, len(confidence), CHUNK))
+    return fill_from_chunks(
+        ((rows, confidence[rows], correct[rows]) for rows in chunks), weight, edges
+    )
+
+
+def fill_from_chunks(chunks, weight, edges):
+    """Add up chunks of rows, given as (slice, confidence, correct)."""
     n_bins = len(edges) - 1
-    totals = np.zeros((3, n_bins))
-    for start in range(0, len(confidence), CHUNK):
-        rows = slice(start, start + CHUNK)
-        conf, hit = confidence[rows], correct[rows]
-        index = bin_index(conf, edges)
+    find = uniform_index if np.array_equal(edges, uniform_edges(n_bins)) else bin_index
+    counts, sums = np.zeros(2 * n_bins), np.zeros(2 * n_bins)
+    for rows, conf, hit in chunks:
+        # Even cells count the wrong rows of a bin, odd ones the right: two sums tell all three.
+        cell = find(conf, edges)
+        cell *= 2
+        cell += hit
         if weight is None:
-            totals[0] += np.bincount(index, minlength=n_bins)
-            totals[1] += np.bincount(index, conf, minlength=n_bins)
-            totals[2] += np.bincount(index, hit, minlength=n_bins)
+            counts += np.bincount(cell, minlength=2 * n_bins)
+            sums += np.bincount(cell, conf, minlength=2 * n_bins)
         else:
             w = weight[rows]
-            totals[0] += np.bincount(index, w, minlength=n_bins)
-            totals[1] += np.bincount(index, w * conf, minlength=n_bins)
-            totals[2] += np.bincount(index, w * hit, minlength=n_bins)
-    return Bins(*totals)
+            counts += np.bincount(cell, w, minlength=2 * n_bins)
+            sums += np.bincount(cell, w * conf, minlength=2 * n_bins)
+    return Bins(counts[::2] + counts[1::2], sums[::2] + sums[1::2], counts[1::2])

@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksve._validation import check_parameters
-from sksve.metrics._binning import bin_edges, fill_bins
-from sksve.metrics._inputs import check_inputs
-from sksve.metrics._top_label import top_label
+from sksve.metrics._binning import bin_edges, fill_bins, fill_from_chunks, uniform_edges
+from sksve.metrics._inputs import check_inputs, settle
+from sksve.metrics._top_label import chunks_of, reduce_rows
 
 __all__ = [
     "classwise_calibration_error",
@@ -92,7 +92,7 @@ def expected_calibration_error(
     """
     options = {"n_bins": n_bins, "strategy": strategy, "norm": norm}
     check_parameters(CONSTRAINTS, options, owner="expected_calibration_error")
-    return binned_error(*top_label(y_true, y_proba, labels, sample_weight), **options)
+    return _top_label_error(y_true, y_proba, labels, sample_weight, **options)
 
 
 def maximum_calibration_error(
@@ -147,7 +147,7 @@ def maximum_calibration_error(
     """
     options = {"n_bins": n_bins, "strategy": strategy}
     check_parameters(CONSTRAINTS, options, owner="maximum_calibration_error")
-    return binned_error(*top_label(y_true, y_proba, labels, sample_weight), **options, norm="max")
+    return _top_label_error(y_true, y_proba, labels, sample_weight, **options, norm="max")
 
 
 def classwise_calibration_error(
@@ -215,6 +215,15 @@ def classwise_calibration_error(
     check_parameters(CONSTRAINTS, options, owner="classwise_calibration_error")
     codes, proba, weight, _ = check_inputs(y_true, y_proba, labels, sample_weight)
     return classwise_error(codes, proba, weight, **options)
+
+
+def _top_label_error(y_true, y_proba, labels, sample_weight, *, n_bins, strategy, norm):
+    codes, proba, weight, _ = settle(y_true, y_proba, labels, sample_weight)
+    if strategy == "uniform":  # the edges are known, so nothing of length n needs to be kept
+        bins = fill_from_chunks(chunks_of(codes, proba), weight, uniform_edges(n_bins))
+        return error_of_bins(bins, norm)
+    confidence, correct = reduce_rows(codes, proba)
+    return binned_error(confidence, correct, weight, n_bins=n_bins, strategy=strategy, norm=norm)
 
 
 def binned_error(confidence, correct, weight, *, n_bins, strategy, norm):

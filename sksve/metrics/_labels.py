@@ -51,8 +51,7 @@ def _encode_integers(y, n_classes, labels):
     if high - low > 1000 + 4 * len(y) or max(abs(low), abs(high)) > 2**62:
         return None
     shifted = y if low == 0 and y.dtype != np.uint64 else y.astype(np.int64) - low
-    present = np.bincount(shifted, minlength=high - low + 1) > 0
-    seen = np.flatnonzero(present) + low
+    seen = _values_seen(shifted, high - low + 1) + low
     if given is None:
         _demand_one_label_a_column(seen, n_classes)
         given = seen.astype(y.dtype)
@@ -61,6 +60,17 @@ def _encode_integers(y, n_classes, labels):
     table[given.astype(np.int64) - low] = np.arange(n_classes)
     _demand_known(seen[table[seen - low] < 0], given)
     return (shifted if ordered and low == 0 else table[shifted]), given
+
+
+def _values_seen(y, n_values):
+    """Return the values that occur, among ``0..n_values - 1``; reads on until all were seen."""
+    present = np.zeros(n_values, dtype=bool)
+    step = max(2**16, n_values)
+    for start in range(0, len(y), step):
+        present |= np.bincount(y[start : start + step], minlength=n_values) > 0
+        if present.all():
+            break
+    return np.flatnonzero(present)
 
 
 def _check_labels(labels, n_classes):

@@ -259,15 +259,28 @@ def risk_area(confidence, correct, weight):
     # A group of w rows after A rows with E errors adds sum_{j=1}^{w} (E + j r) / (A + j), which is
     # w r + (E - r A) (psi(A + w + 1) - psi(A + 1)), with a meaning for fractional weights as well.
     size = end - before
-    harmonic = np.where(size == 1, 1 / (before + 1), digamma(end + 1) - digamma(before + 1))
+    harmonic = _harmonic(before, end, len(confidence) if weight is None else None)
     total = (size * rate + (errors_before - rate * before) * harmonic).sum()
     return float(np.clip(total / end[-1], 0.0, 1.0))
 
 
+def _harmonic(before, end, n_rows):
+    """Sum of 1 / j over ``before < j <= end``; by a table if these count `n_rows` rows."""
+    if n_rows is None:
+        many = digamma(end + 1) - digamma(before + 1)
+    else:
+        table = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, n_rows + 1))])
+        many = table[end.astype(np.int64)] - table[before.astype(np.int64)]
+    return np.where(end - before == 1, 1 / (before + 1), many)
+
+
 def excess_risk_area(confidence, correct, weight):
     """Area less that of the ranking that knows which rows are correct."""
-    best = risk_area(np.asarray(correct, dtype=np.float64), correct, weight)
-    return max(risk_area(confidence, correct, weight) - best, 0.0)
+    w = np.ones(len(correct)) if weight is None else weight
+    total, right = w.sum(), w @ correct
+    # Errors last: sum_{j=1}^{e} j / (right + j), with e = total - right, by the same formula.
+    best = (total - right) - right * (digamma(total + 1) - digamma(right + 1))
+    return max(risk_area(confidence, correct, weight) - float(best / total), 0.0)
 
 
 def accuracy_at(confidence, correct, weight, *, coverage):

@@ -1,5 +1,7 @@
 """Smooth calibration error: kernel smoothing with its own bandwidth, in place of bins."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from sksve.metrics._top_label import top_label
@@ -76,13 +78,17 @@ def smooth_error(confidence, correct, weight):
     """Smooth calibration error of checked confidences, at its own bandwidth."""
     weight = np.ones(len(confidence)) if weight is None else weight
     residuals = weight * (confidence - correct)
-    on_grid: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    on_grid: dict[int, np.ndarray] = {}
 
     def error_at(sigma):
         size = max(2000, round(20 / sigma)) // 2 + 1
         if size not in on_grid:  # one grid serves every bandwidth from 0.01 up
-            on_grid[size] = _to_grid(confidence, (residuals, weight), size)
-        return _error_at(sigma, *on_grid[size])
+            values = _to_grid(confidence, (residuals, weight), size)
+            # Mirrored at both ends, so that no mass leaves: a period of an even periodic sequence.
+            on_grid[size] = np.fft.rfft(
+                np.concatenate([values, values[:, -2:0:-1]], axis=1), axis=1
+            )
+        return _error_at(sigma, on_grid[size], size)
 
     def too_narrow(sigma):
         return sigma < SMALLEST_BANDWIDTH or sigma < error_at(sigma)
@@ -99,16 +105,28 @@ def smooth_error(confidence, correct, weight):
     return error_at(wide)
 
 
-def _error_at(sigma, residuals, weight):
-    """Error at one bandwidth, from residuals and weights on the grid."""
-    size = len(weight)
-    mesh = np.linspace(0.0, 1.0, max(round(10 / sigma), 200))
-    grid = np.linspace(0.0, 1.0, size)
-    kernel = np.exp(-((grid - 0.5) ** 2) / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
-    smooth_residuals, density = _convolve_reflected(np.stack([residuals, weight]), kernel)
-    votes = np.abs(np.interp(mesh, grid, smooth_residuals)).sum()
-    mass = (np.interp(mesh, grid, density) + DENSITY_FLOOR).sum()
+def _error_at(sigma, spectrum, size):
+    """Error at one bandwidth, from the transform of mirrored residuals and weights."""
+    smooth = np.fft.irfft(spectrum * _kernel(sigma, size), 2 * size - 2, axis=1)
+    mesh, grid = _mesh(max(round(10 / sigma), 200)), _mesh(size)
+    votes = np.abs(np.interp(mesh, grid, smooth[0, :size])).sum()
+    mass = (np.interp(mesh, grid, smooth[1, :size]) + DENSITY_FLOOR).sum()
     return float(votes / mass)
+
+
+@lru_cache(maxsize=32)
+def _kernel(sigma, size):
+    """Transform of the kernel, around index 0: a bootstrap meets the same bandwidths again."""
+    kernel = np.exp(-((_mesh(size) - 0.5) ** 2) / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
+    around_0 = np.zeros(2 * size - 2)
+    # An even size has two middle points; the authors take the right one for 0.
+    around_0[(np.arange(size) - size // 2) % len(around_0)] = kernel
+    return np.fft.rfft(around_0)
+
+
+@lru_cache(maxsize=64)
+def _mesh(size):
+    return np.linspace(0.0, 1.0, size)
 
 
 def _to_grid(positions, values, size):
@@ -116,19 +134,10 @@ def _to_grid(positions, values, size):
     place = np.minimum(positions, 1.0) * (size - 1)
     left = np.clip(place.astype(np.intp), 0, size - 2)
     share = place - left
-    return tuple(
-        np.bincount(left, (1 - share) * v, minlength=size)
-        + np.bincount(left + 1, share * v, minlength=size)
-        for v in values
+    return np.stack(
+        [
+            np.bincount(left, (1 - share) * v, minlength=size)
+            + np.bincount(left + 1, share * v, minlength=size)
+            for v in values
+        ]
     )
-
-
-def _convolve_reflected(values, kernel):
-    """Convolve each row with the kernel, mirrored at both ends, by Fourier transform."""
-    size = len(kernel)
-    flipped = values[:, ::-1]
-    mirrored = np.concatenate([flipped[:, :-1], values, flipped[:, 1:]], axis=1)
-    n = 1 << (mirrored.shape[1] + size - 2).bit_length()
-    product = np.fft.rfft(mirrored, n, axis=1) * np.fft.rfft(kernel, n)
-    start = size - 1 + size // 2
-    return np.fft.irfft(product, n, axis=1)[:, start : start + size]

@@ -1,14 +1,19 @@
-"""The predicted class's probability, and whether it is right, in one pass over ``y_proba``."""
+"""The predicted class's probability, and whether it is right, in one pass over ``y_proba``.
 
+Rows go through in chunks that stay in a core's cache: ten million rows of ten classes take less
+time than ``y_proba.max(axis=1)`` and ``y_proba.argmax(axis=1)`` alone, and need no copy.
+"""
+
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from sksve.metrics._inputs import ROUNDING, check_rows, settle, two_columns
 
-__all__ = ["TopLabel", "reduce_rows", "top_label"]
+__all__ = ["TopLabel", "chunks_of", "reduce_rows", "top_label"]
 
-CHUNK_ELEMENTS = 2**17  # a megabyte of float64: the passes over a chunk are served by the cache
+CHUNK_ELEMENTS = 2**17  # a megabyte of float64
 NARROW = 32  # up to so many classes, column by column is faster than numpy's row-wise max
 
 
@@ -31,24 +36,34 @@ def top_label(y_true, y_proba, labels=None, sample_weight=None) -> TopLabel:
 
 
 def reduce_rows(codes, proba):
-    """Return confidence and correctness; chunk by chunk, so that no copy of ``proba`` is made."""
-    n = len(proba)
-    confidence, correct = np.empty(n), np.empty(n, dtype=bool)
-    chunk = max(CHUNK_ELEMENTS // (2 if proba.ndim == 1 else proba.shape[1]), 1)
-    for start in range(0, n, chunk):
-        rows = slice(start, start + chunk)
+    """Return confidence and correctness of settled rows."""
+    confidence, correct = np.empty(len(proba)), np.empty(len(proba), dtype=bool)
+    for rows, conf, hit in chunks_of(codes, proba):
+        confidence[rows], correct[rows] = conf, hit
+    return confidence, correct
+
+
+def chunks_of(codes, proba) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield rows, confidence and correctness, chunk by chunk; a chunk is valid until the next."""
+    n, c = len(proba), 2 if proba.ndim == 1 else proba.shape[1]
+    size = min(max(CHUNK_ELEMENTS // c, 1), n)
+    space, ones, row_starts = np.empty((2, size)), np.ones(c), np.arange(0, size * c, c)
+    for start in range(0, n, size):
+        rows = slice(start, min(start + size, n))
         p = proba[rows].astype(np.float64, copy=False)
         if p.ndim == 1:
             p = two_columns(p, "y_proba")
-        sums = np.einsum("ij->i", p)
-        check_rows(p, sums, "y_proba", first_row=start)
-        top = confidence[rows]
+        top, sums = space[:, : len(p)]
+        # In this order: the first pass brings the chunk into the cache, and is the simplest.
+        least = p.min()
+        np.dot(p, ones, out=sums)
+        span = max(sums.max() - 1.0, 1.0 - sums.min())  # NaN if any row holds NaN or infinity
         _row_max(p, out=top)
-        correct[rows] = _is_first_max(p, top, codes[rows])
-        off = np.abs(sums - 1.0) > ROUNDING
-        if off.any():
-            top /= np.where(off, sums, 1.0)
-    return confidence, correct
+        hit = _is_first_max(p, top, codes[rows], row_starts[: len(p)])
+        if not (least >= 0 and span <= ROUNDING):
+            check_rows(p, sums, "y_proba", first_row=start)
+            np.divide(top, sums, out=top, where=np.abs(sums - 1.0) > ROUNDING)
+        yield rows, top, hit
 
 
 def _row_max(p, out):
@@ -60,11 +75,16 @@ def _row_max(p, out):
         np.maximum(out, p[:, column], out=out)
 
 
-def _is_first_max(p, top, codes):
+def _is_first_max(p, top, codes, row_starts):
     """Whether column ``codes[i]`` is the first that attains row i's maximum."""
-    hit = p[np.arange(len(p)), codes] == top
+    if p.flags.c_contiguous:
+        hit = p.reshape(-1).take(row_starts + codes) == top
+    else:
+        hit = p[np.arange(len(p)), codes] == top
     # Two columns can both be the maximum only at a half or below.
     doubt = np.flatnonzero(hit & (top <= 0.501))
     if len(doubt):
-        hit[doubt] = p[doubt].argmax(axis=1) == codes[doubt]
+        tied = np.equal(p[doubt], top[doubt, None])
+        if np.count_nonzero(tied) > len(doubt):
+            hit[doubt] = tied.argmax(axis=1) == codes[doubt]
     return hit

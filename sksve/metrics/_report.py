@@ -1,0 +1,242 @@
+"""Every headline metric of one set of predictions, each with its interval."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils._param_validation import Interval
+
+from sksve._validation import check_parameters
+from sksve.metrics._bootstrap import interval_of
+from sksve.metrics._brier import brier_score
+from sksve.metrics._calibration_error import (
+    classwise_calibration_error,
+    expected_calibration_error,
+    maximum_calibration_error,
+)
+from sksve.metrics._calibration_test import CalibrationTestResult, calibration_test
+from sksve.metrics._debiased import debiased_calibration_error
+from sksve.metrics._inputs import check_inputs, make_generator
+from sksve.metrics._kinds import Kind, kind_of
+from sksve.metrics._likelihood import negative_log_likelihood
+from sksve.metrics._selective import aurc, eaurc, selective_accuracy
+from sksve.metrics._smooth import smooth_calibration_error
+from sksve.metrics._top_label import reduce_rows
+
+__all__ = ["CalibrationReport", "MetricEstimate", "calibration_report"]
+
+_HEADLINES = (
+    expected_calibration_error,
+    classwise_calibration_error,
+    maximum_calibration_error,
+    debiased_calibration_error,
+    smooth_calibration_error,
+    brier_score,
+    negative_log_likelihood,
+    aurc,
+    eaurc,
+    selective_accuracy,
+)
+
+
+class MetricEstimate(NamedTuple):
+    """A metric's value, and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CalibrationReport:
+    """Headline metrics with intervals; what :func:`calibration_report` returns.
+
+    Parameters
+    ----------
+    metrics : mapping of str to MetricEstimate
+        Value, low and high end of every metric, by the name of its function, and of ``accuracy``.
+    tests : mapping of str to CalibrationTestResult
+        The two calibration tests.
+    n_samples : int
+        Number of rows (with whole-number weights, their sum).
+    n_classes : int
+        Number of classes.
+    confidence_level : float
+        Level of the intervals.
+
+    Examples
+    --------
+    >>> from sksve.metrics import calibration_report
+    >>> p = [[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7]] * 10
+    >>> report = calibration_report([0, 0, 1, 1] * 10, p, n_resamples=100, random_state=0)
+    >>> report["accuracy"]
+    MetricEstimate(value=0.75, low=0.65, high=0.9)
+    """
+
+    metrics: Mapping[str, MetricEstimate]
+    tests: Mapping[str, CalibrationTestResult]
+    n_samples: int
+    n_classes: int
+    confidence_level: float
+
+    def __getitem__(self, name):
+        return self.metrics[name]
+
+    def __len__(self):
+        return len(self.metrics)
+
+    def __iter__(self):
+        return iter(self.metrics)
+
+    def __reduce__(self):
+        # A mapping proxy does not pickle: build the report anew.
+        fields = (dict(self.metrics), dict(self.tests))
+        return CalibrationReport, (*fields, self.n_samples, self.n_classes, self.confidence_level)
+
+    def __post_init__(self):
+        object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
+        object.__setattr__(self, "tests", MappingProxyType(dict(self.tests)))
+
+    def to_frame(self):
+        """Return the metrics as a pandas DataFrame.
+
+        Returns
+        -------
+        frame : pandas.DataFrame of shape (n_metrics, 3)
+            Columns ``value``, ``low``, ``high``; the index, ``metric``, holds the names.
+        """
+        import pandas as pd  # only here: pandas is optional
+
+        index = pd.Index(list(self.metrics), name="metric")
+        return pd.DataFrame(
+            list(self.metrics.values()), index=index, columns=["value", "low", "high"]
+        )
+
+    def __repr__(self):
+        level = f"{100 * self.confidence_level:g} %"
+        lines = [
+            f"Calibration report: {self.n_samples} rows, {self.n_classes} classes, "
+            f"{level} bootstrap intervals",
+            f"  {'':<28}{'value':>8}  {'low':>8} {'high':>8}",
+        ]
+        for name, (value, low, high) in self.metrics.items():
+            lines.append(f"  {name.replace('_', ' '):<28}{value:>8.4f}  {low:>8.4f} {high:>8.4f}")
+        for name, test in self.tests.items():
+            lines.append(
+                f"  {name + ' test':<28}{test.statistic:>8.4f}  p = {test.pvalue:.4g} if calibrated"
+            )
+        return "\n".join(lines)
+
+
+def calibration_report(
+    y_true,
+    y_proba,
+    *,
+    labels=None,
+    sample_weight=None,
+    confidence_level=0.95,
+    n_resamples=1000,
+    random_state=None,
+):
+    r"""Every headline metric of one set of predictions, each with its bootstrap interval.
+
+    Accuracy, the calibration errors, Brier score, negative log-likelihood (nats), and the areas of
+    selective prediction, each with its default options; and both tests of calibration,
+
+    .. math:: H_0 : P(y = k \mid p) = p_k
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Labels of any kind.
+    y_proba : array-like of shape (n_samples, n_classes) or (n_samples,)
+        Probabilities; one-dimensional: of the positive class.
+    labels : array-like of shape (n_classes,), default=None
+        The columns' labels. None: the sorted labels of `y_true`.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights; weight 2 equals the row twice.
+    confidence_level : float, default=0.95
+        Level of the intervals, as in :func:`bootstrap_interval`.
+    n_resamples : int, default=1000
+        Resamples of each interval, and label sets of the resampling test.
+    random_state : int, Generator, RandomState or None, default=None
+        Source of the draws. None: another one each time.
+
+    Returns
+    -------
+    report : CalibrationReport
+        ``report["brier_score"]`` gives value, low and high; ``report.to_frame()`` all of them.
+
+    Raises
+    ------
+    ValueError
+        If shapes, labels, probabilities, weights or parameters are not as above.
+
+    See Also
+    --------
+    bootstrap_interval : How the intervals are made.
+    calibration_test : The tests.
+
+    References
+    ----------
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sksve.metrics import calibration_report
+    >>> rng = np.random.default_rng(0)
+    >>> p = rng.dirichlet([1, 1, 1], size=300)
+    >>> y = [rng.choice(["a", "b", "c"], p=row) for row in p]
+    >>> report = calibration_report(y, p, n_resamples=100, random_state=0)
+    >>> report["expected_calibration_error"].low
+    0.0
+    >>> report.to_frame().shape
+    (11, 3)
+    """
+    check_parameters(
+        {
+            "confidence_level": [Interval(Real, 0, 1, closed="neither")],
+            "n_resamples": [Interval(Integral, 2, None, closed="left")],
+        },
+        {"confidence_level": confidence_level, "n_resamples": n_resamples},
+        owner="calibration_report",
+    )
+    rng = make_generator(random_state)
+    rows = check_inputs(y_true, y_proba, labels, sample_weight)
+    top = reduce_rows(rows.codes, rows.proba)
+    given = {"labels": rows.labels, "sample_weight": rows.weight}
+    y = rows.labels[rows.codes]
+    # Accuracy is a mean over rows like any other.
+    accuracy = Kind(lambda codes, proba: top[1].astype(np.float64), "losses")
+    value = float(np.average(top[1], weights=rows.weight))
+    jobs = {"accuracy": (accuracy, value)}
+    for metric in _HEADLINES:
+        kind = kind_of(metric)
+        assert kind is not None  # every headline is one of ours
+        jobs[metric.__name__] = (kind, metric(y, rows.proba, **given))
+    found = {}
+    for name, (kind, value) in jobs.items():
+        interval = interval_of(kind, value, rows, confidence_level, n_resamples, rng, top)
+        found[name] = MetricEstimate(value, *interval)
+    tests = {
+        test: calibration_test(
+            y, rows.proba, **given, test=test, n_resamples=n_resamples, random_state=rng
+        )
+        for test in ("resampling", "spiegelhalter")
+    }
+    return CalibrationReport(
+        metrics=found,
+        tests=tests,
+        n_samples=len(y) if rows.weight is None else _rows_counted(rows.weight),
+        n_classes=len(rows.labels),
+        confidence_level=float(confidence_level),
+    )
+
+
+def _rows_counted(weight):
+    total = weight.sum()
+    return int(total) if (weight == np.rint(weight)).all() else len(weight)
