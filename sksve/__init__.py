@@ -13,8 +13,20 @@ __version__ = "0.1.0.dev0"
 _LAZY = {
     "SVEClassifier": "sksve.estimators",
     "predict_uncertainty": "sksve.estimators",
+    "BackboneNotFoundError": "sksve._exceptions",
+    "NonFiniteLossError": "sksve._exceptions",
+    "TruncationWarning": "sksve._exceptions",
 }
-_ROOMS = ("adapters", "backbones", "datasets", "estimators", "metrics", "plotting")
+_ROOMS = (
+    "adapters",
+    "backbones",
+    "baselines",
+    "datasets",
+    "estimators",
+    "metrics",
+    "plotting",
+    "preprocessing",
+)
 
 __all__ = ["__version__", *_LAZY, *_ROOMS]
 

@@ -46,6 +46,11 @@ _FREE_IN_WARM_START = {
     "n_members", "n_jobs", "verbose", "callbacks", "warm_start", "random_state", "device",
 }  # fmt: skip
 
+_LEARNED_PRIVATELY = {
+    "_dtype", "_pad_token_id", "_prediction_autocast", "_seed", "_serializer", "_structure",
+    "_tokenizer",
+}  # fmt: skip
+
 
 class MemberClassifier(ClassifierMixin, BaseEstimator):
     """Base of the classifiers whose members are trained on one backbone.
@@ -218,7 +223,8 @@ class MemberClassifier(ClassifierMixin, BaseEstimator):
     def _take_over(self, fresh: "MemberClassifier") -> None:
         """Replace what a former fit learned by what `fresh` has learned."""
         params = self.get_params(deep=False)
-        for name in [n for n in vars(self) if n not in params]:
+        # Only what fit learns goes: meta-estimators leave notes of their own on an estimator.
+        for name in [n for n in vars(self) if n.endswith("_") or n in _LEARNED_PRIVATELY]:
             delattr(self, name)
         for name, value in vars(fresh).items():
             if name not in params:

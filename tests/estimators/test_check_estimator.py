@@ -1,0 +1,52 @@
+"""scikit-learn's own checks, on a real (tiny) transformer."""
+
+import atexit
+import shutil
+import tempfile
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sksve import SVEClassifier
+from sksve.backbones import make_tiny_backbone
+from sksve.baselines import LinearProbeClassifier
+
+# A folder, not a pair: the checks compare joblib.hash of the parameters with that of a deep copy, and
+# joblib hashes no torch tensor like its own deep copy.
+FOLDER = tempfile.mkdtemp(prefix="sksve-tiny-")
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+for part in make_tiny_backbone(n_blocks=1):
+    part.save_pretrained(FOLDER)
+
+# Few members and many epochs at a high rate: the checks fit some twenty rows of two numbers. float64 and
+# one full batch make weights equal repetition to 1e-7.
+ENSEMBLE = SVEClassifier(
+    FOLDER,
+    n_members=2,
+    max_epochs=25,
+    lr=5e-2,
+    head_lr=5e-2,
+    precision="float64",
+    random_state=0,
+)
+PROBE = LinearProbeClassifier(
+    FOLDER, max_epochs=60, head_lr=0.3, precision="float64", random_state=0
+)
+
+
+@parametrize_with_checks([ENSEMBLE])
+def test_sve_classifier(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([PROBE])
+def test_linear_probe(estimator, check):
+    check(estimator)
+
+
+def test_the_checks_are_many():
+    # An estimator whose tags accept text only is given a single check, and passes.
+    from sklearn.utils.estimator_checks import estimator_checks_generator
+
+    assert len(list(estimator_checks_generator(ENSEMBLE))) > 55
