@@ -108,8 +108,6 @@ def load_backbone(
     processor = _usable_processor(copy.deepcopy(processor))
     rates = _silence_dropout(model)
     model.eval().requires_grad_(False)
-    for parameter in model.parameters():
-        parameter.grad = None
     config = model.config
     if config.model_type == "deberta-v2":
         from sksve.backbones._deberta import give_members_their_positions

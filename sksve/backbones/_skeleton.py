@@ -48,6 +48,6 @@ def plan_from_config(
         from transformers import AutoModel
 
         config = resolved.config
-        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        with torch.device("meta"):  # draws nothing
             model = AutoModel.from_config(config, trust_remote_code=False)
     return plan_adaptation(model, target_modules=target_modules, adapt_blocks=adapt_blocks)

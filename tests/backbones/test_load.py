@@ -177,7 +177,9 @@ def test_folder__with_a_head_and_no_pooler_gives_the_base_model(pair_of, tmp_pat
         model = BertForMaskedLM(base.config).eval()
     save((model, tokenizer), tmp_path)
     capfd.readouterr()
+    before = torch.random.get_rng_state()
     backbone = load_backbone(resolve_backbone(tmp_path))
+    assert torch.equal(torch.random.get_rng_state(), before), "the missing pooler is drawn aside"
     assert capfd.readouterr() == ("", "")
     ids = ids_of(tokenizer)
     torch.testing.assert_close(output(backbone.model, ids), output(model.bert, ids))
