@@ -15,7 +15,7 @@ from sksve.baselines import LinearProbeClassifier
 # joblib hashes no torch tensor like its own deep copy.
 FOLDER = tempfile.mkdtemp(prefix="sksve-tiny-")
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
-for part in make_tiny_backbone(n_blocks=1):
+for part in make_tiny_backbone(n_blocks=1, max_positions=512):
     part.save_pretrained(FOLDER)
 
 # Few members and many epochs at a high rate: the checks fit some twenty rows of two numbers. float64 and
@@ -26,11 +26,17 @@ ENSEMBLE = SVEClassifier(
     max_epochs=25,
     lr=5e-2,
     head_lr=5e-2,
+    max_length=512,  # ten features and more, letter by letter
     precision="float64",
     random_state=0,
 )
 PROBE = LinearProbeClassifier(
-    FOLDER, max_epochs=60, head_lr=0.3, precision="float64", random_state=0
+    FOLDER,
+    max_epochs=60,
+    head_lr=0.3,
+    max_length=512,
+    precision="float64",
+    random_state=0,
 )
 
 
