@@ -1,11 +1,12 @@
 """Which defaults? One parameter at a time around a centre, judged on validation reviews.
 
-    python benchmarks/defaults.py sve       # SVEClassifier
+    python benchmarks/defaults.py sve       # SVEClassifier, last two blocks adapted
     python benchmarks/defaults.py probe     # LinearProbeClassifier
+    python benchmarks/defaults.py sve --adapt-blocks 6 --only init_scale lr --name sve_all_blocks
 
-Both methods get the same number of trials. The rows used here are the first 8,000 of
+Both methods get about the same number of trials. The rows used here are the first 8,000 of
 ``fetch_movie_reviews()`` (its default order): training from the front, validation rows 6,000 to
-6,999. The rows from 8,000 on are test rows and are not touched. Writes results/defaults_<method>.json
+6,999. The rows from 8,000 on are test rows and are not touched. Writes results/defaults_<name>.json
 after every trial, so that an interrupted run keeps what it has.
 """
 
@@ -34,7 +35,7 @@ SEARCH = {
     "sve": [
         ("lr", [1e-2, 3e-3, 3e-2]),
         ("head_lr", [1e-2, 1e-3, 3e-2]),
-        ("init_scale", [0.3, 0.0, 0.01, 0.1]),
+        ("init_scale", [0.3, 0.0, 0.01, 0.1, 0.5]),
         ("head_init_scale", [0.01, 0.2]),
         ("train_bias", [True, False]),
         ("weight_decay", [0.01, 0.0, 0.1]),
@@ -73,6 +74,10 @@ def main():
     parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--adapt-blocks", type=int, default=2)
     parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument(
+        "--only", nargs="+", help="parameters to search; the others stay at their centre"
+    )
+    parser.add_argument("--name", help="of the result file")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -81,6 +86,11 @@ def main():
     X, y = reviews.data, reviews.target
     trials = []
     chosen = {name: values[0] for name, values in SEARCH[args.method]}
+    name_of_result = f"defaults_{args.name or args.method}"
+
+    def save():
+        content = {"question": f"defaults of {args.method}", "arguments": vars(args)}
+        write(name_of_result, {**content, "chosen": chosen, "trials": trials})
 
     def trial(settings):
         known = [t for t in trials if t["settings"] == settings]
@@ -98,27 +108,15 @@ def main():
         scores = judge(clf, X[VALIDATION], y[VALIDATION])
         trials.append({"settings": dict(settings), "fit_seconds": seconds, "validation": scores})
         print(settings, {k: round(v, 4) for k, v in scores.items()}, f"{seconds:.0f} s", flush=True)
-        content = {
-            "question": f"defaults of {args.method}",
-            "arguments": vars(args),
-            "chosen": chosen,
-            "trials": trials,
-        }
-        write(f"defaults_{args.method}", content)
+        save()
         return scores["nll"]
 
     for name, values in SEARCH[args.method]:
+        if args.only and name not in args.only:
+            continue
         best = min(values, key=lambda value: trial({**chosen, name: value}))
         chosen[name] = best
-    write(
-        f"defaults_{args.method}",
-        {
-            "question": f"defaults of {args.method}",
-            "arguments": vars(args),
-            "chosen": chosen,
-            "trials": trials,
-        },
-    )
+    save()
 
 
 if __name__ == "__main__":

@@ -61,10 +61,10 @@ probe.fit(X_train, y_train)
 
 # %%
 # How good, and how honest, are the probabilities?
-rows = []
+rows, predicted = [], {}
 for domain, (X, y) in test_sets.items():
     for name, model in {"ensemble": ensemble, "linear probe": probe}.items():
-        y_proba = model.predict_proba(X)
+        y_proba = predicted[domain, name] = model.predict_proba(X)
         rows.append(
             {
                 "test set": domain,
@@ -105,18 +105,18 @@ print(f"  [{movies.target_names[y[row]]}] {X[row][:110]}")
 # %%
 # A picture: where confidence and accuracy part.
 figure, axes = plt.subplots(1, len(test_sets), figsize=(15, 5.2), layout="constrained")
-for ax, (domain, (X, y)) in zip(axes, test_sets.items()):
-    ReliabilityDisplay.from_estimator(ensemble, X, y, name="ensemble", ax=ax, show_counts=False)
-    ReliabilityDisplay.from_estimator(
-        probe,
-        X,
-        y,
-        name="linear probe",
-        ax=ax,
-        show_counts=False,
-        show_reference=False,
-        show_interval=False,
-    )
+for ax, (domain, (_, y)) in zip(axes, test_sets.items()):
+    for name in ("ensemble", "linear probe"):
+        first = name == "ensemble"  # intervals and diagonal are drawn once
+        ReliabilityDisplay.from_predictions(
+            y,
+            predicted[domain, name],
+            name=name,
+            ax=ax,
+            show_counts=False,
+            show_reference=first,
+            show_interval=first,
+        )
     ax.set_title(domain)
 args.output.mkdir(parents=True, exist_ok=True)
 picture = args.output / "reliability.png"

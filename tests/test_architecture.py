@@ -113,7 +113,11 @@ def modules_after(statement):
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("room", ["sksve", "sksve.metrics", "sksve.datasets"])
+@pytest.mark.parametrize(
+    "room",
+    "room",
+    ["sksve", "sksve.metrics", "sksve.datasets", "sksve.plotting", "sksve.preprocessing"],
+)
 def test_import__loads_no_torch(room):
     assert (
         modules_after(f"import {room}") & {"torch", "transformers", "skorch", "matplotlib"} == set()

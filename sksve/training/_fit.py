@@ -11,7 +11,13 @@ from joblib import Parallel, delayed, effective_n_jobs
 from skorch.callbacks import ProgressBar
 from torch import Tensor, nn
 
-from sksve.backbones import AdaptationPlan, Backbone, SplitBackbone, swap_modules
+from sksve.backbones import (
+    AdaptationPlan,
+    Backbone,
+    SplitBackbone,
+    check_partition,
+    swap_modules,
+)
 from sksve.training._data import TokenDataset
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
@@ -113,6 +119,14 @@ def build_module(
     adapters = [s.adapter for s in streams]
     replacements = {name: factory(own.model.get_submodule(name), adapters) for name in plan.targets}
     swap_modules(own.model, replacements)
+    check_partition(
+        own.model,
+        {
+            f"{name}.{p}"
+            for name, layer in replacements.items()
+            for p, _ in layer.named_parameters()
+        },
+    )
     heads = MemberHeads(
         own.hidden_size,
         config.n_classes,
@@ -155,17 +169,7 @@ def train(
     TrainedMembers
     """
     ids = tuple(ids)
-    probe = build_module(backbone, plan, factory, ids[:1], config).to(config.device)
-    for data in (train_data, valid_data):
-        if data is not None:
-            compute_features(
-                probe,
-                data,
-                device=config.device,
-                autocast=config.autocast,
-                max_bytes=MAX_FEATURE_BYTES,
-            )
-    del probe
+    _keep_features(backbone, plan, config, [d for d in (train_data, valid_data) if d is not None])
     n_tasks = 1 if n_jobs is None else min(len(ids), effective_n_jobs(n_jobs))
     if n_tasks == 1:
         return _train_jointly(backbone, plan, factory, ids, train_data, valid_data, config)
@@ -180,6 +184,34 @@ def train(
     return assemble(backbone, plan, factory, whole, config)
 
 
+def _keep_features(
+    backbone: Backbone,
+    plan: AdaptationPlan,
+    config: TrainingConfig,
+    datasets: Sequence[TokenDataset],
+) -> None:
+    """Run the frozen part once over all rows, before any layer is replaced."""
+    if plan.first_block == 0:
+        return
+    no_heads = MemberHeads(backbone.hidden_size, 1, [torch.Generator()], init_std=0.0)
+    module = EnsembleModule(
+        SplitBackbone(backbone, plan),
+        no_heads,
+        has_prefix=True,
+        has_suffix=plan.first_block < plan.n_blocks,
+    )
+    module.to(config.device)
+    for data in datasets:
+        compute_features(
+            module,
+            data,
+            device=config.device,
+            autocast=config.autocast,
+            max_bytes=MAX_FEATURE_BYTES,
+        )
+    backbone.model.to("cpu")
+
+
 def _train_jointly(
     backbone: Backbone,
     plan: AdaptationPlan,
@@ -192,6 +224,7 @@ def _train_jointly(
     module = build_module(backbone, plan, factory, ids, config)
     net = _make_net(module, ids, config, valid_data)
     net.fit(train_data, None)
+    net.slim()
     state = tuple(p.detach().cpu().clone() for p in net.module_.member_parameters())
     return TrainedMembers(ids, state, _history(net), net)
 

@@ -195,9 +195,8 @@ class MemberNet(NeuralNet):
         """Encoded class of each row, shape (n_samples,)."""
         return self.predict_proba(X).argmax(axis=1)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Optimizer state and data are of no use to a fitted model, and large.
-        state = super().__getstate__()
-        for name in ("valid_dataset", "optimizer_"):
-            state[name] = None
-        return state
+    def slim(self) -> "MemberNet":
+        """Let go of what a fitted net needs no more: moments of the optimizer and validation data."""
+        self.optimizer_.state.clear()
+        self.valid_dataset = None
+        return self
