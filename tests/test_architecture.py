@@ -114,9 +114,7 @@ def modules_after(statement):
 
 
 @pytest.mark.parametrize(
-    "room",
-    "room",
-    ["sksve", "sksve.metrics", "sksve.datasets", "sksve.plotting", "sksve.preprocessing"],
+    "room", ["sksve", "sksve.metrics", "sksve.datasets", "sksve.plotting", "sksve.preprocessing"]
 )
 def test_import__loads_no_torch(room):
     assert (
