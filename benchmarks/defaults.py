@@ -11,11 +11,12 @@ after every trial, so that an interrupted run keeps what it has.
 """
 
 import argparse
+import json
 import time
 
 import numpy as np
 import torch
-from _record import write
+from _record import RESULTS, write
 
 from sksve import SVEClassifier
 from sksve.backbones import fetch_backbone
@@ -67,6 +68,16 @@ def judge(clf, X, y):
     }
 
 
+def finished_trials(args):
+    """Trials of an earlier run with the same set-up: an interrupted search goes on where it was."""
+    path = RESULTS / f"defaults_{args.name or args.method}.json"
+    if not path.exists():
+        return []
+    old = json.loads(path.read_text())
+    same = all(old["arguments"][k] == vars(args)[k] for k in ("rows", "members", "adapt_blocks"))
+    return old["trials"] if same else []
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("method", choices=SEARCH)
@@ -84,7 +95,7 @@ def main():
     fetch_backbone("all-MiniLM-L6-v2")
     reviews = fetch_movie_reviews()
     X, y = reviews.data, reviews.target
-    trials = []
+    trials = finished_trials(args)
     chosen = {name: values[0] for name, values in SEARCH[args.method]}
     name_of_result = f"defaults_{args.name or args.method}"
 
