@@ -150,7 +150,7 @@ class SVEClassifier(MemberClassifier):
         batch_size: int = 32,
         lr: float = 1e-2,
         head_lr: float = 1e-2,
-        weight_decay: float = 0.01,
+        weight_decay: float = 0.0,
         warmup: float = 0.1,
         max_grad_norm: float | None = 1.0,
         early_stopping: bool = False,
