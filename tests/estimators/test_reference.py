@@ -168,9 +168,7 @@ def test__members__equal_a_slow_reference(case, make, texts, labels):
                 torch.testing.assert_close(layer.bias_delta[k], core["bias"], rtol=0, atol=1e-8)
         with torch.no_grad():
             expected = reference.logits(texts).softmax(-1).numpy()
-        np.testing.assert_allclose(
-            clf.predict_proba_members(texts)[k], expected, rtol=0, atol=1e-8
-        )
+        np.testing.assert_allclose(clf.predict_proba_members(texts)[k], expected, rtol=0, atol=1e-8)
 
 
 def test__reference__moves_away_from_the_start(make, texts, labels):
