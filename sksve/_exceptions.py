@@ -21,5 +21,9 @@ class NonFiniteLossError(SksveError, FloatingPointError):
     """Training met a loss that is NaN or infinite; the message names member, epoch, batch and cure."""
 
 
+class NotTextError(SksveError, ValueError, TypeError):
+    """Something among the texts is no text; the message names the row."""
+
+
 class TruncationWarning(UserWarning):
     """Some texts were longer than ``max_length`` tokens and were cut."""

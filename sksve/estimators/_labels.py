@@ -8,6 +8,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
 
+from sksve.inputs import is_missing
+
 __all__ = ["Targets", "encode_labels", "read_targets"]
 
 
@@ -62,7 +64,7 @@ def read_targets(y: Any, n_samples: int, sample_weight: Any, class_weight: Any) 
         )
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError("Input y contains NaN or infinity.")
-    if y.dtype == object and any(label is None or label != label for label in y.tolist()):
+    if y.dtype == object and any(is_missing(label) for label in y.tolist()):
         raise ValueError("Input y contains NaN or None: every row needs a label.")
     check_classification_targets(y)
     classes, encoded = np.unique(y, return_inverse=True)
@@ -82,7 +84,13 @@ def read_targets(y: Any, n_samples: int, sample_weight: Any, class_weight: Any) 
         )
     weight = weight[rows]
     if class_weight is not None:
-        weight = weight * compute_sample_weight(class_weight, y[rows])
+        factor = compute_sample_weight(class_weight, y[rows])
+        if not (np.isfinite(factor) & (factor >= 0)).all():
+            raise ValueError(
+                "The 'class_weight' parameter must hold finite weights >= 0. Got "
+                f"{class_weight!r} instead."
+            )
+        weight = weight * factor
         if not weight.any():
             raise ValueError("class_weight leaves every row with weight zero.")
     return Targets(classes, rows, encoded[rows], weight / weight.mean())
@@ -98,9 +106,10 @@ def encode_labels(y: Any, classes: np.ndarray, n_samples: int, name: str) -> np.
     """
     y = column_or_1d(y, warn=True)
     check_consistent_length(y, np.empty(n_samples))
-    unknown = np.setdiff1d(y, classes)
-    if len(unknown):
+    codes = {label: code for code, label in enumerate(classes.tolist())}
+    unknown = list(dict.fromkeys(label for label in y.tolist() if label not in codes))
+    if unknown:
         raise ValueError(
-            f"{name} holds labels that y does not: {unknown.tolist()}. Known: {classes.tolist()}."
+            f"{name} holds labels that y does not: {unknown}. Known: {classes.tolist()}."
         )
-    return np.searchsorted(classes, y)
+    return np.array([codes[label] for label in y.tolist()], dtype=np.int64)

@@ -8,49 +8,79 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import nn
 
 from sksve.adapters import SVDLinear
 
 __all__ = ["CONSTRAINTS", "Precision", "SVDFactory", "base_seed", "choose_device"]
 
-_POSITIVE = Interval(Real, 0, None, closed="neither")
-_NON_NEGATIVE = Interval(Real, 0, None, closed="left")
+
+class _Number(Interval):
+    """An interval of numbers; scikit-learn's own takes True for 1."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+class _ListOf(HasMethods):
+    """A list of objects or classes with these methods, each alone or as (name, object)."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        return isinstance(val, (list, tuple)) and all(
+            super(_ListOf, self).is_satisfied_by(self._without_name(item)) for item in val
+        )
+
+    @staticmethod
+    def _without_name(item: Any) -> Any:
+        named = isinstance(item, (list, tuple)) and len(item) == 2 and isinstance(item[0], str)
+        return item[1] if named else item
+
+    def __str__(self) -> str:
+        return "a list of skorch callbacks or of (name, callback) pairs"
+
+
+_POSITIVE = _Number(Real, 0, None, closed="neither")
+_NON_NEGATIVE = _Number(Real, 0, None, closed="left")
 
 #: scikit-learn constraints of every parameter.
 CONSTRAINTS: dict[str, list[Any]] = {
     "backbone": [str, os.PathLike, tuple, list],
-    "n_members": [Interval(Integral, 1, None, closed="left")],
+    "n_members": [_Number(Integral, 1, None, closed="left")],
     "rank": [
-        Interval(Integral, 1, None, closed="left"),
-        Interval(Real, 0, 1, closed="neither"),
+        _Number(Integral, 1, None, closed="left"),
+        _Number(Real, 0, 1, closed="neither"),
         None,
     ],
-    "off_diagonals": [Interval(Integral, 0, None, closed="left")],
+    "off_diagonals": [_Number(Integral, 0, None, closed="left")],
     "target_modules": [str, list, tuple],
-    "adapt_blocks": [Interval(Integral, 1, None, closed="left"), None],
+    "adapt_blocks": [_Number(Integral, 1, None, closed="left"), None],
     "init_scale": [_NON_NEGATIVE],
     "train_bias": ["boolean"],
     "member_batches": [StrOptions({"independent", "shared"})],
-    "max_epochs": [Interval(Integral, 1, None, closed="left")],
-    "batch_size": [Interval(Integral, 1, None, closed="left")],
+    "max_epochs": [_Number(Integral, 1, None, closed="left")],
+    "batch_size": [_Number(Integral, 1, None, closed="left")],
     "lr": [_POSITIVE],
     "head_lr": [_POSITIVE],
     "head_init_scale": [_NON_NEGATIVE],
     "weight_decay": [_NON_NEGATIVE],
-    "warmup": [Interval(Real, 0, 1, closed="both")],
+    "warmup": [_Number(Real, 0, 1, closed="both")],
     "max_grad_norm": [_POSITIVE, None],
     "early_stopping": ["boolean"],
-    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    "validation_fraction": [_Number(Real, 0, 1, closed="neither")],
+    "n_iter_no_change": [_Number(Integral, 1, None, closed="left")],
     "class_weight": [dict, StrOptions({"balanced"}), None],
-    "max_length": [Interval(Integral, 1, None, closed="left")],
+    "max_length": [_Number(Integral, 1, None, closed="left")],
     "pooling": [StrOptions({"auto", "mean", "cls", "last"})],
+    "serializer": [HasMethods(["fit", "transform"]), None],
     "device": [str, torch.device],
     "precision": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
-    "n_jobs": [Integral, None],
-    "callbacks": [list, tuple, None],
+    "n_jobs": [
+        _Number(Integral, 1, None, closed="left"),
+        _Number(Integral, None, -1, closed="right"),
+        None,
+    ],
+    "callbacks": [_ListOf(["on_epoch_end", "on_train_end"]), None],
     "verbose": ["verbose"],
     "warm_start": ["boolean"],
     "random_state": ["random_state"],

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_array
 
-__all__ = ["Samples", "read_samples"]
+from sksve._exceptions import NotTextError
+
+__all__ = ["Samples", "is_missing", "read_samples"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ def read_samples(X: Any) -> Samples:
         If `X` is one bare string, empty, holds 1-D numbers, holds a missing text (the message names
         the row), is neither 1-D nor 2-D, or holds images.
     TypeError
-        If `X` is sparse, or a 1-D X holds something other than strings.
+        If `X` is sparse.
+    NotTextError
+        If a 1-D `X` holds something other than strings (it is a ValueError and a TypeError).
     """
     if isinstance(X, (str, bytes)):
         raise ValueError(
@@ -99,11 +103,9 @@ def _read_vector(X: Any, n: int, index: Any) -> Samples:
                 f"X holds {type(first).__name__} objects: images need a vision backbone, which this "
                 "version does not offer."
             )
-        if all(_is_missing(c) for c in cells) and not _is_float_array(X):
-            _checked_texts(cells)
-        # Numbers in one dimension: scikit-learn says what to do ("Reshape your data").
-        check_array(np.asarray(X) if _numeric(cells) else X, dtype=None, ensure_all_finite=False)
-        raise TypeError(f"X must hold texts (str). Row 0 is {type(first).__name__}: {first!r:.60}.")
+        if _numeric(cells) and (_is_float_array(X) or not all(is_missing(c) for c in cells)):
+            # Numbers in one dimension: scikit-learn says what to do ("Reshape your data").
+            check_array(np.asarray(X), dtype=None, ensure_all_finite=False)
     return Samples("text", n, _checked_texts(cells), index)
 
 
@@ -115,7 +117,8 @@ def _is_float_array(X: Any) -> bool:
     return getattr(getattr(X, "dtype", None), "kind", None) == "f"
 
 
-def _is_missing(cell: Any) -> bool:
+def is_missing(cell: Any) -> bool:
+    """Whether a cell is None, NaN, NaT or pandas' NA."""
     if cell is None:
         return True
     try:
@@ -127,17 +130,32 @@ def _is_missing(cell: Any) -> bool:
 def _checked_texts(cells: list[Any]) -> list[str]:
     for row, cell in enumerate(cells):
         if isinstance(cell, str):
+            _check_encodable(cell, row)
             continue
-        if _is_missing(cell):
+        if is_missing(cell):
             raise ValueError(
                 f"X holds a missing text: row {row} is {cell!r}. Texts must be str: drop these rows, "
                 "or fill them, for example with ''."
             )
-        raise TypeError(
-            f"X must hold texts (str) only. Row {row} is {type(cell).__name__}: {cell!r:.60}. "
-            "Convert it with str() if it is meant as text."
+        cure = "bytes.decode()" if isinstance(cell, bytes) else "str()"
+        raise NotTextError(
+            f"X must hold texts (str) only. Row {row} is {type(cell).__name__}: {repr(cell):.60}. "
+            f"Convert it with {cure} if it is meant as text."
         )
     return [str(c) for c in cells]  # numpy's str_ becomes str
+
+
+def _check_encodable(text: str, row: int) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"The text in row {row} of X is broken: it holds {text[error.start]!r}, half a surrogate "
+            "pair, which no tokenizer takes. Repair it, for example with "
+            "text.encode('utf-8', 'replace').decode()."
+        ) from error
 
 
 def _only_column(X: Any) -> list[Any] | None:

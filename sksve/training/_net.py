@@ -160,6 +160,17 @@ class MemberNet(NeuralNet):
             )
         return losses
 
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        # A stopped member has no gradient, but momentum and weight decay would still move it.
+        stopped = [k for k in range(self.module_.n_members) if k not in self.active_]
+        parameters = self.module_.member_parameters() if stopped else []
+        frozen = [p.detach()[stopped] for p in parameters]  # an index makes a copy
+        step = super().train_step(batch, **fit_params)
+        with torch.no_grad():
+            for p, value in zip(parameters, frozen):
+                p[stopped] = value
+        return step
+
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         self._set_training(True)
         Xi, yi = batch

@@ -1,0 +1,176 @@
+"""The half of a classifier with members that reads X and predicts."""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import log_softmax, logsumexp
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sksve.inputs import Samples, read_samples, tokenize
+from sksve.metrics import Uncertainty
+from sksve.preprocessing import TabularToText
+from sksve.training import TokenDataset, predict_logits, softmax64
+
+__all__ = ["MemberPredictor"]
+
+
+class MemberPredictor(ClassifierMixin, BaseEstimator):
+    """Predictions of a classifier whose members share one backbone.
+
+    What ``fit`` of a subclass must leave: ``classes_``, ``net_`` and ``input_kind_``, and the private
+    ``_tokenizer``, ``_pad_token_id``, ``_max_length``, ``_dtype`` and ``_prediction_autocast``.
+    """
+
+    def _read(self, X: Any, *, reset: bool) -> Samples:
+        """Check X and that its kind is the one seen in fit."""
+        samples = read_samples(X)
+        if reset:
+            self.input_kind_ = samples.kind
+        elif samples.kind != self.input_kind_:
+            raise ValueError(
+                f"{type(self).__name__} was fitted on X of kind {self.input_kind_!r}. Got "
+                f"{samples.kind!r} instead."
+            )
+        if samples.kind == "table":
+            validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+        elif samples.kind == "text_column":
+            validate_data(self, X, reset=reset, skip_check_array=True)
+        return samples
+
+    def _texts(self, X: Any, samples: Samples, *, reset: bool) -> list[str]:
+        if samples.texts is not None:
+            return samples.texts
+        if reset:
+            serializer = TabularToText() if self.serializer is None else clone(self.serializer)
+            self._serializer = serializer.fit(X)
+        written = read_samples(self._serializer.transform(X))
+        if written.texts is None or written.n_samples != samples.n_samples:
+            raise ValueError(
+                f"The 'serializer' must turn {samples.n_samples} rows into as many texts. "
+                f"{type(self._serializer).__name__} made a {written.kind} of {written.n_samples} rows."
+            )
+        return written.texts
+
+    # -- predict ---------------------------------------------------------------------------------
+
+    def _member_logits(self, X: Any) -> tuple[np.ndarray, Samples]:
+        check_is_fitted(self)
+        samples = self._read(X, reset=False)
+        texts = self._texts(X, samples, reset=False)
+        data = TokenDataset(
+            tokenize(self._tokenizer, texts, self._max_length),
+            pad_token_id=self._pad_token_id,
+            dtype=self._dtype,
+        )
+        logits = predict_logits(
+            self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast
+        )
+        return logits, samples
+
+    def predict_proba_members(self, X: Any) -> np.ndarray:
+        """Class probabilities of each member.
+
+        Parameters
+        ----------
+        X : as in fit
+
+        Returns
+        -------
+        ndarray of shape (n_members, n_samples, n_classes)
+            float64, rows sum to 1.
+        """
+        return softmax64(self._member_logits(X)[0])
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities: the mean of the members' probabilities.
+
+        Parameters
+        ----------
+        X : as in fit
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            float64, rows sum to 1, columns in the order of ``classes_``.
+        """
+        return _pool(self.predict_proba_members(X))
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithm of :meth:`predict_proba`, finite where the probability underflows.
+
+        Parameters
+        ----------
+        X : as in fit
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In nats.
+        """
+        return _pooled_log_proba(self._member_logits(X)[0])
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Log-probabilities of the classes, or log-odds of the second of two.
+
+        Parameters
+        ----------
+        X : as in fit
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
+            Finite.
+        """
+        log_proba = _pooled_log_proba(self._member_logits(X)[0])
+        return log_proba[:, 1] - log_proba[:, 0] if log_proba.shape[1] == 2 else log_proba
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Most probable class.
+
+        Parameters
+        ----------
+        X : as in fit
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels, of the kind given to fit.
+        """
+        log_proba = _pooled_log_proba(self._member_logits(X)[0])
+        return self.classes_[log_proba.argmax(axis=1)]
+
+    def predict_uncertainty(self, X: Any) -> Uncertainty:
+        """Uncertainty of each prediction, split into its parts.
+
+        Parameters
+        ----------
+        X : as in fit
+
+        Returns
+        -------
+        Uncertainty
+            Arrays of shape (n_samples,): ``total``, ``aleatoric`` and ``epistemic`` in nats,
+            ``disagreement``, ``variance``, ``confidence``; ``.to_frame()`` has the input's index.
+        """
+        logits, samples = self._member_logits(X)
+        return Uncertainty.from_members(softmax64(logits), index=samples.index)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = False
+        tags.input_tags.two_d_array = True
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _pool(members: np.ndarray) -> np.ndarray:
+    mean = members.mean(axis=0)
+    return mean / mean.sum(axis=1, keepdims=True)
+
+
+def _pooled_log_proba(logits: np.ndarray) -> np.ndarray:
+    """Log of the mean of the members' probabilities, without underflow."""
+    return logsumexp(log_softmax(logits, axis=-1), axis=0) - np.log(len(logits))

@@ -1,0 +1,72 @@
+"""Which members of a former fit stay when warm_start adds new ones."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sksve.training import MemberNet, TrainedMembers
+
+__all__ = ["STRUCTURE_FREE", "check_unchanged", "members_of"]
+
+#: Parameters that may change between warm starts: they do not shape a member.
+STRUCTURE_FREE = {
+    "n_members", "n_jobs", "verbose", "callbacks", "warm_start", "random_state", "device",
+}  # fmt: skip
+
+
+def check_unchanged(
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    old_classes: np.ndarray,
+    classes: np.ndarray,
+    n_old: int,
+    n_members: int,
+) -> None:
+    """Check that members trained before can stand beside those to be trained.
+
+    Parameters
+    ----------
+    before, now : mapping
+        Structural parameters of the former fit and of this one.
+    old_classes, classes : ndarray
+    n_old, n_members : int
+
+    Raises
+    ------
+    ValueError
+        If a structural parameter or the classes differ, or fewer members are asked for.
+    """
+    changed = [name for name, value in now.items() if not _same(value, before[name])]
+    if changed:
+        raise ValueError(
+            f"warm_start=True keeps the members already trained, so {', '.join(changed)} cannot "
+            "change. Set the old value again, or warm_start=False to train anew."
+        )
+    if not np.array_equal(classes, old_classes):
+        raise ValueError(
+            "warm_start=True keeps the members already trained, so y must hold the same "
+            f"classes: {old_classes.tolist()}. Got {classes.tolist()}."
+        )
+    if n_members < n_old:
+        raise ValueError(
+            f"n_members={n_members} must be larger or equal to {n_old}, the number of "
+            "members already trained, when warm_start=True."
+        )
+
+
+def members_of(net: MemberNet, history: list[dict[str, np.ndarray]]) -> TrainedMembers:
+    """Return the members of a fitted net with copies of their parameters."""
+    state = tuple(p.detach().cpu().clone() for p in net.module_.member_parameters())
+    return TrainedMembers(net.member_ids, state, history, net)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b))
+    try:
+        return bool(a == b)
+    except (TypeError, ValueError):
+        return False

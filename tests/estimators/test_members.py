@@ -1,0 +1,136 @@
+"""Member k is a function of the data, the parameters, the seed and k alone."""
+
+import numpy as np
+import pytest
+from joblib import parallel_config
+from skorch.callbacks import Callback
+
+SETTINGS = [
+    {},
+    {"member_batches": "shared"},
+    {"adapt_blocks": 1, "rank": 3, "off_diagonals": 1},
+    {"early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.3, "max_epochs": 4},
+]
+NAMES = ["default", "shared-batches", "last-block-band", "early-stopping"]
+parametrize_settings = pytest.mark.parametrize("settings", SETTINGS, ids=NAMES)
+
+
+def assert_same_members(a, b, atol=1e-9):
+    """The members that both have are the same, by their parameters and their history."""
+    m = min(a.n_members, b.n_members)
+    pairs = zip(a.net_.module_.member_parameters(), b.net_.module_.member_parameters(), strict=True)
+    for p, q in pairs:
+        np.testing.assert_allclose(p[:m].detach(), q[:m].detach(), rtol=0, atol=atol)
+    for row, other in zip(a.history_, b.history_):
+        for key in row:
+            np.testing.assert_allclose(row[key][:m], other[key][:m], rtol=0, atol=atol)
+
+
+def test__assert_same_members__can_fail(make, fitted, texts, labels):
+    with pytest.raises(AssertionError):
+        assert_same_members(fitted, make(random_state=1).fit(texts, labels))
+
+
+@parametrize_settings
+def test__member__is_the_same_whatever_their_number(settings, make, texts, labels):
+    four = make(n_members=4, **settings).fit(texts, labels)
+    for m in (1, 2):
+        fewer = make(n_members=m, **settings).fit(texts, labels)
+        assert_same_members(four, fewer)
+        np.testing.assert_allclose(
+            four.predict_proba_members(texts)[:m], fewer.predict_proba_members(texts),
+            rtol=0, atol=1e-9,
+        )  # fmt: skip
+    # ... and no two members are the same
+    p = four.predict_proba_members(texts)
+    assert min(np.abs(p[i] - p[j]).max() for i in range(4) for j in range(i)) > 1e-4
+
+
+def test__member__is_the_same_in_float32(make, texts, labels):
+    four, two = (
+        make(n_members=m, precision="float32").fit(texts, labels).predict_proba_members(texts)
+        for m in (4, 2)
+    )
+    np.testing.assert_allclose(four[:2], two, rtol=0, atol=1e-4)
+
+
+@parametrize_settings
+def test__n_jobs__gives_the_same_members(settings, make, texts, labels):
+    joint = make(**settings).fit(texts, labels)
+    with parallel_config(backend="threading"):
+        split = make(n_jobs=2, **settings).fit(texts, labels)
+    assert_same_members(joint, split)
+    assert joint.n_iter_ == split.n_iter_
+    assert split.net_.member_ids == (0, 1, 2)
+    np.testing.assert_allclose(
+        split.predict_proba_members(texts), joint.predict_proba_members(texts), rtol=0, atol=1e-9
+    )
+
+
+@pytest.mark.slow
+def test__n_jobs__in_processes_gives_the_same_members(make, fitted, texts, labels):
+    assert_same_members(fitted, make(n_jobs=2).fit(texts, labels))
+
+
+def test__n_jobs__beyond_the_members_is_no_fault(make, fitted, texts, labels):
+    with parallel_config(backend="threading"):
+        assert_same_members(fitted, make(n_jobs=8).fit(texts, labels))
+
+
+class StopMember(Callback):
+    """Freeze one member after one epoch: what early stopping does, at a chosen time."""
+
+    def __init__(self, member):
+        self.member = member
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.member in net.active_:
+            net.active_.remove(self.member)
+
+
+@pytest.mark.parametrize("member_batches", ["independent", "shared"])
+def test__member__does_not_feel_that_another_has_stopped(member_batches, make, texts, labels):
+    settings = {"max_epochs": 3, "member_batches": member_batches}
+    free = make(**settings).fit(texts, labels)
+    stopped = make(callbacks=[StopMember(1)], **settings).fit(texts, labels)
+    for p, q in zip(free.net_.module_.member_parameters(), stopped.net_.module_.member_parameters()):
+        np.testing.assert_allclose(p[[0, 2]].detach(), q[[0, 2]].detach(), rtol=0, atol=1e-9)
+    losses = np.array([row["train_loss"] for row in stopped.history_])
+    assert np.isfinite(losses[:, [0, 2]]).all()
+    assert np.isfinite(losses[0, 1])
+    assert np.isnan(losses[1:, 1]).all()
+
+
+def test__stopped_member__stays_as_it_was(make, texts, labels):
+    # "a stopped member stays frozen while others go on": neither momentum nor decay may move it.
+    class Watch(StopMember):
+        def on_epoch_end(self, net, **kwargs):
+            super().on_epoch_end(net, **kwargs)
+            seen.append([p.detach()[1].clone() for p in net.module_.member_parameters()])
+
+    seen = []
+    make(callbacks=[Watch(1)], max_epochs=3).fit(texts, labels)
+    assert len(seen) == 3
+    for p, q in zip(seen[0], seen[-1]):
+        np.testing.assert_array_equal(p, q)
+
+
+def test__batches__are_each_members_own(make, texts, labels):
+    class Rows(Callback):
+        def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+            if training:
+                X, y = batch
+                ids = X.input_ids.reshape(net.module_.n_members, len(X), -1)
+                seen.append([{tuple(t for t in row.tolist() if t) for row in part} for part in ids])
+
+    for own in (True, False):
+        seen = []
+        batches = "independent" if own else "shared"
+        make(callbacks=[Rows()], member_batches=batches).fit(texts, labels)
+        same = [part == step[0] for step in seen for part in step]
+        assert all(same) != own
+        # Every member sees every row once an epoch.
+        steps = seen[:3]
+        for k in range(3):
+            assert sum(len(step[k]) for step in steps) == 12
+            assert len(set.union(*(step[k] for step in steps))) == 12

@@ -1,0 +1,180 @@
+"""The method, written a second time the slow and plain way, must give the same members.
+
+One member at a time, one text at a time (so nothing is padded), a dense weight ``U diag(S (1 + delta)) Vh``
+rebuilt at every step, a gradient clip and a schedule of its own. Only the random streams and the rows of
+the batches are taken from sksve.
+"""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sksve.backbones import make_tiny_backbone
+from sksve.training._batches import bucketed_epoch
+from sksve.training._seeds import member_streams, shared_streams
+
+
+class ReferenceMember:
+    """One member: a private model, its cores as plain leaf tensors, a head."""
+
+    def __init__(self, clf, k, n_classes):
+        model, self.tokenizer = clf.backbone
+        self.model = copy.deepcopy(model).double().eval().requires_grad_(False)
+        self.clf = clf
+        self.cores = {}
+        streams = member_streams(clf._seed, k)
+        for name in clf.adapter_report_.adapted:
+            self.cores[name] = self._core(name, streams.adapter)
+        d = self.model.config.hidden_size
+        noise = torch.randn(n_classes, d, generator=streams.head, dtype=torch.float64)
+        self.head = (clf.head_init_scale * noise).requires_grad_()
+        self.head_bias = torch.zeros(n_classes, dtype=torch.float64, requires_grad=True)
+        self.rng = streams.batches
+
+    def _is_conv1d(self, name):
+        return type(self.model.get_submodule(name)).__name__ == "Conv1D"
+
+    def _core(self, name, generator):
+        weight = self.model.get_submodule(name).weight
+        weight = weight.T if self._is_conv1d(name) else weight
+        U, S, Vh = torch.linalg.svd(weight, full_matrices=False)
+        r = len(S) if self.clf.rank is None else min(self.clf.rank, len(S))
+
+        def noise(n):
+            drawn = torch.randn(n, generator=generator, dtype=torch.float64)
+            return (self.clf.init_scale * drawn).requires_grad_()
+
+        core = {"U": U, "S": S, "Vh": Vh, "delta": noise(r), "band": [], "bias": None}
+        if self.clf.train_bias:
+            core["bias"] = noise(len(weight))
+        for d in range(1, self.clf.off_diagonals + 1):
+            for side in (d, -d):
+                entries = torch.zeros(r - d, dtype=torch.float64, requires_grad=True)
+                core["band"].append((side, entries))
+        return core
+
+    def weights(self):
+        """Dense weights and biases of all adapted layers, by name."""
+        dense = {}
+        for name, core in self.cores.items():
+            S, r = core["S"], len(core["delta"])
+            middle = torch.diag(torch.cat([S[:r] * (1 + core["delta"]), S[r:]]))
+            for side, entries in core["band"]:
+                # Units of sqrt(S_a S_b) for the entry in row a, column b.
+                near, far = S[: r - abs(side)].sqrt(), S[abs(side) : r].sqrt()
+                middle = middle + F.pad(
+                    torch.diag(entries * near * far, side), (0, len(S) - r, 0, len(S) - r)
+                )
+            weight = core["U"] @ middle @ core["Vh"]
+            dense[f"{name}.weight"] = weight.T if self._is_conv1d(name) else weight
+            if core["bias"] is not None:
+                dense[f"{name}.bias"] = self.model.get_submodule(name).bias + core["bias"]
+        return dense
+
+    def logits(self, texts):
+        dense = self.weights()
+        pooled = []
+        for text in texts:
+            ids = torch.tensor([self.tokenizer(text)["input_ids"]])
+            out = torch.func.functional_call(self.model, dense, (ids,))
+            tokens = out.last_hidden_state[0]
+            pooled.append(tokens[-1] if self.model.config.model_type == "gpt2" else tokens.mean(0))
+        return torch.stack(pooled) @ self.head.T + self.head_bias
+
+    def fit(self, texts, y, weight):
+        clf, n = self.clf, len(texts)
+        adapter = [core["delta"] for core in self.cores.values()]
+        adapter += [core["bias"] for core in self.cores.values() if core["bias"] is not None]
+        adapter += [entries for core in self.cores.values() for _, entries in core["band"]]
+        leaves = [*adapter, self.head, self.head_bias]
+        # (leaf, learning rate, weight decay)
+        rules = [(p, clf.lr, clf.weight_decay) for p in adapter]
+        rules += [(self.head, clf.head_lr, clf.weight_decay), (self.head_bias, clf.head_lr, 0.0)]
+        first = [torch.zeros_like(p) for p in leaves]
+        second = [torch.zeros_like(p) for p in leaves]
+
+        lengths = np.array([len(self.tokenizer(text)["input_ids"]) for text in texts])
+        order, _ = shared_streams(clf._seed)
+        steps_per_epoch = -(-n // clf.batch_size)
+        n_steps = clf.max_epochs * steps_per_epoch
+        n_warmup = round(clf.warmup * n_steps)
+        t = 0
+        for _ in range(clf.max_epochs):
+            batches = bucketed_epoch(lengths, clf.batch_size, self.rng)
+            for slot in order.permutation(steps_per_epoch):
+                rows = batches[slot]
+                logits = self.logits([texts[i] for i in rows])
+                losses = F.cross_entropy(logits, torch.tensor(y[rows]), reduction="none")
+                loss = (losses * torch.tensor(weight[rows])).sum() / len(rows)
+                grads = torch.autograd.grad(loss, leaves)
+                norm = torch.stack([g.square().sum() for g in grads]).sum().sqrt()
+                shrink = min(1.0, clf.max_grad_norm / float(norm))
+                factor = (
+                    (t + 1) / n_warmup if t < n_warmup else (n_steps - t) / (n_steps - n_warmup)
+                )
+                t += 1
+                with torch.no_grad():  # AdamW, Loshchilov and Hutter (2019)
+                    for (p, lr, decay), g, m, v in zip(rules, grads, first, second):
+                        g = g * shrink
+                        p.mul_(1 - lr * factor * decay)
+                        m.mul_(0.9).add_(0.1 * g)
+                        v.mul_(0.999).add_(0.001 * g**2)
+                        p.sub_(
+                            lr * factor * (m / (1 - 0.9**t))
+                            / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
+                        )  # fmt: skip
+        return self
+
+
+CASES = {
+    "bert-full": ("bert", {}),
+    "bert-rank-band": ("bert", {"rank": 5, "off_diagonals": 2, "train_bias": False}),
+    "bert-tight-clip": ("bert", {"max_grad_norm": 0.05, "warmup": 0.5, "weight_decay": 0.3}),
+    "bert-last-block-weighted": (
+        "bert",
+        {"adapt_blocks": 1, "class_weight": {"neg": 3.0, "pos": 0.5}},
+    ),
+    "gpt2-full": ("gpt2", {"adapt_blocks": 1}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test__members__equal_a_slow_reference(case, make, texts, labels):
+    family, changes = CASES[case]
+    clf = make(make_tiny_backbone(family), n_members=2, batch_size=5, **changes)
+    clf.fit(texts, labels)
+
+    y = np.searchsorted(clf.classes_, labels)
+    weight = np.ones(len(y))
+    if clf.class_weight is not None:
+        weight = np.array([clf.class_weight[label] for label in labels])
+        weight /= weight.mean()
+    for k in range(clf.n_members):
+        reference = ReferenceMember(clf, k, n_classes=2).fit(texts, y, weight)
+        heads = clf.net_.module_.heads
+        torch.testing.assert_close(heads.weight[k], reference.head, rtol=0, atol=1e-8)
+        torch.testing.assert_close(heads.bias[k], reference.head_bias, rtol=0, atol=1e-8)
+        for name, core in reference.cores.items():
+            layer = clf.net_.module_.split.model.get_submodule(name)
+            torch.testing.assert_close(layer.delta[k], core["delta"], rtol=0, atol=1e-8)
+            weight_k, _ = layer.dense(k)
+            expected = reference.weights()[f"{name}.weight"]
+            expected = expected.T if reference._is_conv1d(name) else expected
+            torch.testing.assert_close(weight_k, expected, rtol=0, atol=1e-8)
+            if core["bias"] is not None:
+                torch.testing.assert_close(layer.bias_delta[k], core["bias"], rtol=0, atol=1e-8)
+        with torch.no_grad():
+            expected = reference.logits(texts).softmax(-1).numpy()
+        np.testing.assert_allclose(clf.predict_proba_members(texts)[k], expected, rtol=0, atol=1e-8)
+
+
+def test__reference__moves_away_from_the_start(make, texts, labels):
+    # Equality above would say little if training did nothing.
+    clf = make(n_members=1, batch_size=5).fit(texts, labels)
+    start = ReferenceMember(clf, 0, n_classes=2)
+    with torch.no_grad():
+        before = start.logits(texts).softmax(-1).numpy()
+    assert np.abs(clf.predict_proba_members(texts)[0] - before).max() > 0.01
