@@ -14,6 +14,7 @@ __all__ = [
     "bin_index",
     "fill_bins",
     "fill_from_chunks",
+    "gaps_from_chunks",
     "quantile_edges",
     "uniform_edges",
     "uniform_index",
@@ -106,6 +107,20 @@ def fill_bins(confidence, correct, weight, edges):
     return fill_from_chunks(
         ((rows, confidence[rows], correct[rows]) for rows in chunks), weight, edges
     )
+
+
+def gaps_from_chunks(chunks, weight, edges):
+    """Add up only confidence minus correct, and the rows of all bins: enough for an l1 error."""
+    n_bins = len(edges) - 1
+    find = uniform_index if np.array_equal(edges, uniform_edges(n_bins)) else bin_index
+    gap, total = np.zeros(n_bins), 0.0
+    for rows, conf, hit in chunks:
+        residual = conf - hit
+        if weight is not None:
+            residual *= weight[rows]
+        gap += np.bincount(find(conf, edges), residual, minlength=n_bins)
+        total += len(conf) if weight is None else weight[rows].sum()
+    return gap, total
 
 
 def fill_from_chunks(chunks, weight, edges):
