@@ -16,21 +16,10 @@ from sksve.metrics import (
     expected_calibration_error,
     maximum_calibration_error,
 )
+from tests.metrics.strategies import problems
 
 NORMS = ["l1", "l2", "max"]
 STRATEGIES = ["uniform", "quantile"]
-
-
-@st.composite
-def problems(draw, max_rows=40):
-    """Codes and probabilities; some with few distinct values, so that ties are common."""
-    n, c = draw(st.integers(1, max_rows)), draw(st.integers(2, 5))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    p = rng.dirichlet(np.full(c, draw(st.sampled_from([0.05, 1.0, 20.0]))), size=n)
-    if draw(st.booleans()):
-        p = np.round(p * 8) + 1e-300
-        p = p / p.sum(axis=1, keepdims=True)
-    return rng.integers(0, c, n), p
 
 
 def slow_error(conf, hit, weight, n_bins, norm):
