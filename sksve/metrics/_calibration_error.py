@@ -229,7 +229,7 @@ def _top_label_error(y_true, y_proba, labels, sample_weight, *, n_bins, strategy
     if strategy == "uniform":  # the edges are known, so nothing of length n needs to be kept
         edges = uniform_edges(n_bins)
         add_up = gaps_from_chunks if norm == "l1" else fill_from_chunks
-        blocks = each_block(lambda chunks: add_up(chunks, weight, edges), codes, proba)
+        blocks = each_block(lambda chunks: add_up(chunks, len(codes), weight, edges), codes, proba)
         sums = [sum(parts) for parts in zip(*blocks)]
         if norm == "l1":
             gap, total = sums

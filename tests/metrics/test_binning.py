@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from sksve.metrics._binning import (
     bin_edges,
+    bin_finder,
     bin_index,
     fill_bins,
     quantile_edges,
     uniform_edges,
-    uniform_index,
 )
 
 values = st.lists(
@@ -33,15 +33,22 @@ def test_bin_index__is_right_closed_and_both_routes_agree(found, n_bins):
     v = np.array(found)
     slow = [slow_bin(value, edges) for value in found]
     np.testing.assert_array_equal(bin_index(v, edges), slow)
-    np.testing.assert_array_equal(uniform_index(v, edges), slow)
+    np.testing.assert_array_equal(bin_finder(edges, 10**6)(v), slow)
+    quantiles = quantile_edges(v, None, n_bins)
+    slow = [slow_bin(value, quantiles) for value in found]
+    np.testing.assert_array_equal(bin_finder(quantiles, 10**6)(v), slow)
 
 
 @pytest.mark.parametrize("n_bins", [1, 2, 3, 7, 10, 15, 49, 100])
-def test_uniform_index__every_edge_and_its_neighbours(n_bins):
+def test_bin_finder__every_edge_and_its_neighbours(n_bins):
     edges = uniform_edges(n_bins)
     v = np.concatenate([edges, np.nextafter(edges, 0), np.nextafter(edges, 1)]).clip(0, 1)
-    np.testing.assert_array_equal(uniform_index(v, edges), [slow_bin(x, edges) for x in v])
-    assert uniform_index(np.array([0.0, 1.0]), edges).tolist() == [0, n_bins - 1]
+    np.testing.assert_array_equal(bin_finder(edges, 10**6)(v), [slow_bin(x, edges) for x in v])
+    assert bin_finder(edges, 10**6)(np.array([0.0, 1.0, 1 + 1e-12])).tolist() == [
+        0,
+        n_bins - 1,
+        n_bins - 1,
+    ]
 
 
 @given(values, st.integers(1, 20))
