@@ -11,16 +11,18 @@ import numpy as np
 __all__ = [
     "Bins",
     "bin_edges",
+    "bin_finder",
     "bin_index",
     "fill_bins",
     "fill_from_chunks",
+    "gaps_from_chunks",
     "quantile_edges",
     "uniform_edges",
-    "uniform_index",
 ]
 
 # Rows at a time: what a chunk needs stays in a core's cache.
 CHUNK = 16384
+CELLS = 4096
 
 
 class Bins(NamedTuple):
@@ -87,35 +89,57 @@ def bin_index(values, edges):
     return np.clip(index, 0, len(edges) - 2, out=index)
 
 
-def uniform_index(values, edges):
-    """Return the same for the edges of `uniform_edges`, by a multiplication."""
-    n_bins = len(edges) - 1
-    place = values * n_bins
-    index = np.ceil(place).astype(np.int64)
-    index -= 1
-    # Where rounding could put a value on the wrong side of an edge, the edges themselves decide.
-    near = np.flatnonzero(np.abs(place - np.rint(place)) < 1e-9)
-    if len(near):
-        index[near] = bin_index(values[near], edges)
-    return index
+def bin_finder(edges, n_values):
+    """Return a function that gives the bin of each value; for many values by a table."""
+    if n_values < CELLS:
+        return lambda values: bin_index(values, edges)
+    # value * 4096 is exact, 4096 being a power of two: cell t holds t/4096 <= value < (t+1)/4096.
+    # Only where an edge lies in the cell is there anything to search.
+    left = np.arange(CELLS + 1) / CELLS
+    first = bin_index(left, edges)
+    last = bin_index(np.nextafter(left + 1 / CELLS, 0.0), edges)
+    table = np.where(first == last, first, -1)
+
+    def find(values):
+        index = table.take((values * CELLS).astype(np.int64))
+        unsure = np.flatnonzero(index < 0)
+        if len(unsure):
+            index[unsure] = bin_index(values[unsure], edges)
+        return index
+
+    return find
 
 
 def fill_bins(confidence, correct, weight, edges):
     """Add up weight, confidence and correctness in every bin."""
-    chunks = (slice(start, start + CHUNK) for start in range(0, len(confidence), CHUNK))
-    return fill_from_chunks(
-        ((rows, confidence[rows], correct[rows]) for rows in chunks), weight, edges
-    )
+    n = len(confidence)
+    slices = (slice(start, start + CHUNK) for start in range(0, n, CHUNK))
+    chunks = ((rows, confidence[rows], correct[rows]) for rows in slices)
+    return fill_from_chunks(chunks, n, weight, edges)
 
 
-def fill_from_chunks(chunks, weight, edges):
+def gaps_from_chunks(chunks, n_rows, weight, edges):
+    """Add up only confidence minus correct, and the rows of all bins: enough for an l1 error."""
+    n_bins = len(edges) - 1
+    find = bin_finder(edges, n_rows)
+    gap, total = np.zeros(n_bins), 0.0
+    for rows, conf, hit in chunks:
+        residual = conf - hit
+        if weight is not None:
+            residual *= weight[rows]
+        gap += np.bincount(find(conf), residual, minlength=n_bins)
+        total += len(conf) if weight is None else weight[rows].sum()
+    return gap, total
+
+
+def fill_from_chunks(chunks, n_rows, weight, edges):
     """Add up chunks of rows, given as (slice, confidence, correct)."""
     n_bins = len(edges) - 1
-    find = uniform_index if np.array_equal(edges, uniform_edges(n_bins)) else bin_index
+    find = bin_finder(edges, n_rows)
     counts, sums = np.zeros(2 * n_bins), np.zeros(2 * n_bins)
     for rows, conf, hit in chunks:
         # Even cells count the wrong rows of a bin, odd ones the right: two sums tell all three.
-        cell = find(conf, edges)
+        cell = find(conf)
         cell *= 2
         cell += hit
         if weight is None:

@@ -5,15 +5,17 @@ time than ``y_proba.max(axis=1)`` and ``y_proba.argmax(axis=1)`` alone, and need
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from sksve.metrics._inputs import ROUNDING, check_rows, settle, two_columns
 
-__all__ = ["TopLabel", "chunks_of", "reduce_rows", "top_label"]
+__all__ = ["TopLabel", "each_block", "reduce_rows", "top_label"]
 
-CHUNK_ELEMENTS = 2**17  # a megabyte of float64
+CHUNK_ELEMENTS = 2**16  # half a megabyte of float64
+THREADED = 2**22  # numbers of an input that is worth a second thread
 NARROW = 32  # up to so many classes, column by column is faster than numpy's row-wise max
 
 
@@ -38,18 +40,44 @@ def top_label(y_true, y_proba, labels=None, sample_weight=None) -> TopLabel:
 def reduce_rows(codes, proba):
     """Return confidence and correctness of settled rows."""
     confidence, correct = np.empty(len(proba)), np.empty(len(proba), dtype=bool)
-    for rows, conf, hit in chunks_of(codes, proba):
-        confidence[rows], correct[rows] = conf, hit
+
+    def fill(chunks):
+        for rows, conf, hit in chunks:
+            confidence[rows], correct[rows] = conf, hit
+
+    each_block(fill, codes, proba)
     return confidence, correct
 
 
-def chunks_of(codes, proba) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+def each_block(work, codes, proba):
+    """Return ``work(chunks)`` of consecutive blocks of rows, in their order.
+
+    One block; for large input one block a thread, as many as scikit-learn's own loops would take
+    (``OMP_NUM_THREADS`` is heard): numpy works on a chunk without holding the interpreter.
+    """
+    n, threads = len(proba), 1
+    if proba.size >= THREADED:
+        # Only here: what it imports is loaded by scikit-learn anyway.
+        from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+
+        threads = _openmp_effective_n_threads()
+    if threads == 1:
+        return [work(chunks_of(codes, proba, 0, n))]
+    from concurrent.futures import ThreadPoolExecutor
+
+    ends = np.linspace(0, n, threads + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        blocks = pairwise(ends)
+        return list(pool.map(lambda block: work(chunks_of(codes, proba, *block)), blocks))
+
+
+def chunks_of(codes, proba, first, end) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yield rows, confidence and correctness, chunk by chunk; a chunk is valid until the next."""
-    n, c = len(proba), 2 if proba.ndim == 1 else proba.shape[1]
-    size = min(max(CHUNK_ELEMENTS // c, 1), n)
+    c = 2 if proba.ndim == 1 else proba.shape[1]
+    size = min(max(CHUNK_ELEMENTS // c, 1), end - first)
     space, ones, row_starts = np.empty((2, size)), np.ones(c), np.arange(0, size * c, c)
-    for start in range(0, n, size):
-        rows = slice(start, min(start + size, n))
+    for start in range(first, end, size):
+        rows = slice(start, min(start + size, end))
         p = proba[rows].astype(np.float64, copy=False)
         if p.ndim == 1:
             p = two_columns(p, "y_proba")
@@ -67,9 +95,14 @@ def chunks_of(codes, proba) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
 
 
 def _row_max(p, out):
-    if p.shape[1] > NARROW:
+    """Maximum of every row, a column at a time: numpy's own is slow on short rows."""
+    n, c = p.shape
+    if c > NARROW:
         np.max(p, axis=1, out=out)
         return
+    if c >= 4 and c % 2 == 0 and p.flags.c_contiguous:
+        pairs = p.reshape(-1, 2)  # neighbours first, in one pass: half as many columns are left
+        p = np.maximum(pairs[:, 0], pairs[:, 1]).reshape(n, -1)
     np.maximum(p[:, 0], p[:, 1], out=out)
     for column in range(2, p.shape[1]):
         np.maximum(out, p[:, column], out=out)
@@ -84,7 +117,7 @@ def _is_first_max(p, top, codes, row_starts):
     # Two columns can both be the maximum only at a half or below.
     doubt = np.flatnonzero(hit & (top <= 0.501))
     if len(doubt):
-        tied = np.equal(p[doubt], top[doubt, None])
+        tied = np.equal(p.take(doubt, axis=0), top.take(doubt)[:, None])
         if np.count_nonzero(tied) > len(doubt):
             hit[doubt] = tied.argmax(axis=1) == codes[doubt]
     return hit

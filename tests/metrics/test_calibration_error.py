@@ -16,21 +16,10 @@ from sksve.metrics import (
     expected_calibration_error,
     maximum_calibration_error,
 )
+from tests.metrics.strategies import problems
 
 NORMS = ["l1", "l2", "max"]
 STRATEGIES = ["uniform", "quantile"]
-
-
-@st.composite
-def problems(draw, max_rows=40):
-    """Codes and probabilities; some with few distinct values, so that ties are common."""
-    n, c = draw(st.integers(1, max_rows)), draw(st.integers(2, 5))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    p = rng.dirichlet(np.full(c, draw(st.sampled_from([0.05, 1.0, 20.0]))), size=n)
-    if draw(st.booleans()):
-        p = np.round(p * 8) + 1e-300
-        p = p / p.sum(axis=1, keepdims=True)
-    return rng.integers(0, c, n), p
 
 
 def slow_error(conf, hit, weight, n_bins, norm):
@@ -252,6 +241,23 @@ def test_expected_calibration_error__chunks_do_not_show(rng, monkeypatch):
     monkeypatch.setattr(sys.modules["sksve.metrics._top_label"], "CHUNK_ELEMENTS", 21)
     monkeypatch.setattr(sys.modules["sksve.metrics._binning"], "CHUNK", 13)
     assert expected_calibration_error(y, p) == pytest.approx(whole, abs=1e-14)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_expected_calibration_error__threads_do_not_show(norm, strategy, rng, monkeypatch):
+    p = rng.dirichlet(np.ones(3), size=1000)
+    y, weight = rng.integers(0, 3, 1000), rng.uniform(size=1000)
+    options = {"norm": norm, "strategy": strategy, "sample_weight": weight}
+    whole = expected_calibration_error(y, p, **options)
+    helpers = "sklearn.utils._openmp_helpers._openmp_effective_n_threads"
+    monkeypatch.setattr(helpers, lambda: 3)
+    monkeypatch.setattr(sys.modules["sksve.metrics._top_label"], "CHUNK_ELEMENTS", 60)
+    monkeypatch.setattr(sys.modules["sksve.metrics._top_label"], "THREADED", 1)
+    assert expected_calibration_error(y, p, **options) == pytest.approx(whole, abs=1e-14)
+    p[777] = 0.5
+    with pytest.raises(ValueError, match=r"Row 777 sums to 1\.5"):
+        expected_calibration_error(y, p, **options)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
