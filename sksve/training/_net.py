@@ -207,8 +207,8 @@ class MemberNet(NeuralNet):
         return self.predict_proba(X).argmax(axis=1)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Optimizer state and data are of no use to a fitted model, and large.
-        state = super().__getstate__()
-        for name in ("valid_dataset", "optimizer_"):
-            state[name] = None
-        return state
+        # Optimizer state and data are of no use to a fitted model, and large. They go before skorch
+        # packs what may live on a GPU (the optimizer, too) into bytes.
+        bare = object.__new__(type(self))
+        vars(bare).update(vars(self), valid_dataset=None, optimizer_=None)
+        return super(MemberNet, bare).__getstate__()
