@@ -25,7 +25,15 @@ ALLOWED = {
     "plotting": {"metrics"},
     "calibration": {"metrics"},
     "comparison": {"calibration", "metrics", "plotting"},
-    "estimators": {"training", "inputs", "preprocessing", "persistence", "backbones", "adapters", "metrics"},
+    "estimators": {
+        "training",
+        "inputs",
+        "preprocessing",
+        "persistence",
+        "backbones",
+        "adapters",
+        "metrics",
+    },
     "baselines": {
         "estimators",
         "training",
