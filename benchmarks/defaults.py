@@ -36,7 +36,7 @@ SEARCH = {
     "sve": [
         ("lr", [1e-2, 3e-3, 3e-2]),
         ("head_lr", [1e-2, 1e-3, 3e-2]),
-        ("init_scale", [0.3, 0.0, 0.01, 0.1, 0.5]),
+        ("init_scale", [0.3, 0.0, 0.1, 0.01, 0.5]),
         ("head_init_scale", [0.01, 0.2]),
         ("train_bias", [True, False]),
         ("weight_decay", [0.01, 0.0, 0.1]),

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from sksve.metrics import Uncertainty
 
@@ -41,6 +42,7 @@ def predict_uncertainty(estimator: Any, X: Any) -> Uncertainty:
     >>> predict_uncertainty(pipe, ["good", "bad"]).total.shape
     (2,)
     """
+    check_is_fitted(estimator)  # the wrapper, too: what it wraps may have been fitted before
     if hasattr(estimator, "predict_uncertainty"):
         return estimator.predict_uncertainty(X)
     index = getattr(X, "index", None)
@@ -62,8 +64,9 @@ def _members(estimator: Any, X: Any) -> np.ndarray:
     if hasattr(estimator, "calibrated_classifiers_"):
         inner = {id(c.estimator): c.estimator for c in estimator.calibrated_classifiers_}
         return np.concatenate([_members(e, X) for e in inner.values()])
-    if hasattr(estimator, "estimator"):
-        return _members(estimator.estimator, X)
+    for name in ("estimator_", "estimator"):  # threshold classifiers; FrozenEstimator
+        if hasattr(estimator, name):
+            return _members(getattr(estimator, name), X)
     raise TypeError(
         f"{type(estimator).__name__} holds no classifier with members. predict_uncertainty takes a "
         "fitted sksve classifier, or a fitted Pipeline, search object, FrozenEstimator or "

@@ -81,13 +81,29 @@ def read_samples(X: Any) -> Samples:
 def _shape(X: Any) -> tuple[int, ...] | None:
     if isinstance(X, (list, tuple)):
         first = X[0] if X else None
-        if isinstance(first, (list, tuple, np.ndarray)) and not isinstance(first, str):
-            return (len(X), len(first)) if np.ndim(first) <= 1 else (len(X), *np.shape(first))
-        return (len(X),)
+        if not isinstance(first, (list, tuple, np.ndarray)):
+            return (len(X),)
+        _check_rows(X)
+        return (len(X), len(first)) if np.ndim(first) <= 1 else (len(X), *np.shape(first))
     shape = getattr(X, "shape", None)
     if shape is None or hasattr(X, "tocsr"):
         return None
     return tuple(shape)
+
+
+def _check_rows(X: Any) -> None:
+    """Check that a list of lists is a table: a str among its rows would pass for a row of letters."""
+    for row, cells in enumerate(X):
+        if not isinstance(cells, (list, tuple, np.ndarray)):
+            raise NotTextError(
+                f"X must hold texts (str) only, or rows of a table only. Row 0 is "
+                f"{type(X[0]).__name__}, row {row} is {type(cells).__name__}: {cells!r:.60}."
+            )
+        if len(cells) != len(X[0]):
+            raise ValueError(
+                f"The rows of a table must be of equal length. Row 0 has {len(X[0])} cells, row {row} "
+                f"has {len(cells)}."
+            )
 
 
 def _read_vector(X: Any, n: int, index: Any) -> Samples:
@@ -139,7 +155,7 @@ def _checked_texts(cells: list[Any]) -> list[str]:
             )
         cure = "bytes.decode()" if isinstance(cell, bytes) else "str()"
         raise NotTextError(
-            f"X must hold texts (str) only. Row {row} is {type(cell).__name__}: {repr(cell):.60}. "
+            f"X must hold texts (str) only. Row {row} is {type(cell).__name__}: {cell!r:.60}. "
             f"Convert it with {cure} if it is meant as text."
         )
     return [str(c) for c in cells]  # numpy's str_ becomes str
@@ -161,7 +177,7 @@ def _check_encodable(text: str, row: int) -> None:
 def _only_column(X: Any) -> list[Any] | None:
     """Cells of a one-column table, or None where they cannot be strings."""
     if isinstance(X, (list, tuple)):
-        return [row[0] if len(row) == 1 else None for row in X]
+        return [row[0] for row in X]
     if isinstance(X, np.ndarray):
         return list(X[:, 0]) if X.dtype.kind in "OUT" else None
     if hasattr(X, "iloc"):

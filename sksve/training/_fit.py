@@ -224,7 +224,6 @@ def _train_jointly(
     module = build_module(backbone, plan, factory, ids, config)
     net = _make_net(module, ids, config, valid_data)
     net.fit(train_data, None)
-    net.slim()
     state = tuple(p.detach().cpu().clone() for p in net.module_.member_parameters())
     return TrainedMembers(ids, state, _history(net), net)
 

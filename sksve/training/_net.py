@@ -206,8 +206,9 @@ class MemberNet(NeuralNet):
         """Encoded class of each row, shape (n_samples,)."""
         return self.predict_proba(X).argmax(axis=1)
 
-    def slim(self) -> "MemberNet":
-        """Let go of what a fitted net needs no more: moments of the optimizer and validation data."""
-        self.optimizer_.state.clear()
-        self.valid_dataset = None
-        return self
+    def __getstate__(self) -> dict[str, Any]:
+        # Optimizer state and data are of no use to a fitted model, and large. They go before skorch
+        # packs what may live on a GPU (the optimizer, too) into bytes.
+        bare = object.__new__(type(self))
+        vars(bare).update(vars(self), valid_dataset=None, optimizer_=None)
+        return super(MemberNet, bare).__getstate__()

@@ -72,7 +72,7 @@ BAD_X = {
     "complex": (np.eye(4) * 1j, Y, ValueError, "Complex data not supported"),
     "three-d": (np.zeros((4, 2, 2)), Y, ValueError, "vision backbone"),
     "infinity": (np.array([[1.0], [np.inf], [2], [3]]), Y, ValueError, "infinity"),
-    "ragged": ([[1, 2], [3], [4, 5], [6, 7]], Y, ValueError, "inhomogeneous"),
+    "ragged": ([[1, 2], [3], [4, 5], [6, 7]], Y, ValueError, "Row 0 has 2 cells, row 1 has 1"),
     "lone-surrogate": (["good", "bad \ud800", "a", "b"], Y, ValueError, "row 1"),
 }
 

@@ -33,9 +33,7 @@ def test__labels__survive_the_round_trip(case, make, texts):
     assert predicted.dtype == clf.classes_.dtype
     assert predicted.shape == (12,)
     assert set(predicted.tolist()) <= set(values.tolist())
-    np.testing.assert_array_equal(
-        predicted, clf.classes_[clf.predict_proba(texts).argmax(axis=1)]
-    )
+    np.testing.assert_array_equal(predicted, clf.classes_[clf.predict_proba(texts).argmax(axis=1)])
 
 
 @pytest.mark.parametrize("names", [["no", "yes"], [-1, 1], [0, 2], [False, True]])

@@ -93,7 +93,9 @@ def test__member__does_not_feel_that_another_has_stopped(member_batches, make, t
     settings = {"max_epochs": 3, "member_batches": member_batches}
     free = make(**settings).fit(texts, labels)
     stopped = make(callbacks=[StopMember(1)], **settings).fit(texts, labels)
-    for p, q in zip(free.net_.module_.member_parameters(), stopped.net_.module_.member_parameters()):
+    for p, q in zip(
+        free.net_.module_.member_parameters(), stopped.net_.module_.member_parameters()
+    ):
         np.testing.assert_allclose(p[[0, 2]].detach(), q[[0, 2]].detach(), rtol=0, atol=1e-9)
     losses = np.array([row["train_loss"] for row in stopped.history_])
     assert np.isfinite(losses[:, [0, 2]]).all()

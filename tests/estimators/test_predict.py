@@ -74,9 +74,7 @@ def test__proba__does_not_depend_on_the_batch_size(budget, largest, either, text
 @pytest.mark.parametrize("changes", [{}, {"rank": 2, "off_diagonals": 1}])
 def test__routes__merged_and_factorised_agree(adapt_blocks, changes, make, texts, labels):
     clf = make(adapt_blocks=adapt_blocks, max_epochs=1, **changes).fit(texts, labels)
-    data = TokenDataset(
-        [clf._tokenizer(text)["input_ids"] for text in texts], dtype=torch.float64
-    )
+    data = TokenDataset([clf._tokenizer(text)["input_ids"] for text in texts], dtype=torch.float64)
     merged, thin = (predict_logits(clf.net_.module_, data, merge=m) for m in (True, False))
     close(merged, thin, 1e-9)
     close(softmax(merged, axis=-1), clf.predict_proba_members(texts), 1e-9)
@@ -133,7 +131,17 @@ def test__empty_text__has_one_defined_answer(family, adapt_blocks, make, texts, 
 
 
 def test__odd_texts__have_finite_answers(fitted):
-    odd = ["\x00", "😀" * 50, "İstanbul", "مرحبا", "a" * 300, "\u200b", "[PAD]", "[MASK] [SEP]", "é"]
+    odd = [
+        "\x00",
+        "😀" * 50,
+        "İstanbul",
+        "مرحبا",
+        "a" * 300,
+        "\u200b",
+        "[PAD]",
+        "[MASK] [SEP]",
+        "é",
+    ]
     with pytest.warns(UserWarning, match="max_length"):
         members = fitted.predict_proba_members(odd)
     assert np.isfinite(members).all()
@@ -151,9 +159,7 @@ def test__precision__of_float64_is_not_rounded_to_float32(make, fitted, texts, l
 
 
 def test__precision__of_bfloat16_is_near_float32(make, texts, labels):
-    both = [
-        make(precision=precision).fit(texts, labels) for precision in ("bfloat16", "float32")
-    ]
+    both = [make(precision=precision).fit(texts, labels) for precision in ("bfloat16", "float32")]
     half, full = (clf.predict_proba_members(texts) for clf in both)
     assert half.dtype == np.float64
     np.testing.assert_allclose(half.sum(axis=2), 1.0, rtol=0, atol=1e-15)

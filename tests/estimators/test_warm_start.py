@@ -53,9 +53,7 @@ def test__warm_start__keeps_the_seed_of_a_generator(make, texts, labels):
     )
 
 
-def test__warm_start__of_as_many_members_warns_and_trains_nothing(
-    make, texts, labels, monkeypatch
-):
+def test__warm_start__of_as_many_members_warns_and_trains_nothing(make, texts, labels, monkeypatch):
     clf = make(warm_start=True).fit(texts, labels)
     before = vars(clf).copy()
     monkeypatch.delattr("sksve.estimators._base.train")

@@ -57,9 +57,7 @@ def unbalanced():
 
 def test__class_weight__balanced_equals_by_hand(make, texts, unbalanced):
     classes = np.unique(unbalanced)
-    by_hand = dict(
-        zip(classes, compute_class_weight("balanced", classes=classes, y=unbalanced))
-    )
+    by_hand = dict(zip(classes, compute_class_weight("balanced", classes=classes, y=unbalanced)))
     weight = np.array([by_hand[label] for label in unbalanced])
     a = make(class_weight="balanced").fit(texts, unbalanced)
     b = make(class_weight=by_hand).fit(texts, unbalanced)

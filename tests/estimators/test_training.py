@@ -1,0 +1,240 @@
+"""What a skorch user expects of training: callbacks, history, early stopping, errors that help."""
+
+import copy
+import re
+
+import numpy as np
+import pytest
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+
+from sksve import NonFiniteLossError, SVEClassifier
+from sksve.backbones import make_tiny_backbone
+from sksve.baselines import LinearProbeClassifier
+
+FILM = ["good film", "great story", "loved it", "best movie"]
+BAD = ["bad film", "poor story", "hated it", "worst movie"]
+
+
+@pytest.mark.parametrize("cls", [SVEClassifier, LinearProbeClassifier])
+def test__learns_a_separable_task(cls, rng):
+    def draw(n):
+        y = np.where(rng.random(n) < 0.5, "good", "bad")
+        words = [FILM if label == "good" else BAD for label in y]
+        return [f"the {rng.choice(w)} {rng.choice(w)}" for w in words], y
+
+    X, y = draw(96)
+    X_test, y_test = draw(200)
+    epochs = 12 if cls is SVEClassifier else 60
+    backbone = make_tiny_backbone(hidden_size=64)  # random features: a probe needs many
+    clf = cls(backbone, n_members=2, max_epochs=epochs, random_state=0).fit(X, y)
+    assert clf.score(X_test, y_test) > 0.9
+
+
+def test__history__has_one_row_per_epoch_and_one_value_per_member(make, texts, labels):
+    clf = make(max_epochs=3).fit(texts, labels)
+    assert clf.n_iter_ == len(clf.history_) == 3
+    for row in clf.history_:
+        assert row.keys() == {"train_loss"}
+        assert row["train_loss"].shape == (3,)
+        assert np.isfinite(row["train_loss"]).all()
+
+
+def test__history__of_X_val_is_what_the_members_would_score(make, texts, labels):
+    X_val, y_val = texts[:5], np.array(labels)[[0, 1, 2, 3, 5]]
+    clf = make(max_epochs=2).fit(texts, labels, X_val=X_val, y_val=y_val)
+    last = clf.history_[-1]
+    assert last.keys() == {"train_loss", "valid_loss", "valid_accuracy"}
+    members = clf.predict_proba_members(X_val)
+    own = members[:, np.arange(5), np.searchsorted(clf.classes_, y_val)]
+    np.testing.assert_allclose(last["valid_loss"], -np.log(own).mean(axis=1), rtol=1e-9)
+    hits = clf.classes_[members.argmax(axis=2)] == y_val
+    np.testing.assert_array_equal(last["valid_accuracy"], hits.mean(axis=1))
+
+
+def test__X_val__only_watches(make, fitted, texts, labels):
+    clf = make().fit(texts, labels, X_val=texts[:3], y_val=labels[:3])
+    np.testing.assert_array_equal(clf.predict_proba(texts), fitted.predict_proba(texts))
+
+
+def test__train_loss__of_the_first_epoch_without_learning_is_the_start_s(make, texts, labels):
+    clf = make(lr=1e-300, head_lr=1e-300, max_epochs=1, weight_decay=0.0).fit(texts, labels)
+    own = clf.predict_proba_members(texts)[:, np.arange(12), np.searchsorted(clf.classes_, labels)]
+    np.testing.assert_allclose(clf.history_[0]["train_loss"], -np.log(own).mean(axis=1), rtol=1e-9)
+
+
+class Record(Callback):
+    """Keep the members' parameters of every epoch."""
+
+    kept = None
+
+    def on_train_begin(self, net, **kwargs):
+        type(self).kept = []
+
+    def on_epoch_end(self, net, **kwargs):
+        type(self).kept.append([p.detach().clone() for p in net.module_.member_parameters()])
+
+
+def test__early_stopping__gives_each_member_its_best_epoch(make, texts, labels):
+    # Labels to judge by that training contradicts: the validation loss soon rises.
+    clf = make(
+        early_stopping=True, n_iter_no_change=2, max_epochs=12, lr=0.05, callbacks=[Record()],
+        batch_size=12,
+    )  # fmt: skip
+    clf.fit(texts, labels, X_val=texts[:7], y_val=np.array(labels)[[0, 1, 2, 3, 4, 4, 4]])
+    losses = np.array([row["valid_loss"] for row in clf.history_])
+    ran = np.isfinite(losses).sum(axis=0)
+    assert clf.n_iter_ == ran.max() == len(losses)
+    assert ran.min() < 12
+    best = np.nanargmin(losses, axis=0)
+    for k in range(3):
+        for p, kept in zip(clf.net_.module_.member_parameters(), Record.kept[best[k]]):
+            np.testing.assert_array_equal(p.detach()[k], kept[k])
+        # It stops when two epochs in a row have brought nothing (1e-4 counts as nothing).
+        improvements = (
+            losses[: ran[k], k]
+            < np.r_[np.inf, np.minimum.accumulate(losses[:, k])][: ran[k]] - 1e-4
+        )
+        if ran[k] < 12:
+            assert not improvements[-2:].any()
+    assert len(set(best.tolist())) > 1 or len(set(ran.tolist())) > 1  # each at its own time
+
+
+def test__early_stopping__holds_out_a_stratified_share(make, texts):
+    y = np.array([0] * 8 + [1] * 4)
+
+    class Count(Callback):
+        def on_train_begin(self, net, X=None, **kwargs):
+            held = net.valid_dataset
+            seen.append((len(X), np.bincount(held.y).tolist()))
+
+    seen = []
+    make(early_stopping=True, validation_fraction=0.25, max_epochs=1, callbacks=[Count()]).fit(
+        texts, y
+    )
+    assert seen == [(9, [2, 1])]
+
+
+def test__validation_fraction__counts_with_early_stopping_only(make, fitted, texts, labels):
+    clf = make(validation_fraction=0.5, n_iter_no_change=1).fit(texts, labels)
+    np.testing.assert_array_equal(clf.predict_proba(texts), fitted.predict_proba(texts))
+
+
+@pytest.mark.parametrize("where", ["lr", "head_lr"])
+def test__runaway_training__says_where_and_what_to_do(where, make, texts, labels):
+    clf = make(**{where: 1e30}, precision="float32")
+    with pytest.raises(FloatingPointError) as info:
+        clf.fit(texts, labels)
+    assert isinstance(info.value, NonFiniteLossError)
+    message = str(info.value)
+    assert "member 0" in message
+    assert re.search("epoch 1, batch [23]", message)
+    assert "lower lr" in message
+    assert "head_lr" in message
+
+
+def test__runaway_member__is_named_by_its_number(make, texts, labels):
+    class Poison(Callback):
+        def on_batch_begin(self, net, training=False, **kwargs):
+            if training and len(net.history) == 2:
+                net.module_.heads.bias.data[1] = np.nan
+
+    with pytest.raises(FloatingPointError, match=r"member 1 is nan in epoch 2, batch 1\."):
+        make(callbacks=[Poison()]).fit(texts, labels)
+
+
+def test__callbacks__are_copied_before_use(make, texts, labels):
+    class Count(Callback):
+        def __init__(self):
+            self.n = 0
+
+        def on_epoch_end(self, net, **kwargs):
+            self.n += 1
+            seen.append(self.n)
+
+    seen, callback = [], Count()
+    clf = make(callbacks=[("count", callback)], max_epochs=2)
+    clf.fit(texts, labels)
+    clf.fit(texts, labels)
+    assert seen == [1, 2, 1, 2]
+    assert callback.n == 0
+    assert vars(callback) == {"n": 0}
+
+
+def test__callbacks__of_skorch_score_and_stop(make, texts, labels):
+    def accuracy(net, X, y=None):
+        return float((net.predict(X) == np.asarray(X.y)).mean())
+
+    callbacks = [
+        EpochScoring(accuracy, name="acc", lower_is_better=False, use_caching=False),
+        EarlyStopping(monitor="acc", patience=1, lower_is_better=False, sink=lambda _: None),
+    ]
+    clf = make(callbacks=callbacks, max_epochs=9, lr=1e-9, head_lr=1e-9)
+    clf.fit(texts, labels, X_val=texts, y_val=labels)
+    assert clf.net_.history[-1, "acc"] == clf.score(texts, labels)
+    assert clf.n_iter_ == 2  # no better at once
+
+
+def test__callbacks__score_by_name(make, texts, labels):
+    clf = make(callbacks=[EpochScoring("accuracy", name="acc", lower_is_better=False)])
+    clf.fit(texts, labels, X_val=texts, y_val=labels)
+    assert clf.net_.history[-1, "acc"] == clf.score(texts, labels)
+
+
+def test__verbose__prints_losses_and_is_silent_otherwise(make, texts, labels, capsys):
+    make(max_epochs=1).fit(texts, labels)
+    assert capsys.readouterr() == ("", "")
+    make(max_epochs=1, verbose=1).fit(texts, labels)
+    printed = capsys.readouterr().out
+    assert "train_loss" in printed
+    assert "member_train_loss" not in printed
+
+
+def test__interrupt__from_the_keyboard_keeps_what_was_trained(make, texts, labels):
+    class Interrupt(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 2:
+                raise KeyboardInterrupt
+
+    clf = make(max_epochs=5, callbacks=[Interrupt()]).fit(texts, labels)
+    assert clf.n_iter_ == 2
+    assert np.isfinite(clf.predict_proba(texts)).all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 12, 100])
+def test__batch_size__may_be_anything(batch_size, make, texts, labels):
+    clf = make(max_epochs=1, batch_size=batch_size).fit(texts, labels)
+    assert len(clf.net_.history[0, "batches"]) == -(-12 // batch_size)
+    assert np.isfinite(clf.predict_proba(texts)).all()
+
+
+@pytest.mark.parametrize("warmup", [0.0, 1.0])
+def test__warmup__at_its_ends(warmup, make, texts, labels):
+    rates = [
+        row["lr"]
+        for epoch in make(warmup=warmup, lr=1.0, n_members=1).fit(texts, labels).net_.history
+        for row in epoch["batches"]
+    ]
+    up = [(i + 1) / 6 for i in range(6)]
+    np.testing.assert_allclose(rates, up if warmup else up[::-1])
+
+
+def test__max_grad_norm__none_is_no_limit(make, texts, labels):
+    free, wide, tight = (
+        make(max_grad_norm=g).fit(texts, labels).predict_proba(texts) for g in (None, 1e9, 1e-6)
+    )
+    np.testing.assert_array_equal(free, wide)
+    assert np.abs(free - tight).max() > 1e-4
+
+
+def test__copy__of_the_callbacks_is_deep(make, texts, labels):
+    class Keep(Callback):
+        def __init__(self, box):
+            self.box = box
+
+        def on_epoch_end(self, net, **kwargs):
+            self.box.append(1)
+
+    callback = Keep([])
+    before = copy.copy(callback.box)
+    make(callbacks=[callback], max_epochs=1).fit(texts, labels)
+    assert callback.box == before
