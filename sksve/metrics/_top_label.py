@@ -5,17 +5,15 @@ time than ``y_proba.max(axis=1)`` and ``y_proba.argmax(axis=1)`` alone, and need
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from sksve.metrics._inputs import ROUNDING, check_rows, settle, two_columns
 
-__all__ = ["TopLabel", "each_block", "reduce_rows", "top_label"]
+__all__ = ["TopLabel", "chunks_of", "reduce_rows", "top_label"]
 
 CHUNK_ELEMENTS = 2**16  # half a megabyte of float64
-THREADED = 2**22  # numbers of an input that is worth a second thread
 NARROW = 32  # up to so many classes, column by column is faster than numpy's row-wise max
 
 
@@ -40,44 +38,18 @@ def top_label(y_true, y_proba, labels=None, sample_weight=None) -> TopLabel:
 def reduce_rows(codes, proba):
     """Return confidence and correctness of settled rows."""
     confidence, correct = np.empty(len(proba)), np.empty(len(proba), dtype=bool)
-
-    def fill(chunks):
-        for rows, conf, hit in chunks:
-            confidence[rows], correct[rows] = conf, hit
-
-    each_block(fill, codes, proba)
+    for rows, conf, hit in chunks_of(codes, proba):
+        confidence[rows], correct[rows] = conf, hit
     return confidence, correct
 
 
-def each_block(work, codes, proba):
-    """Return ``work(chunks)`` of consecutive blocks of rows, in their order.
-
-    One block; for large input one block a thread, as many as scikit-learn's own loops would take
-    (``OMP_NUM_THREADS`` is heard): numpy works on a chunk without holding the interpreter.
-    """
-    n, threads = len(proba), 1
-    if proba.size >= THREADED:
-        # Only here: what it imports is loaded by scikit-learn anyway.
-        from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
-
-        threads = _openmp_effective_n_threads()
-    if threads == 1:
-        return [work(chunks_of(codes, proba, 0, n))]
-    from concurrent.futures import ThreadPoolExecutor
-
-    ends = np.linspace(0, n, threads + 1).astype(int).tolist()
-    with ThreadPoolExecutor(threads) as pool:
-        blocks = pairwise(ends)
-        return list(pool.map(lambda block: work(chunks_of(codes, proba, *block)), blocks))
-
-
-def chunks_of(codes, proba, first, end) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+def chunks_of(codes, proba) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yield rows, confidence and correctness, chunk by chunk; a chunk is valid until the next."""
-    c = 2 if proba.ndim == 1 else proba.shape[1]
-    size = min(max(CHUNK_ELEMENTS // c, 1), end - first)
+    n, c = len(proba), 2 if proba.ndim == 1 else proba.shape[1]
+    size = min(max(CHUNK_ELEMENTS // c, 1), n)
     space, ones, row_starts = np.empty((2, size)), np.ones(c), np.arange(0, size * c, c)
-    for start in range(first, end, size):
-        rows = slice(start, min(start + size, end))
+    for start in range(0, n, size):
+        rows = slice(start, min(start + size, n))
         p = proba[rows].astype(np.float64, copy=False)
         if p.ndim == 1:
             p = two_columns(p, "y_proba")

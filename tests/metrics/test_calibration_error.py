@@ -243,23 +243,6 @@ def test_expected_calibration_error__chunks_do_not_show(rng, monkeypatch):
     assert expected_calibration_error(y, p) == pytest.approx(whole, abs=1e-14)
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_expected_calibration_error__threads_do_not_show(norm, strategy, rng, monkeypatch):
-    p = rng.dirichlet(np.ones(3), size=1000)
-    y, weight = rng.integers(0, 3, 1000), rng.uniform(size=1000)
-    options = {"norm": norm, "strategy": strategy, "sample_weight": weight}
-    whole = expected_calibration_error(y, p, **options)
-    helpers = "sklearn.utils._openmp_helpers._openmp_effective_n_threads"
-    monkeypatch.setattr(helpers, lambda: 3)
-    monkeypatch.setattr(sys.modules["sksve.metrics._top_label"], "CHUNK_ELEMENTS", 60)
-    monkeypatch.setattr(sys.modules["sksve.metrics._top_label"], "THREADED", 1)
-    assert expected_calibration_error(y, p, **options) == pytest.approx(whole, abs=1e-14)
-    p[777] = 0.5
-    with pytest.raises(ValueError, match=r"Row 777 sums to 1\.5"):
-        expected_calibration_error(y, p, **options)
-
-
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_expected_calibration_error__other_dtypes_and_layouts(dtype, order, rng):
