@@ -210,5 +210,5 @@ class MemberNet(NeuralNet):
         # Optimizer state and data are of no use to a fitted model, and large. They go before skorch
         # packs what may live on a GPU (the optimizer, too) into bytes.
         bare = object.__new__(type(self))
-        vars(bare).update(vars(self), valid_dataset=None, optimizer_=None)
+        bare.__dict__.update(self.__dict__, valid_dataset=None, optimizer_=None)
         return super(MemberNet, bare).__getstate__()
