@@ -40,6 +40,7 @@ BAD_X = {
     "one-str": ("good film", [1], ValueError, r"one bare str.*\[X\]"),
     "bytes": (b"good film", [1], ValueError, "one bare bytes"),
     "none": (None, Y, ValueError, "Expected 2D array"),
+    "zero-d": (np.array("good film"), Y, ValueError, "Expected 2D array, got scalar"),
     "a-number": (3, Y, ValueError, "Expected 2D array"),
     "a-dict": ({"a": 1}, Y, ValueError, "Expected 2D array"),
     "a-set": ({"good", "bad"}, [0, 1], ValueError, "Expected 2D array"),
