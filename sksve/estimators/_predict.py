@@ -67,6 +67,12 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         logits = predict_logits(
             self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast
         )
+        if not np.isfinite(logits).all():  # a runaway last step, which no loss has seen
+            member, row = np.argwhere(~np.isfinite(logits))[0][:2]
+            raise FloatingPointError(
+                f"Member {member} has no finite answer for row {row} of X: training has run away. "
+                "Fit again with a lower lr, head_lr or init_scale, or with precision='float32'."
+            )
         return logits, samples
 
     def predict_proba_members(self, X: Any) -> np.ndarray:

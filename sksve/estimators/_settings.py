@@ -83,7 +83,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "callbacks": [_ListOf(["on_epoch_end", "on_train_end"]), None],
     "verbose": ["verbose"],
     "warm_start": ["boolean"],
-    "random_state": ["random_state"],
+    "random_state": ["random_state", np.random.Generator],
 }
 
 

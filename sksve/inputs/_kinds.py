@@ -63,7 +63,7 @@ def read_samples(X: Any) -> Samples:
     index = getattr(X, "index", None)
     index = index if not callable(index) else None  # list.index is a method
     shape = _shape(X)
-    if shape is None:  # not a container we know: scikit-learn's own message
+    if not shape:  # not a container we know: scikit-learn's own message
         shape = check_array(X, dtype=None, ensure_all_finite="allow-nan").shape
     if len(shape) == 1:
         return _read_vector(X, shape[0], index)

@@ -40,6 +40,7 @@ BAD_X = {
     "one-str": ("good film", [1], ValueError, r"one bare str.*\[X\]"),
     "bytes": (b"good film", [1], ValueError, "one bare bytes"),
     "none": (None, Y, ValueError, "Expected 2D array"),
+    "zero-d": (np.array("good film"), Y, ValueError, "Expected 2D array, got scalar"),
     "a-number": (3, Y, ValueError, "Expected 2D array"),
     "a-dict": ({"a": 1}, Y, ValueError, "Expected 2D array"),
     "a-set": ({"good", "bad"}, [0, 1], ValueError, "Expected 2D array"),
@@ -189,13 +190,13 @@ def test__fit__names_the_faulty_parameter(case, no_loading, make):
 
 
 def test__fit__names_all_faulty_parameters_at_once(no_loading, make):
-    with pytest.raises(ValueError, match="(?s)'lr'.*'n_members'.*'rank'") as info:
+    with pytest.raises(ValueError, match=r"(?s)'lr'.*'n_members'.*'rank'") as info:
         make(rank=0, n_members=0, lr=-1).fit(T, Y)
     assert str(info.value).count("must be") == 3
 
 
 def test__fit__lists_where_it_looked_for_a_backbone(no_loading):
-    with pytest.raises(BackboneNotFoundError, match="(?s)Tried:.*folder.*cache") as info:
+    with pytest.raises(BackboneNotFoundError, match=r"(?s)Tried:.*folder.*cache") as info:
         SVEClassifier("no-such-model").fit(T, Y)
     assert "save_pretrained()" in str(info.value)
 
@@ -206,7 +207,7 @@ def test__fit__with_a_shape_that_no_split_can_hold(no_loading, make):
 
 
 def test__max_length__beyond_the_positions(make):
-    with pytest.raises(ValueError, match="'max_length'.*at most 128.*Got 129"):
+    with pytest.raises(ValueError, match=r"'max_length'.*at most 128.*Got 129"):
         make(max_length=129).fit(T, Y)
 
 

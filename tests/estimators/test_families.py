@@ -75,7 +75,7 @@ def test__rank__is_capped_and_reported(rank, expected, make, texts, labels):
 def test__no_noise_no_training__is_the_backbone_itself(rank, make, tiny, texts, labels):
     import torch
 
-    model, tokenizer = tiny
+    tokenizer = tiny[1]
     clf = make(
         rank=rank, off_diagonals=1, init_scale=0.0, lr=1e-300, head_lr=1e-300, weight_decay=0.0,
         **SETTINGS,

@@ -137,7 +137,7 @@ def test__predict__refuses_another_kind_than_that_of_fit(X, kind, method, fitted
 
 
 def test__predict__of_a_table_refuses_texts_and_another_width(fitted_table, texts):
-    with pytest.raises(ValueError, match="kind 'table'.*Got 'text'"):
+    with pytest.raises(ValueError, match=r"kind 'table'.*Got 'text'"):
         fitted_table.predict(texts)
     with pytest.raises(ValueError, match="X has 3 features, but SVEClassifier is expecting 2"):
         fitted_table.predict(np.zeros((2, 3)))

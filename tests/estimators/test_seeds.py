@@ -41,8 +41,16 @@ def test__random_state__takes_a_RandomState_and_moves_it_once(make, texts, label
     assert np.abs(a.predict_proba(texts) - b.predict_proba(texts)).max() > 1e-4
 
 
+def test__random_state__takes_a_Generator(make, texts, labels):
+    a, b = (
+        make(random_state=np.random.default_rng(5), max_epochs=1).fit(texts, labels)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(a.predict_proba(texts), b.predict_proba(texts))
+
+
 def global_states():
-    name, keys, *rest = np.random.get_state()
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - the global generator is the subject
     return random.getstate(), (name, keys.tobytes(), *rest), torch.get_rng_state().numpy().tobytes()
 
 

@@ -132,6 +132,14 @@ def test__runaway_training__says_where_and_what_to_do(where, make, texts, labels
     assert "head_lr" in message
 
 
+def test__runaway_last_step__is_told_by_predict(make, texts, labels):
+    # One step only: no loss comes after it.
+    clf = make(lr=1e30, precision="float32", max_epochs=1, batch_size=12).fit(texts, labels)
+    for method in ("predict", "predict_proba", "predict_uncertainty"):
+        with pytest.raises(FloatingPointError, match=r"Member 0 .* row 0 of X.*lower lr"):
+            getattr(clf, method)(texts)
+
+
 def test__runaway_member__is_named_by_its_number(make, texts, labels):
     class Poison(Callback):
         def on_batch_begin(self, net, training=False, **kwargs):
