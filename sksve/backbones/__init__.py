@@ -16,7 +16,7 @@ from sksve.backbones._report import (
     count_parameters,
 )
 from sksve.backbones._resolve import ResolvedBackbone, resolve_backbone
-from sksve.backbones._skeleton import plan_from_config
+from sksve.backbones._skeleton import plan_from_config, positions_from_config
 from sksve.backbones._split import SplitBackbone
 from sksve.backbones._swap import swap_modules
 from sksve.backbones._tiny import TINY_FAMILIES, make_tiny_backbone
@@ -40,6 +40,7 @@ __all__ = [
     "plan_adaptation",
     "plan_from_config",
     "pool_tokens",
+    "positions_from_config",
     "resolve_backbone",
     "resolve_pooling",
     "swap_modules",

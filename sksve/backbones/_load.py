@@ -16,7 +16,7 @@ from sksve.backbones._blocks import base_model
 from sksve.backbones._pooling import is_vision, resolve_pooling
 from sksve.backbones._resolve import ResolvedBackbone
 
-__all__ = ["Backbone", "load_backbone"]
+__all__ = ["Backbone", "count_positions", "load_backbone"]
 
 _KEPT = 2  # loaded folders kept in memory
 _cache: OrderedDict[tuple[Any, ...], tuple[nn.Module, Any]] = OrderedDict()
@@ -118,7 +118,7 @@ def load_backbone(
         processor=processor,
         pooling=pooling,
         hidden_size=int(config.hidden_size),
-        max_positions=_max_positions(model),
+        max_positions=count_positions(model),
         name=resolved.name,
         source=resolved.source,
         dropout_rates=rates,
@@ -231,7 +231,7 @@ def _silence_dropout(model: nn.Module) -> dict[str, float]:
     return rates
 
 
-def _max_positions(model: Any) -> int | None:
+def count_positions(model: Any) -> int | None:
     """Count the tokens a model has positions for."""
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit is None or int(limit) <= 0:

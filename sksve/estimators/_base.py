@@ -15,6 +15,7 @@ from sksve.backbones import (
     count_parameters,
     load_backbone,
     plan_from_config,
+    positions_from_config,
     resolve_backbone,
 )
 from sksve.estimators._labels import encode_labels, read_targets
@@ -107,6 +108,7 @@ class MemberClassifier(MemberPredictor):
         task = fresh._read_task(X, y, sample_weight, X_val, y_val, seed)
         resolved = resolve_backbone(self.backbone)
         plan = self._plan(resolved)
+        max_tokens(self.max_length, positions_from_config(resolved), resolved.name)
         device = choose_device(self.device)
         precision = Precision.choose(self.precision, device)
         old = None
@@ -122,7 +124,6 @@ class MemberClassifier(MemberPredictor):
                 return self
 
         backbone = load_backbone(resolved, pooling=self.pooling, dtype=precision.dtype)
-        max_tokens(self.max_length, backbone.max_positions, backbone.name)
         fresh._tokenizer = backbone.processor
         fresh._pad_token_id = getattr(backbone.processor, "pad_token_id", None) or 0
         fresh._max_length = self.max_length

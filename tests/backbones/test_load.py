@@ -10,7 +10,14 @@ import pytest
 import torch
 
 import sksve.backbones._load as load
-from sksve.backbones import ResolvedBackbone, load_backbone, resolve_backbone
+from sksve.backbones import (
+    TINY_FAMILIES,
+    ResolvedBackbone,
+    load_backbone,
+    make_tiny_backbone,
+    positions_from_config,
+    resolve_backbone,
+)
 
 TEXT = "the good film: 4B"
 
@@ -289,3 +296,11 @@ def test_import__leaves_transformers_out():
     code = "import sys, sksve.backbones; print('transformers' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
+
+
+@pytest.mark.parametrize("family", TINY_FAMILIES)
+def test_positions_from_config__are_those_of_the_loaded_model(family, tmp_path):
+    for part in make_tiny_backbone(family, max_positions=48):
+        part.save_pretrained(tmp_path)
+    resolved = resolve_backbone(str(tmp_path))
+    assert positions_from_config(resolved) == load_backbone(resolved).max_positions

@@ -206,7 +206,7 @@ def test__fit__with_a_shape_that_no_split_can_hold(no_loading, make):
         make(early_stopping=True).fit(T, Y)
 
 
-def test__max_length__beyond_the_positions(make):
+def test__max_length__beyond_the_positions(no_loading, make):
     with pytest.raises(ValueError, match=r"'max_length'.*at most 128.*Got 129"):
         make(max_length=129).fit(T, Y)
 
