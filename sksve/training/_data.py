@@ -37,6 +37,18 @@ class MemberBatch:
         """Rows per member: what a skorch user calls the batch size."""
         return self.weight.shape[1]
 
+    def of_members(self, chosen: slice, m: int) -> "MemberBatch":
+        """Rows of some of the m members, those at the positions `chosen` of the member axis."""
+        b = len(self)
+        rows = slice(chosen.start * b, chosen.stop * b)
+        return MemberBatch(
+            self.input_ids[rows],
+            self.attention_mask[rows],
+            None if self.features is None else self.features[rows],
+            self.weight[chosen],
+            (tuple(range(m)) if self.members is None else self.members)[chosen],
+        )
+
     def to(self, device: torch.device) -> "MemberBatch":
         """Return the batch with its tensors on `device`."""
         moved = {

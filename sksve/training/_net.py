@@ -19,6 +19,10 @@ from sksve.training._module import EnsembleModule
 
 __all__ = ["MemberNet"]
 
+# Tokens of a forward and backward pass. Members of a step with more take turns: activations, not
+# weights, are what fills the memory, and one long text is enough to make a step large.
+STEP_TOKENS_CPU, STEP_TOKENS_GPU = 8192, 2**18
+
 
 class MemberNet(NeuralNet):
     """Train an :class:`EnsembleModule`: one loss, clip and stop per member, one backward pass for all.
@@ -174,10 +178,19 @@ class MemberNet(NeuralNet):
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         self._set_training(True)
         Xi, yi = batch
-        logits = self.infer(Xi, **fit_params)
-        losses = self.member_losses(logits, yi, Xi)
-        # The members share no parameter, so one backward pass of the sum gives each its own gradient.
-        losses.sum().backward()
+        n = len(yi)
+        on_cpu = torch.device(self.device).type == "cpu"
+        most = (STEP_TOKENS_CPU if on_cpu else STEP_TOKENS_GPU) // max(Xi.input_ids[0].numel(), 1)
+        size = min(n, max(1, most // len(Xi)))
+        parts = []
+        for start in range(0, n, size):
+            part = Xi if size == n else Xi.of_members(slice(start, start + size), n)
+            logits = self.infer(part, **fit_params)
+            losses = self.member_losses(logits, yi[start : start + size], part)
+            # Members share no parameter, so one backward pass of the sum gives each its own gradient.
+            losses.sum().backward()
+            parts.append((losses.detach(), logits.detach()))
+        losses, logits = (torch.cat(each) for each in zip(*parts))
         if self.max_grad_norm is not None:
             clip_member_gradients(self.module_.member_parameters(), self.max_grad_norm)
         return self._step(losses, logits)

@@ -12,7 +12,14 @@ from sksve.backbones import (
     resolve_backbone,
 )
 from sksve.inputs import tokenize
-from sksve.training import TokenDataset, TrainingConfig, build_module, predict_logits, softmax64
+from sksve.training import (
+    TokenDataset,
+    TrainingConfig,
+    build_module,
+    predict_logits,
+    softmax64,
+    train,
+)
 from sksve.training import _inference as inference
 from sksve.training._inference import compute_features, merging_pays
 
@@ -114,3 +121,23 @@ def test_softmax64__sums_to_one_far_out(rng):
     np.testing.assert_allclose(p.sum(-1), 1.0, rtol=0, atol=1e-15)
     z = rng.normal(size=(3, 4))
     np.testing.assert_allclose(softmax64(z), np.exp(z) / np.exp(z).sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("adapt_blocks", [None, 1, 0])
+@pytest.mark.parametrize("tokens", [1, 60, 10**9])
+def test_train__members_that_take_turns_learn_the_same(monkeypatch, adapt_blocks, tokens):
+    resolved = resolve_backbone(make_tiny_backbone())
+    backbone = load_backbone(resolved, dtype=torch.float64)
+    plan = plan_adaptation(backbone.model, adapt_blocks=adapt_blocks)
+    ids = tokenize(backbone.processor, TEXTS * 2, 64)
+
+    def learn():
+        data = TokenDataset(ids, np.arange(12) % 3, dtype=torch.float64)
+        return train(backbone, plan, noisy_layers, range(3), data, None, CONFIG)
+
+    expected = learn()
+    monkeypatch.setattr("sksve.training._net.STEP_TOKENS_CPU", tokens)
+    got = learn()
+    for a, b in zip(got.state, expected.state, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+    close(got.history[0]["train_loss"], expected.history[0]["train_loss"])
