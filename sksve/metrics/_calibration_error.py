@@ -7,6 +7,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksve._validation import check_parameters
 from sksve.metrics._binning import (
+    Bins,
     bin_edges,
     fill_bins,
     fill_from_chunks,
@@ -14,7 +15,7 @@ from sksve.metrics._binning import (
     uniform_edges,
 )
 from sksve.metrics._inputs import check_inputs, settle
-from sksve.metrics._top_label import chunks_of, reduce_rows
+from sksve.metrics._top_label import each_block, reduce_rows
 
 __all__ = [
     "classwise_calibration_error",
@@ -227,11 +228,13 @@ def _top_label_error(y_true, y_proba, labels, sample_weight, *, n_bins, strategy
     codes, proba, weight, _ = settle(y_true, y_proba, labels, sample_weight)
     if strategy == "uniform":  # the edges are known, so nothing of length n needs to be kept
         edges = uniform_edges(n_bins)
-        chunks = chunks_of(codes, proba)
+        add_up = gaps_from_chunks if norm == "l1" else fill_from_chunks
+        blocks = each_block(lambda chunks: add_up(chunks, len(codes), weight, edges), codes, proba)
+        sums = [sum(parts) for parts in zip(*blocks)]
         if norm == "l1":
-            gap, total = gaps_from_chunks(chunks, len(codes), weight, edges)
+            gap, total = sums
             return float(np.abs(gap).sum() / total)
-        return error_of_bins(fill_from_chunks(chunks, len(codes), weight, edges), norm)
+        return error_of_bins(Bins(*sums), norm)
     confidence, correct = reduce_rows(codes, proba)
     return binned_error(confidence, correct, weight, n_bins=n_bins, strategy=strategy, norm=norm)
 

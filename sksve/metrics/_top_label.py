@@ -5,15 +5,18 @@ time than ``y_proba.max(axis=1)`` and ``y_proba.argmax(axis=1)`` alone, and need
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from sksve.metrics._inputs import ROUNDING, check_rows, settle, two_columns
 
-__all__ = ["TopLabel", "chunks_of", "reduce_rows", "top_label"]
+__all__ = ["TopLabel", "each_block", "reduce_rows", "top_label"]
 
 CHUNK_ELEMENTS = 2**16  # half a megabyte of float64
+THREADED = 2**22  # numbers from which on an input is worth a second thread
+BLOCK_ROWS = 2**19  # what a thread takes at a time; fixed, so that sums do not depend on threads
 NARROW = 32  # up to so many classes, column by column is faster than numpy's row-wise max
 
 
@@ -38,18 +41,41 @@ def top_label(y_true, y_proba, labels=None, sample_weight=None) -> TopLabel:
 def reduce_rows(codes, proba):
     """Return confidence and correctness of settled rows."""
     confidence, correct = np.empty(len(proba)), np.empty(len(proba), dtype=bool)
-    for rows, conf, hit in chunks_of(codes, proba):
-        confidence[rows], correct[rows] = conf, hit
+
+    def fill(chunks):
+        for rows, conf, hit in chunks:
+            confidence[rows], correct[rows] = conf, hit
+
+    each_block(fill, codes, proba)
     return confidence, correct
 
 
-def chunks_of(codes, proba) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+def each_block(work, codes, proba):
+    """Return ``work(chunks)`` of consecutive blocks of rows, in their order.
+
+    Large input goes to as many threads as scikit-learn's own loops take (``OMP_NUM_THREADS`` is
+    heard): numpy works on a chunk without holding the interpreter.
+    """
+    n = len(proba)
+    if proba.size < THREADED or n <= BLOCK_ROWS:
+        return [work(chunks_of(codes, proba, 0, n))]
+    # Only here: both are loaded by scikit-learn anyway.
+    from concurrent.futures import ThreadPoolExecutor
+
+    from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+
+    blocks = pairwise([*range(0, n, BLOCK_ROWS), n])
+    with ThreadPoolExecutor(_openmp_effective_n_threads()) as pool:
+        return list(pool.map(lambda block: work(chunks_of(codes, proba, *block)), blocks))
+
+
+def chunks_of(codes, proba, first, end) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yield rows, confidence and correctness, chunk by chunk; a chunk is valid until the next."""
-    n, c = len(proba), 2 if proba.ndim == 1 else proba.shape[1]
-    size = min(max(CHUNK_ELEMENTS // c, 1), n)
+    c = 2 if proba.ndim == 1 else proba.shape[1]
+    size = min(max(CHUNK_ELEMENTS // c, 1), end - first)
     space, ones, row_starts = np.empty((2, size)), np.ones(c), np.arange(0, size * c, c)
-    for start in range(0, n, size):
-        rows = slice(start, min(start + size, n))
+    for start in range(first, end, size):
+        rows = slice(start, min(start + size, end))
         p = proba[rows].astype(np.float64, copy=False)
         if p.ndim == 1:
             p = two_columns(p, "y_proba")

@@ -266,3 +266,27 @@ def test_expected_calibration_error__other_dtypes_and_layouts(dtype, order, rng)
 def test_expected_calibration_error__bad_parameters_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         expected_calibration_error([0, 1], [0.2, 0.8], **options)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_expected_calibration_error__threads_do_not_show(norm, strategy, rng, monkeypatch):
+    p = rng.dirichlet(np.ones(3), size=1000)
+    y, weight = rng.integers(0, 3, 1000), rng.uniform(size=1000)
+    options = {"norm": norm, "strategy": strategy, "sample_weight": weight}
+    whole = expected_calibration_error(y, p, **options)
+    room = sys.modules["sksve.metrics._top_label"]
+    monkeypatch.setattr(room, "CHUNK_ELEMENTS", 60)
+    monkeypatch.setattr(room, "THREADED", 1)
+    monkeypatch.setattr(room, "BLOCK_ROWS", 130)
+    found = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(
+            "sklearn.utils._openmp_helpers._openmp_effective_n_threads", lambda n=threads: n
+        )
+        found.append(expected_calibration_error(y, p, **options))
+    assert found[0] == found[1] == found[2]
+    assert found[0] == pytest.approx(whole, abs=1e-14)
+    p[777] = 0.5
+    with pytest.raises(ValueError, match=r"Row 777 sums to 1\.5"):
+        expected_calibration_error(y, p, **options)
