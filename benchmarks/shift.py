@@ -25,7 +25,7 @@ from sksve.datasets import fetch_amazon_reviews, fetch_movie_reviews, fetch_twee
 GRID = {
     "lr": [1e-2, 3e-3],
     "head_init_scale": [0.01, 0.2],
-    "max_epochs": [4, 3, 2],
+    "max_epochs": [4],
 }
 ROWS, VALIDATION, SHIFTED = 1000, slice(6000, 6600), slice(2000, 2600)
 
@@ -36,6 +36,7 @@ def main():
     parser.add_argument(
         "--part", type=int, nargs=2, default=(0, 1), help="i n: every n-th trial from i"
     )
+    parser.add_argument("--resume", action="store_true", help="skip the trials that are recorded")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -60,7 +61,10 @@ def main():
             **settings,
         )
         contenders.append((json.dumps(settings), clf))
+    done = json.loads((RESULTS / "shift.json").read_text())["trials"] if args.resume else {}
     for name, clf in contenders[args.part[0] :: args.part[1]]:
+        if name in done:
+            continue
         start = time.perf_counter()
         clf.fit(movies.data[:ROWS], movies.target[:ROWS])
         seconds = time.perf_counter() - start
