@@ -1,5 +1,6 @@
 """README and example are run, word for word, on a tiny backbone in place of the real one."""
 
+import json
 import os
 import re
 import subprocess
@@ -83,3 +84,13 @@ def test_quickstart__runs_top_to_bottom(tiny_folder, tmp_path):
 
 def test_quickstart__is_what_make_demo_runs():
     assert "$(BIN)/python examples/1_quickstart.py" in (ROOT / "Makefile").read_text()
+
+
+def test_readme__quotes_the_recorded_numbers():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "benchmarks" / "results" / "quickstart.json").read_text())
+    names = ("accuracy", "ECE (15 bins)", "NLL (nats)", "Brier (0..2)")
+    for row in found["table"]:
+        numbers = [f"{row[name]:.3f}" for name in names]
+        assert "| " + " | ".join([row["test set"], row["model"], *numbers]) + " |" in readme
+    assert f"{found['share_percent']:.2f} %" in readme
