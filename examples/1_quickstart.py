@@ -99,6 +99,10 @@ for row in uncertainty.total.argsort()[::-1][:5]:
         f"+ epistemic {uncertainty.epistemic[row]:.4f}   [{movies.target_names[y[row]]}] "
         f"{X[row][:90]}"
     )
+print(
+    f"A member's class differs from the ensemble's in {uncertainty.disagreement.mean():.1%} of cases; "
+    f"epistemic uncertainty is {uncertainty.epistemic.mean():.4f} nats on average."
+)
 row = uncertainty.epistemic.argmax()
 print(f"The members disagree most ({uncertainty.epistemic[row]:.4f} nats epistemic) about:")
 print(f"  [{movies.target_names[y[row]]}] {X[row][:110]}")
