@@ -5,7 +5,7 @@ import shutil
 import tempfile
 
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
@@ -40,19 +40,30 @@ PROBE = LinearProbeClassifier(
 )
 
 
-@parametrize_with_checks([ENSEMBLE])
+def each_check(estimator):
+    """Parametrise by check. Not parametrize_with_checks: its ids hold the folder, which differs
+    between the workers of pytest-xdist, and they must agree on the names of all tests.
+    """
+    pairs = list(estimator_checks_generator(estimator))
+    return pytest.mark.parametrize(("estimator", "check"), pairs, ids=[name(c) for _, c in pairs])
+
+
+def name(check):
+    settings = "-".join(f"{k}={v}" for k, v in getattr(check, "keywords", {}).items())
+    return "-".join(filter(None, (getattr(check, "func", check).__name__, settings)))
+
+
+@each_check(ENSEMBLE)
 def test_sve_classifier(estimator, check):
     check(estimator)
 
 
 @pytest.mark.slow
-@parametrize_with_checks([PROBE])
+@each_check(PROBE)
 def test_linear_probe(estimator, check):
     check(estimator)
 
 
 def test_the_checks_are_many():
     # An estimator whose tags accept text only is given a single check, and passes.
-    from sklearn.utils.estimator_checks import estimator_checks_generator
-
     assert len(list(estimator_checks_generator(ENSEMBLE))) > 55
