@@ -14,7 +14,7 @@ from sksve.metrics._inputs import ROUNDING, check_rows, settle, two_columns
 
 __all__ = ["TopLabel", "each_block", "reduce_rows", "top_label"]
 
-CHUNK_ELEMENTS = 2**16  # half a megabyte of float64
+CHUNK_ELEMENTS = 2**18  # two megabytes of float64: enough work for a thread to be worth its switch
 THREADED = 2**22  # numbers from which on an input is worth a second thread
 BLOCK_ROWS = 2**19  # what a thread takes at a time; fixed, so that sums do not depend on threads
 NARROW = 32  # up to so many classes, column by column is faster than numpy's row-wise max
