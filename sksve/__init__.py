@@ -14,7 +14,9 @@ _LAZY = {
     "SVEClassifier": "sksve.estimators",
     "predict_uncertainty": "sksve.estimators",
     "BackboneNotFoundError": "sksve._exceptions",
+    "IntegrityError": "sksve._exceptions",
     "NonFiniteLossError": "sksve._exceptions",
+    "PersistenceError": "sksve._exceptions",
     "TruncationWarning": "sksve._exceptions",
 }
 _ROOMS = (
@@ -24,6 +26,7 @@ _ROOMS = (
     "datasets",
     "estimators",
     "metrics",
+    "persistence",
     "plotting",
     "preprocessing",
 )

@@ -27,3 +27,7 @@ class NotTextError(SksveError, ValueError, TypeError):
 
 class TruncationWarning(UserWarning):
     """Some texts were longer than ``max_length`` tokens and were cut."""
+
+
+class PersistenceError(SksveError, ValueError):
+    """A model cannot be saved, or what was saved cannot be read; the message names the cure."""

@@ -6,6 +6,7 @@ name, folder or pair -> :func:`resolve_backbone` -> :func:`load_backbone` -> :fu
 
 from sksve.backbones._blocks import base_model, find_blocks
 from sksve.backbones._fetch import fetch_backbone
+from sksve.backbones._identity import check_identity, describe_config, describe_processor
 from sksve.backbones._load import Backbone, load_backbone
 from sksve.backbones._plan import AdaptationPlan, plan_adaptation
 from sksve.backbones._pooling import POOLINGS, pool_tokens, resolve_pooling
@@ -16,6 +17,7 @@ from sksve.backbones._report import (
     count_parameters,
 )
 from sksve.backbones._resolve import ResolvedBackbone, resolve_backbone
+from sksve.backbones._shell import run_model
 from sksve.backbones._skeleton import plan_from_config, positions_from_config
 from sksve.backbones._split import SplitBackbone
 from sksve.backbones._swap import swap_modules
@@ -31,8 +33,11 @@ __all__ = [
     "SplitBackbone",
     "adapter_report",
     "base_model",
+    "check_identity",
     "check_partition",
     "count_parameters",
+    "describe_config",
+    "describe_processor",
     "fetch_backbone",
     "find_blocks",
     "load_backbone",
@@ -43,5 +48,6 @@ __all__ = [
     "positions_from_config",
     "resolve_backbone",
     "resolve_pooling",
+    "run_model",
     "swap_modules",
 ]

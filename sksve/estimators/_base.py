@@ -18,8 +18,11 @@ from sksve.backbones import (
     positions_from_config,
     resolve_backbone,
 )
+from sksve.estimators._card import data_sizes
+from sksve.estimators._export import ExportMixin
 from sksve.estimators._labels import encode_labels, read_targets
 from sksve.estimators._predict import MemberPredictor
+from sksve.estimators._saving import SavingMixin
 from sksve.estimators._settings import CONSTRAINTS, Precision, base_seed, choose_device
 from sksve.estimators._task import Task, hold_out
 from sksve.estimators._warm_start import STRUCTURE_FREE, check_unchanged, members_of
@@ -38,12 +41,12 @@ from sksve.training import (
 __all__ = ["MemberClassifier"]
 
 _LEARNED_PRIVATELY = {
-    "_dtype", "_max_length", "_pad_token_id", "_prediction_autocast", "_seed", "_serializer",
+    "_data_sizes", "_dtype", "_max_length", "_pad_token_id", "_prediction_autocast", "_seed", "_serializer",
     "_structure", "_tokenizer",
 }  # fmt: skip
 
 
-class MemberClassifier(MemberPredictor):
+class MemberClassifier(SavingMixin, ExportMixin, MemberPredictor):
     """Base of the classifiers whose members are trained on one backbone.
 
     A subclass has the parameters of ``SVEClassifier`` (those it needs) and says which layers replace
@@ -124,11 +127,8 @@ class MemberClassifier(MemberPredictor):
                 return self
 
         backbone = load_backbone(resolved, pooling=self.pooling, dtype=precision.dtype)
-        fresh._tokenizer = backbone.processor
-        fresh._pad_token_id = getattr(backbone.processor, "pad_token_id", None) or 0
-        fresh._max_length = self.max_length
-        fresh._dtype = precision.dtype
-        fresh._prediction_autocast = precision.prediction
+        fresh._take_backbone(backbone, precision)
+        fresh._data_sizes = data_sizes(task)
         data = fresh._tokenized(task)
         config = self._training_config(len(task.classes), seed, device, precision)
         factory = self._layer_factory()
@@ -187,6 +187,14 @@ class MemberClassifier(MemberPredictor):
         texts, y = task.judged
         judged = tokenize(self._tokenizer, texts, self._max_length)
         return parts[0], dataset(judged, y, np.ones(len(y)))
+
+    def _take_backbone(self, backbone: Backbone, precision: Precision) -> None:
+        """Remember what reading X and predicting need of the backbone."""
+        self._tokenizer = backbone.processor
+        self._pad_token_id = getattr(backbone.processor, "pad_token_id", None) or 0
+        self._max_length = self.max_length
+        self._dtype = precision.dtype
+        self._prediction_autocast = precision.prediction
 
     # -- training --------------------------------------------------------------------------------
 
@@ -257,12 +265,16 @@ class MemberClassifier(MemberPredictor):
     def _take_over(self, fresh: "MemberClassifier") -> None:
         """Replace what a former fit learned by what `fresh` has learned."""
         params = self.get_params(deep=False)
-        # Only what fit learns goes: meta-estimators leave notes of their own on an estimator.
-        for name in [n for n in vars(self) if n.endswith("_") or n in _LEARNED_PRIVATELY]:
+        for name in self._learned():
             delattr(self, name)
         for name, value in vars(fresh).items():
             if name not in params:
                 setattr(self, name, value)
+
+    def _learned(self) -> dict[str, Any]:
+        """Return what fit has learned: meta-estimators leave notes of their own on an estimator."""
+        learned = {n: v for n, v in vars(self).items() if n in _LEARNED_PRIVATELY}
+        return learned | {n: v for n, v in vars(self).items() if n.endswith("_")}
 
 
 def _rank_of(module: EnsembleModule, name: str) -> int:
