@@ -72,7 +72,7 @@ class CardFacts:
 
 
 def model_card(facts: CardFacts) -> str:
-    """Write the model card.
+    r"""Write the model card.
 
     Parameters
     ----------

@@ -74,7 +74,7 @@ def test__write__replaces_a_saved_model_and_keeps_what_others_put_there(folder):
 @pytest.mark.parametrize("name", ["thesis.tex", "sksve.json", "README.md"])
 def test__write__refuses_a_folder_of_other_things(name, tmp_path):
     (tmp_path / name).write_text('{"format": "other"}')
-    with pytest.raises(FileExistsError, match="Choose|choose"):
+    with pytest.raises(FileExistsError, match=r"Choose|choose"):
         write_folder(tmp_path, NEW)
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == '{"format": "other"}'
@@ -129,29 +129,32 @@ def killed_at(n, save):
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+# All moments in the slow suite, some of them always.
+every_line = pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.slow)])
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 
 
 @needs_fork
-def test__killed_at_every_line__old_or_new_is_there_whole(tmp_path):
-    n = count_lines(lambda: write_folder(tmp_path / "new", NEW))
-    write_folder(tmp_path / "model", OLD)
-    n = max(n, count_lines(lambda: write_folder(tmp_path / "model", OLD)))
+@every_line
+def test__killed_at_every_line__old_or_new_is_there_whole(step, tmp_path):
+    write_folder(tmp_path / "count", OLD)
+    n = count_lines(lambda: write_folder(tmp_path / "count", NEW))
     seen = []
-    for line in range(1, n + 1):
-        assert killed_at(line, lambda: write_folder(tmp_path / "model", NEW))
-        seen.append(which(tmp_path / "model"))
-        write_folder(tmp_path / "model", OLD)
-        assert which(tmp_path / "model") == "Old"
-    assert n > 50
-    assert seen == sorted(seen, reverse=True)  # once the new model is there, it stays
+    for line in range(n, 0, -step):
+        folder = write_folder(tmp_path / f"model{line}", OLD)
+        assert killed_at(line, lambda folder=folder: write_folder(folder, NEW))
+        seen.append(which(folder))
+        assert which(write_folder(folder, OLD)) == "Old"  # what is left does not stand in the way
+    assert n >= 50
+    assert seen == sorted(seen)  # once the new model is there, it stays
     assert set(seen) == {"Old", "New"}
 
 
 @needs_fork
-def test__killed_at_every_line__of_a_first_save(tmp_path):
+@every_line
+def test__killed_at_every_line__of_a_first_save(step, tmp_path):
     n = count_lines(lambda: write_folder(tmp_path / "count", NEW))
-    for line in range(1, n + 1):
+    for line in range(n, 0, -step):
         folder = tmp_path / f"model{line}"
         assert killed_at(line, lambda folder=folder: write_folder(folder, NEW))
         assert not folder.exists() or which(folder) == "New"
@@ -159,10 +162,11 @@ def test__killed_at_every_line__of_a_first_save(tmp_path):
 
 
 @needs_fork
-def test__killed_at_every_line__of_a_save_into_an_empty_folder(tmp_path):
+@every_line
+def test__killed_at_every_line__of_a_save_into_an_empty_folder(step, tmp_path):
     (tmp_path / "count").mkdir()
     n = count_lines(lambda: write_folder(tmp_path / "count", NEW))
-    for line in range(1, n + 1):
+    for line in range(n, 0, -step):
         folder = tmp_path / f"model{line}"
         folder.mkdir()
         assert killed_at(line, lambda folder=folder: write_folder(folder, NEW))
@@ -178,13 +182,17 @@ class Interrupted(BaseException):
     pass
 
 
-def test__interrupted_at_every_line__old_or_new_is_there_whole(folder):
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+@every_line
+def test__interrupted_at_every_line__old_or_new_is_there_whole(step, folder):
     n = count_lines(lambda: write_folder(folder, OLD))
 
     def interrupt():
         raise Interrupted
 
-    for line in range(1, n + 1):
+    for line in range(n, 0, -step):
         before = sys.gettrace()
         trace, _ = at_line(line, interrupt)
         sys.settrace(trace)
@@ -280,7 +288,7 @@ def test__every_flipped_bit_is_seen(part, folder):
         changed = bytearray(data)
         changed[place] ^= 1 << (place % 8)
         path.write_bytes(bytes(changed))
-        with pytest.raises(PersistenceError if part == "manifest" else IntegrityError) as raised:
+        with pytest.raises((PersistenceError, IntegrityError)) as raised:
             read_folder(folder)
         assert str(folder) in str(raised.value)
     path.write_bytes(data)
