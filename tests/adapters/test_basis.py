@@ -110,7 +110,7 @@ def test__mismatch_below_tolerance__passes():
 def test__a_rotation_among_unequal_values__raises():
     U, S, Vh = decompose(matrix(DISTINCT, 9, 7))
     saved = saved_basis(U, S, Vh, 6, "key")
-    Q = torch.eye(6, dtype=torch.float64)
+    Q = torch.eye(7, dtype=torch.float64)
     Q[:2, :2] = orthogonal(2, 1)
     with pytest.raises(BasisMismatchError, match="off by"):
         restore_basis(U @ Q, S, Q.T @ Vh, saved, 6, "key")
@@ -136,7 +136,8 @@ def test__missing_or_misshapen__raises(name):
 def test__projection__is_this_one_for_ever():
     PU, PV = project_basis(torch.eye(3), torch.eye(3), "key")
     assert PU.to(int).tolist() == [
-        [1, -1, 1], [1, 1, -1], [-1, -1, -1], [-1, 1, 1], [1, -1, -1], [1, 1, 1], [1, 1, 1], [1, 1, 1]
+        [-1, 1, -1], [1, -1, -1], [-1, -1, -1], [-1, 1, -1],
+        [-1, 1, -1], [-1, 1, 1], [1, 1, 1], [1, 1, 1],
     ]  # fmt: skip
     assert not torch.equal(PU, PV)
 

@@ -95,7 +95,7 @@ def test__round_trip__of_settings(name, make, tiny, texts, labels, tmp_path):
 
 LABELS = {
     "int": [3, 7] * 6,
-    "float": [0.5, 1.5] * 6,
+    "float": [1.0, 2.0] * 6,
     "bool": [False, True] * 6,
     "object": np.array(["nein", "ja"] * 6, dtype=object),
     "three": [0, 1, 2] * 4,
