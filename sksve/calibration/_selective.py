@@ -124,16 +124,15 @@ class SelectiveClassifier(HandsOn):
     Examples
     --------
     >>> from sklearn.datasets import load_breast_cancer
-    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from sklearn.naive_bayes import GaussianNB
     >>> from sksve.calibration import SelectiveClassifier
     >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> forest = RandomForestClassifier(50, random_state=0)
-    >>> clf = SelectiveClassifier(forest, coverage=0.8, random_state=0).fit(X[:400], y[:400])
-    >>> round(clf.coverage_, 2), round(clf.risk_, 3)
-    (0.85, 0.0)
-    >>> clf.predict_selective(X[400:404])
-    masked_array(data=[0, 1, --, 1],
-                 mask=[False, False,  True, False],
+    >>> clf = SelectiveClassifier(GaussianNB(), max_risk=0.1, random_state=0).fit(X[:400], y[:400])
+    >>> clf.coverage_, round(clf.risk_, 3), round(clf.risk_interval_[1], 3)
+    (0.91, 0.011, 0.092)
+    >>> clf.predict_selective(X[538:542])
+    masked_array(data=[1, 1, 1, --],
+                 mask=[False, False, False,  True],
            fill_value=999999)
     """
 
