@@ -230,5 +230,5 @@ class MemberNet(NeuralNet):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if self.module is None:
+        if vars(self)["module"] is None:
             self.module = self.module_
