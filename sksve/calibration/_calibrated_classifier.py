@@ -23,6 +23,7 @@ from sksve.calibration._pass_through import (
     read_proba,
 )
 from sksve.calibration._rows import read_rows
+from sksve.calibration._saving import SavesCalibrated
 from sksve.calibration._wrapper import ClassifierWrapper, members_inside
 from sksve.metrics import Uncertainty
 from sksve.metrics._inputs import normalise_rows
@@ -38,7 +39,7 @@ CONSTRAINTS = {
 }
 
 
-class CalibratedClassifier(ClassifierWrapper):
+class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
     r"""A classifier whose probabilities go through a calibrator; an ensemble keeps its members.
 
     The calibrator learns from out-of-fold probabilities: each fold's rows are judged by a clone that

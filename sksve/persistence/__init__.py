@@ -14,19 +14,25 @@ from sksve.persistence._folder import (
 )
 from sksve.persistence._hub import check_hub, push_folder
 from sksve.persistence._json import dumps, loads
+from sksve.persistence._objects import check_learned_name, decode_object, encode_object
+from sksve.persistence._savable import Savable
 from sksve.persistence._values import decode, encode
 
 __all__ = [
     "SCHEMA_VERSION",
     "CardFacts",
+    "Savable",
     "SavedModel",
     "check_hub",
+    "check_learned_name",
     "check_metrics",
     "check_target",
     "class_named",
     "decode",
+    "decode_object",
     "dumps",
     "encode",
+    "encode_object",
     "loads",
     "model_card",
     "push_folder",

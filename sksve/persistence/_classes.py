@@ -48,6 +48,6 @@ def class_named(name: Any) -> Any:
             f"A saved folder may hold {', '.join(_HOME)}. Got {str(name)!r:.80} instead."
         )
     found = getattr(import_module(home), name, None)
-    if found is None:
+    if not isinstance(found, type):
         raise PersistenceError(f"This version of sksve has no {name}. Install a newer one.")
     return found

@@ -419,9 +419,9 @@ def test__a_backbone_in_the_saved_folder__is_refused(folder, own, tiny):
         SVEClassifier.from_pretrained(own)
 
 
-def test__device__is_checked_first(tmp_path):
+def test__device__is_checked_before_the_backbone_is_looked_for(folder):
     with pytest.raises(ValueError, match="'device'"):
-        SVEClassifier.from_pretrained(tmp_path / "none", device="abacus")
+        SVEClassifier.from_pretrained(folder, device="abacus")
 
 
 # -- the hub -------------------------------------------------------------------------------------
