@@ -63,11 +63,11 @@ def each_block(make_work, codes, proba):
     """
     n, c = len(proba), 2 if proba.ndim == 1 else proba.shape[1]
     rows = min(max(CHUNK_ELEMENTS // c, 1), n)
-    idle = []
+    idle: list = []  # (memory, worker) of threads between two blocks
 
     def run(block):
         space, work = idle.pop() if idle else (_Space(rows, c), make_work())
-        result = work(_chunks(codes, proba, *block, space))
+        result = work(_chunks(codes, proba, block, space))
         idle.append((space, work))
         return result
 
@@ -82,10 +82,10 @@ def each_block(make_work, codes, proba):
         return list(pool.map(run, pairwise([*range(0, n, BLOCK_ROWS), n])))
 
 
-def _chunks(codes, proba, first, end, space) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+def _chunks(codes, proba, block, space) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yield rows, confidence and correctness, chunk by chunk; a chunk is valid until the next."""
-    for start in range(first, end, len(space.sums)):
-        rows = slice(start, min(start + len(space.sums), end))
+    for start in range(*block, len(space.sums)):
+        rows = slice(start, min(start + len(space.sums), block[1]))
         least = space.reduce(proba[rows], codes[rows])
         n = rows.stop - start
         sums, top, hit = space.sums[:n], space.top[:n], space.hit[:n]
