@@ -84,8 +84,9 @@ def each_block(make_work, codes, proba):
 
 def _chunks(codes, proba, block, space) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yield rows, confidence and correctness, chunk by chunk; a chunk is valid until the next."""
-    for start in range(*block, len(space.sums)):
-        rows = slice(start, min(start + len(space.sums), block[1]))
+    (first, end), size = block, len(space.sums)
+    for start in range(first, end, size):
+        rows = slice(start, min(start + size, end))
         least = space.reduce(proba[rows], codes[rows])
         n = rows.stop - start
         sums, top, hit = space.sums[:n], space.top[:n], space.hit[:n]
