@@ -8,6 +8,7 @@ them belonging to member 0.
 from sksve.adapters._batch_ensemble import BatchEnsembleLinear, batch_ensemble_linear
 from sksve.adapters._cache import SVDCache, cached_decompose, svd_cache
 from sksve.adapters._decompose import decompose
+from sksve.adapters._dropout import FeatureDropout, dropout_layers, fixed_masks
 from sksve.adapters._functional import apply_band, band_size, sve_linear
 from sksve.adapters._lora import LoRALinear, lora_linear
 from sksve.adapters._member_linear import MemberLinear, MemberModule
@@ -17,6 +18,7 @@ from sksve.adapters._switch import member_layers, merged_member, use_members
 
 __all__ = [
     "BatchEnsembleLinear",
+    "FeatureDropout",
     "LoRALinear",
     "MemberLinear",
     "MemberModule",
@@ -27,7 +29,9 @@ __all__ = [
     "batch_ensemble_linear",
     "cached_decompose",
     "decompose",
+    "dropout_layers",
     "energy_rank",
+    "fixed_masks",
     "lora_linear",
     "member_layers",
     "merged_member",

@@ -178,7 +178,7 @@ def test_faults__are_named(kind):
         make(nn.Identity(), 2)
     with pytest.raises(ValueError, match="'n_members' must be"):
         make(make_linear(2, 2), 0)
-    with pytest.raises(ValueError, match="one torch.Generator or 2, one per member"):
+    with pytest.raises(ValueError, match=r"one torch\.Generator or 2, one per member"):
         make(make_linear(2, 2), 2, generator=[torch.Generator()] * 3, **NOISY[kind])
     layer = make(make_linear(2, 2), 2)
     with pytest.raises(ValueError, match="3 rows, which 2 members cannot share"):
