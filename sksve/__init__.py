@@ -22,6 +22,7 @@ _ROOMS = (
     "backbones",
     "baselines",
     "datasets",
+    "diagnostics",
     "estimators",
     "metrics",
     "plotting",

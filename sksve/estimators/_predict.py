@@ -55,7 +55,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
 
     # -- predict ---------------------------------------------------------------------------------
 
-    def _member_logits(self, X: Any) -> tuple[np.ndarray, Samples]:
+    def _dataset(self, X: Any) -> tuple[TokenDataset, Samples]:
+        """Read X as in fit and tokenise it."""
         check_is_fitted(self)
         samples = self._read(X, reset=False)
         texts = self._texts(X, samples, reset=False)
@@ -64,6 +65,10 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
             pad_token_id=self._pad_token_id,
             dtype=self._dtype,
         )
+        return data, samples
+
+    def _member_logits(self, X: Any) -> tuple[np.ndarray, Samples]:
+        data, samples = self._dataset(X)
         logits = self._logits(data)
         if not np.isfinite(logits).all():  # a runaway last step, which no loss has seen
             member, row = np.argwhere(~np.isfinite(logits))[0][:2]

@@ -42,7 +42,7 @@ def test_fixed__all_rows_share_the_mask_whatever_their_number():
         assert torch.equal(layer(x[4:5, :2]), whole[4:5, :2])
         assert torch.equal(layer(x.float()).double() != 0, whole != 0)  # in every precision
     g = torch.Generator().manual_seed(11)
-    mask = (torch.rand(20, generator=g, dtype=torch.float64) >= 0.5) * 2.0
+    mask = (torch.rand(20, generator=g, dtype=torch.float64) >= 0.5).double() / 0.5
     torch.testing.assert_close(whole, x * mask, rtol=0, atol=1e-15)
     assert torch.equal(layer(x), x)
 

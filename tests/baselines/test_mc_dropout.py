@@ -38,7 +38,7 @@ def test_samples__equal_a_model_with_its_masks_written_in(fitted, texts):
         masks = []
         for seed in seeds:
             g = torch.Generator().manual_seed(seed)
-            masks.append((torch.rand(16, generator=g, dtype=torch.float64) >= 0.1) / 0.9)
+            masks.append((torch.rand(16, generator=g, dtype=torch.float64) >= 0.1).double() / 0.9)
         model = copy.deepcopy(tuned)
         places = [n for n, m in model.named_modules() if isinstance(m, nn.Dropout)]
         for place, mask in zip(places, masks):
