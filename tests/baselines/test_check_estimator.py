@@ -85,7 +85,7 @@ def laplace_torch():
     pytest.importorskip("laplace", reason="the extra sksve[laplace] is not installed")
 
 
-@pytest.mark.parametrize(("estimator", "check"), each_check())
+@pytest.mark.parametrize(("estimator", "check"), list(each_check()))
 def test_check(estimator, check):
     check(estimator)
 
