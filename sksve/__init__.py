@@ -26,6 +26,7 @@ _ROOMS = (
     "baselines",
     "calibration",
     "datasets",
+    "diagnostics",
     "estimators",
     "metrics",
     "persistence",

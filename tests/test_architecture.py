@@ -22,7 +22,8 @@ ALLOWED = {
     "inputs": {"preprocessing", "backbones"},
     "training": {"backbones", "adapters"},
     "persistence": set(),
-    "plotting": {"metrics"},
+    "diagnostics": {"backbones", "adapters"},
+    "plotting": {"metrics", "diagnostics"},
     "calibration": {"metrics", "persistence"},
     "comparison": {"calibration", "metrics", "plotting"},
     "estimators": {
@@ -47,7 +48,7 @@ ALLOWED = {
 
 # third party -> rooms that may import it anywhere in a file (inside functions too).
 FOREIGN = {
-    "torch": {"adapters", "backbones", "training", "estimators", "baselines"},
+    "torch": {"adapters", "backbones", "training", "estimators", "baselines", "diagnostics"},
     "transformers": {"backbones", "inputs"},
     "skorch": {"training"},
     "matplotlib": {"plotting", "comparison"},

@@ -1,6 +1,6 @@
 """A linear layer whose members share singular vectors and own singular values."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,12 +10,18 @@ from torch import Tensor, nn
 from sksve.adapters._basis import restore_basis, saved_basis
 from sksve.adapters._cache import cached_decompose, weight_key
 from sksve.adapters._functional import band_size, correction_linear, sve_linear
+from sksve.adapters._member_linear import (
+    MemberLinear,
+    check_n_members,
+    one_each,
+    weight_and_bias,
+)
 from sksve.adapters._rank import resolve_rank
 
 __all__ = ["SVDLinear"]
 
 
-class SVDLinear(nn.Module):
+class SVDLinear(MemberLinear):
     r"""Linear layer of a singular value ensemble: one basis, one core per member.
 
     Member :math:`m` computes
@@ -88,9 +94,8 @@ class SVDLinear(nn.Module):
         train_bias: bool = True,
         weight: Tensor | None = None,
     ) -> None:
-        super().__init__()
-        self.out_features, self.in_features = U.shape[0], Vh.shape[1]
-        self.n_members, self.rank = n_members, rank
+        super().__init__(Vh.shape[1], U.shape[0], n_members)
+        self.rank = rank
         self.off_diagonals = min(off_diagonals, max(rank - 1, 0))
         self.register_buffer("U", U)
         self.register_buffer("S", S)
@@ -106,9 +111,6 @@ class SVDLinear(nn.Module):
         self.bias_delta = (
             nn.Parameter(torch.zeros(n_members, self.out_features, **like)) if trains_bias else None
         )
-        # Set by `use_members` and `merged_member` (_switch.py), for the time of a with block only.
-        self._members: Tensor | None = None
-        self._merged: tuple[Tensor, Tensor | None] | None = None
 
     @classmethod
     def from_linear(
@@ -158,11 +160,8 @@ class SVDLinear(nn.Module):
         ValueError
             If another argument is out of range.
         """
-        weight, bias = _weight_and_bias(linear)
-        if n_members < 1:
-            raise ValueError(
-                f"'n_members' must be an int in the range [1, inf). Got {n_members!r}."
-            )
+        weight, bias = weight_and_bias(linear, cls.__name__)
+        check_n_members(n_members)
         if off_diagonals < 0:
             raise ValueError(
                 f"'off_diagonals' must be an int in the range [0, inf). Got {off_diagonals!r}."
@@ -194,16 +193,7 @@ class SVDLinear(nn.Module):
     def _draw_start(
         self, scale: float, generator: torch.Generator | Sequence[torch.Generator] | None
     ) -> None:
-        if generator is None or isinstance(generator, torch.Generator):
-            generators: Sequence[torch.Generator | None] = [generator] * self.n_members
-        elif len(generator) == self.n_members:
-            generators = generator
-        else:
-            raise ValueError(
-                f"'generator' must be one torch.Generator or {self.n_members}, one per member. "
-                f"Got {len(generator)}."
-            )
-        for member, g in enumerate(generators):
+        for member, g in enumerate(one_each(generator, self.n_members)):
             # float64 on the CPU whatever the layer's dtype: float32 and float64 fits start alike.
             for parameter in (self.delta, self.bias_delta):
                 if parameter is not None:
@@ -216,17 +206,6 @@ class SVDLinear(nn.Module):
         for d in range(1, self.off_diagonals + 1):
             pieces += [root[d:] * root[: self.rank - d]] * 2
         return torch.cat(pieces)
-
-    @property
-    def n_active(self) -> int:
-        """Members whose rows a forward pass takes now: one if merged, else those in use."""
-        if self._merged is not None:
-            return 1
-        return self.n_members if self._members is None else self._members.shape[0]
-
-    def member_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the trainable parameters; axis 0 of each is the member."""
-        yield from self.parameters()
 
     def _core(self, members: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Delta, band and bias of the chosen members (None: all)."""
@@ -242,36 +221,11 @@ class SVDLinear(nn.Module):
         assert delta is not None
         return delta, band, bias
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply each member's matrix to its own rows.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_members * b, ..., in_features)
-            Member axis outermost.
-
-        Returns
-        -------
-        Tensor of shape (n_members * b, ..., out_features)
-
-        Raises
-        ------
-        ValueError
-            If the rows cannot be shared out equally among the members.
-        """
-        if self._merged is not None:
-            return F.linear(x, *self._merged)
-        m = self.n_active
-        if x.shape[0] % m:
-            raise ValueError(
-                f"The input has {x.shape[0]} rows, which {m} members cannot share equally: stack the "
-                "rows of all members, member axis outermost."
-            )
-        delta, band, bias = self._core(self._members)
-        rows = x.reshape(m, -1, self.in_features)
+    def apply_members(self, rows: Tensor, members: Tensor | None) -> Tensor:
+        delta, band, bias = self._core(members)
         r = self.rank
         if self.weight is not None:
-            y = correction_linear(
+            return correction_linear(
                 rows,
                 self.weight,
                 self.U[:, :r],
@@ -281,20 +235,12 @@ class SVDLinear(nn.Module):
                 band,
                 off_diagonals=self.off_diagonals,
             )
-        else:
-            s = self.S * (1.0 + F.pad(delta, (0, self.S.shape[0] - r)))
-            y = sve_linear(
-                rows, self.U, s, self.Vh, bias, band, r=r, off_diagonals=self.off_diagonals
-            )
-        return y.reshape(*x.shape[:-1], self.out_features)
+        s = self.S * (1.0 + F.pad(delta, (0, self.S.shape[0] - r)))
+        return sve_linear(
+            rows, self.U, s, self.Vh, bias, band, r=r, off_diagonals=self.off_diagonals
+        )
 
-    @torch.no_grad()
-    def dense(self, member: int) -> tuple[Tensor, Tensor | None]:
-        """Weight (out_features, in_features) and bias (out_features,) of one member, computed now."""
-        if not 0 <= member < self.n_members:
-            raise ValueError(
-                f"'member' must be an int in the range [0, {self.n_members}). Got {member!r}."
-            )
+    def member_weight(self, member: int) -> tuple[Tensor, Tensor | None]:
         index = torch.tensor([member], device=self.S.device)
         delta, band, bias = self._core(index)
         r, k = self.rank, self.S.shape[0]
@@ -314,28 +260,14 @@ class SVDLinear(nn.Module):
         weight = product if self.weight is None else self.weight + product
         return weight, (bias[0] if bias is not None and bias.ndim == 2 else bias)
 
-    def merge(self, member: int) -> nn.Linear:
-        """Return member `member` as an ordinary layer, from the parameters as they are now.
+    def pretrained_weight(self) -> Tensor:
+        return (self.U * self.S) @ self.Vh if self.weight is None else self.weight
 
-        Parameters
-        ----------
-        member : int
-            In ``[0, n_members)``.
-
-        Returns
-        -------
-        torch.nn.Linear
-            An independent copy.
-        """
-        weight, bias = self.dense(member)
-        linear = nn.utils.skip_init(
-            nn.Linear, self.in_features, self.out_features, bias=bias is not None,
-            device=weight.device, dtype=weight.dtype,
-        )  # fmt: skip
-        linear.weight = nn.Parameter(weight.clone())
-        if bias is not None:
-            linear.bias = nn.Parameter(bias.clone())
-        return linear
+    def multiply_adds(self, n_tokens: int) -> tuple[int, int]:
+        o, i = self.out_features, self.in_features
+        k = min(o, i) if self.weight is None else self.rank
+        thin = n_tokens * (k * (o + i) + (0 if self.weight is None else o * i))
+        return thin, k * o * i + n_tokens * o * i
 
     def saved_tensors(self) -> dict[str, Tensor]:
         """Return what is saved beside the parameters: `S`, and projections of U and V.
@@ -368,19 +300,3 @@ class SVDLinear(nn.Module):
             f"n_members={self.n_members}, rank={self.rank}, off_diagonals={self.off_diagonals}, "
             f"bias={self.bias is not None}"
         )
-
-
-def _weight_and_bias(linear: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """Weight as (out, in) and bias of an nn.Linear or of transformers' Conv1D (stored transposed)."""
-    if isinstance(linear, nn.Linear):
-        return linear.weight, linear.bias
-    if type(linear).__name__ == "Conv1D" and getattr(linear, "nf", None) is not None:
-        weight = linear.weight
-        bias = linear.bias
-        assert isinstance(weight, Tensor)
-        assert isinstance(bias, Tensor)
-        return weight.T.contiguous(), bias
-    raise TypeError(
-        "SVDLinear.from_linear takes a torch.nn.Linear or a transformers Conv1D. "
-        f"Got {type(linear).__name__} instead."
-    )

@@ -5,6 +5,7 @@ name, folder or pair -> :func:`resolve_backbone` -> :func:`load_backbone` -> :fu
 """
 
 from sksve.backbones._blocks import base_model, find_blocks
+from sksve.backbones._copies import MemberCopies, add_dropout
 from sksve.backbones._fetch import fetch_backbone
 from sksve.backbones._identity import check_identity, describe_config, describe_processor
 from sksve.backbones._load import Backbone, load_backbone
@@ -29,9 +30,11 @@ __all__ = [
     "AdaptationPlan",
     "AdapterReport",
     "Backbone",
+    "MemberCopies",
     "ResolvedBackbone",
     "SplitBackbone",
     "adapter_report",
+    "add_dropout",
     "base_model",
     "check_identity",
     "check_partition",

@@ -55,7 +55,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
 
     # -- predict ---------------------------------------------------------------------------------
 
-    def _member_logits(self, X: Any) -> tuple[np.ndarray, Samples]:
+    def _dataset(self, X: Any) -> tuple[TokenDataset, Samples]:
+        """Read X as in fit and tokenise it."""
         check_is_fitted(self)
         samples = self._read(X, reset=False)
         texts = self._texts(X, samples, reset=False)
@@ -64,9 +65,11 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
             pad_token_id=self._pad_token_id,
             dtype=self._dtype,
         )
-        logits = predict_logits(
-            self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast
-        )
+        return data, samples
+
+    def _member_logits(self, X: Any) -> tuple[np.ndarray, Samples]:
+        data, samples = self._dataset(X)
+        logits = self._logits(data)
         if not np.isfinite(logits).all():  # a runaway last step, which no loss has seen
             member, row = np.argwhere(~np.isfinite(logits))[0][:2]
             raise FloatingPointError(
@@ -74,6 +77,12 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
                 "Fit again with a lower lr, head_lr or init_scale, or with precision='float32'."
             )
         return logits, samples
+
+    def _logits(self, data: TokenDataset) -> np.ndarray:
+        """Logits (m, n, c) of the members."""
+        return predict_logits(
+            self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast
+        )
 
     def predict_proba_members(self, X: Any) -> np.ndarray:
         """Class probabilities of each member.

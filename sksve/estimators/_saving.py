@@ -127,8 +127,13 @@ class SavingMixin(Savable):
         }
         here = {k: v for k, v in told.items() if k in cls._get_param_names()}
         now = parts.parameters | here
-        fresh = cls(**{**now, **parts.fit_parameters, "n_members": len(parts.members)})
-        check_parameters(CONSTRAINTS, fresh.get_params(deep=False), owner=cls.__name__)
+        fitted_with = now | parts.fit_parameters
+        if "n_members" in now:  # some methods have one member and no such parameter
+            fitted_with["n_members"] = len(parts.members)
+        fresh = cls(**fitted_with)
+        check_parameters(
+            CONSTRAINTS | cls._own_constraints, fresh.get_params(deep=False), owner=cls.__name__
+        )
         resolved = resolve_backbone(fresh.backbone)
         _refuse_inside(resolved.folder, folder)
         config = base_model(resolved.pair[0]).config if resolved.pair else resolved.config

@@ -115,6 +115,10 @@ class SVEClassifier(MemberClassifier):
     were chosen on validation data, see ``benchmarks/defaults.py`` and its results; among rates of
     nearly equal likelihood `lr` is the one that holds on shifted text (``benchmarks/shift.py``).
 
+    One member is a method of its own: ``n_members=1, init_scale=0.0, train_bias=False`` with ``rank=r``
+    is SVFit [2]_, with ``off_diagonals=d`` SVFT, plain (d=0) or banded [3]_. What is learned is the
+    relative change of a value, so one `lr` fits small and large values; the papers learn the values.
+
     References
     ----------
     .. [1] Singular Value Ensemble, https://arxiv.org/abs/2601.22068

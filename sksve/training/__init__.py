@@ -6,6 +6,7 @@ No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (
 from sksve.training._data import TokenDataset
 from sksve.training._fit import (
     LayerFactory,
+    MemberFactory,
     TrainedMembers,
     TrainingConfig,
     assemble,
@@ -13,27 +14,35 @@ from sksve.training._fit import (
     join,
     train,
 )
-from sksve.training._inference import predict_logits, softmax64
+from sksve.training._inference import compute_features, predict_logits, softmax64
 from sksve.training._merged import MemberModel, merged_model
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
+from sksve.training._pooled import pooled_vectors
 from sksve.training._restore import describe_frozen, restore_net, saved_state
+from sksve.training._seeds import sample_seeds
+from sksve.training._whole import WholeBackbone
 
 __all__ = [
     "EnsembleModule",
     "LayerFactory",
+    "MemberFactory",
     "MemberModel",
     "MemberNet",
     "TokenDataset",
     "TrainedMembers",
     "TrainingConfig",
+    "WholeBackbone",
     "assemble",
     "build_module",
+    "compute_features",
     "describe_frozen",
     "join",
     "merged_model",
+    "pooled_vectors",
     "predict_logits",
     "restore_net",
+    "sample_seeds",
     "saved_state",
     "softmax64",
     "train",

@@ -76,7 +76,7 @@ def merged_model(module: EnsembleModule, member: int) -> MemberModel:
     if getattr(adapted, "pooler", None) is None and hasattr(model, "pooler"):
         model.pooler = None  # the backbone came without one
     with torch.no_grad():
-        model.load_state_dict(_merged_state(adapted, model, member))
+        model.load_state_dict(_merged_state(module.split, model, member))
         weight = module.heads.weight[member]
         head = nn.utils.skip_init(
             nn.Linear, weight.shape[1], weight.shape[0], device=weight.device, dtype=weight.dtype
@@ -86,12 +86,17 @@ def merged_model(module: EnsembleModule, member: int) -> MemberModel:
     return MemberModel(model, head, module.split.pooling).eval()
 
 
-def _merged_state(adapted: nn.Module, plain: nn.Module, member: int) -> dict[str, Tensor]:
+def _merged_state(split: Any, plain: nn.Module, member: int) -> dict[str, Tensor]:
+    adapted, wanted = split.model, plain.state_dict()
     layers: dict[str, Any] = {n: m for n, m in adapted.named_modules() if hasattr(m, "merge")}
     inside = tuple(f"{name}." for name in layers)
     state = {
-        name: value for name, value in adapted.state_dict().items() if not name.startswith(inside)
+        name: value
+        for name, value in adapted.state_dict().items()
+        if name in wanted and not name.startswith(inside)
     }
+    if hasattr(split, "member_values"):  # whole copies
+        state |= split.member_values(member)
     for name, layer in layers.items():
         linear = layer.merge(member)
         # transformers' Conv1D stores the transposed matrix.
