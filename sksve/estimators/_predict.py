@@ -24,6 +24,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
     ``_tokenizer``, ``_pad_token_id``, ``_max_length``, ``_dtype`` and ``_prediction_autocast``.
     """
 
+    input_kind_: str
+
     def _read(self, X: Any, *, reset: bool) -> Samples:
         """Check X and that its kind is the one seen in fit."""
         known = None if reset else self.input_kind_
