@@ -8,9 +8,10 @@ from sksve.backbones._blocks import base_model, find_blocks
 from sksve.backbones._copies import MemberCopies, add_dropout
 from sksve.backbones._fetch import fetch_backbone
 from sksve.backbones._identity import check_identity, describe_config, describe_processor
+from sksve.backbones._image_size import count_image_tokens, with_image_size
 from sksve.backbones._load import Backbone, load_backbone
 from sksve.backbones._plan import AdaptationPlan, plan_adaptation
-from sksve.backbones._pooling import POOLINGS, pool_tokens, resolve_pooling
+from sksve.backbones._pooling import POOLINGS, is_vision, pool_tokens, resolve_pooling
 from sksve.backbones._report import (
     AdapterReport,
     adapter_report,
@@ -18,15 +19,17 @@ from sksve.backbones._report import (
     count_parameters,
 )
 from sksve.backbones._resolve import ResolvedBackbone, resolve_backbone
-from sksve.backbones._shell import run_model
+from sksve.backbones._shell import entry_replaces_inputs, run_model
 from sksve.backbones._skeleton import plan_from_config, positions_from_config
 from sksve.backbones._split import SplitBackbone
 from sksve.backbones._swap import swap_modules
 from sksve.backbones._tiny import TINY_FAMILIES, make_tiny_backbone
+from sksve.backbones._tiny_vision import TINY_VISION_FAMILIES
 
 __all__ = [
     "POOLINGS",
     "TINY_FAMILIES",
+    "TINY_VISION_FAMILIES",
     "AdaptationPlan",
     "AdapterReport",
     "Backbone",
@@ -38,11 +41,14 @@ __all__ = [
     "base_model",
     "check_identity",
     "check_partition",
+    "count_image_tokens",
     "count_parameters",
     "describe_config",
     "describe_processor",
+    "entry_replaces_inputs",
     "fetch_backbone",
     "find_blocks",
+    "is_vision",
     "load_backbone",
     "make_tiny_backbone",
     "plan_adaptation",
@@ -53,4 +59,5 @@ __all__ = [
     "resolve_pooling",
     "run_model",
     "swap_modules",
+    "with_image_size",
 ]

@@ -238,8 +238,8 @@ def _encode_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encode_serializer(serializer: Any) -> Any:
-    if serializer is None:
-        return None
+    if serializer is None or type(serializer) is str:
+        return serializer
     if type(serializer) is not TabularToText:
         raise PersistenceError(
             f"The 'serializer' is a {type(serializer).__name__}, which a saved model cannot hold: only "
@@ -250,7 +250,9 @@ def _encode_serializer(serializer: Any) -> Any:
 
 
 def _decode_serializer(told: Any) -> Any:
-    return None if told is None else decode_object(told, {"TabularToText": TabularToText})
+    if told is None or isinstance(told, str):
+        return told
+    return decode_object(told, {"TabularToText": TabularToText})
 
 
 def _chosen_backbone(described: Mapping[str, Any], backbone: Any) -> Any:

@@ -36,7 +36,12 @@ class MemberModel(nn.Module):
         self.head = head
         self.pooling = pooling
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+    ) -> Tensor:
         """Logits of each row.
 
         Parameters
@@ -45,13 +50,18 @@ class MemberModel(nn.Module):
             Token ids (pixel values for a model of images).
         attention_mask : Tensor of shape (b, t), optional
             1 for a token, 0 for padding.
+        token_type_ids : Tensor of shape (b, t), optional
+            For a model fitted on pairs of texts, whose tokenizer gives them.
 
         Returns
         -------
         Tensor of shape (b, c)
             Their softmax is the member's row of ``predict_proba_members``.
         """
-        hidden = run_model(self.model, input_ids, attention_mask)
+        inputs = input_ids
+        if token_type_ids is not None:
+            inputs = torch.stack([input_ids, token_type_ids], dim=1)
+        hidden = run_model(self.model, inputs, attention_mask)
         return self.head(pool_tokens(hidden, attention_mask, self.pooling))
 
 

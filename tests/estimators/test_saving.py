@@ -139,6 +139,36 @@ def test__round_trip__of_a_table(tiny, tmp_path):
     )
 
 
+@pytest.mark.parametrize("family", ["vit", "dinov2"])
+def test__round_trip__of_images(family, make, labels, tmp_path):
+    X = np.random.default_rng(0).integers(0, 255, (12, 30, 20, 3)).astype(np.uint8)
+    model, processor = make_tiny_backbone(family)
+    clf = make((model, processor), n_members=2, max_epochs=1).fit(X, labels)
+    saved = clf.save_pretrained(tmp_path)
+    again = SVEClassifier.from_pretrained(saved, backbone=(model, processor))
+    assert_same(again, clf, X)
+    pixels = processor(list(X), return_tensors="pt", input_data_format="channels_last")
+    with torch.no_grad():
+        got = clf.to_torch(1)(pixels["pixel_values"].double()).softmax(dim=-1)
+    np.testing.assert_allclose(got, clf.predict_proba_members(X)[1], atol=1e-6)
+    other = type(processor).from_dict({**processor.to_dict(), "image_mean": [0.1, 0.2, 0.3]})
+    with pytest.raises(ValueError, match="tokenizer or image processor is not the one"):
+        SVEClassifier.from_pretrained(saved, backbone=(model, other))
+
+
+def test__round_trip__of_pairs(make, tiny, texts, labels, tmp_path):
+    X = np.array([texts, texts[::-1]], dtype=object).T
+    clf = make(n_members=2, max_epochs=1, serializer="pair").fit(X, labels)
+    again = SVEClassifier.from_pretrained(clf.save_pretrained(tmp_path), backbone=tiny)
+    assert_same(again, clf, X)
+    assert again.serializer == "pair"
+    batch = tiny[1](X[:, 0].tolist(), X[:, 1].tolist(), padding=True, return_tensors="pt")
+    inputs = [batch[k] for k in ("input_ids", "attention_mask", "token_type_ids") if k in batch]
+    with torch.no_grad():
+        got = clf.to_torch(1)(*inputs).softmax(dim=-1)
+    np.testing.assert_allclose(got, clf.predict_proba_members(X)[1], atol=1e-9)
+
+
 def test__warm_start__goes_on_after_loading(folder, fitted, tiny, make, texts, labels):
     again = SVEClassifier.from_pretrained(folder, backbone=tiny)
     again.set_params(warm_start=True, n_members=4).fit(texts, labels)
