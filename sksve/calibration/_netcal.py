@@ -217,8 +217,9 @@ class ENIR(_NetcalCalibrator):
 
     def _fit_netcal(self, proba: np.ndarray, hit: np.ndarray) -> tuple[Any, list[Any]]:
         near_isotonic = _netcal("netcal.binning.NearIsotonicRegression").NearIsotonicRegression
-        # Ties are put in a fixed order, so that the order of the rows cannot matter.
-        order = np.lexsort((hit, proba))
+        # Equal probabilities: hits first, so that their rows form a violation, which is merged, and
+        # not a step between values that no row can tell apart.
+        order = np.lexsort((-hit, proba))
         proba, hit = proba[order], hit[order]
         start = near_isotonic(quick_init=True).fit(proba, hit)
         if start.get_next_model() is None:
