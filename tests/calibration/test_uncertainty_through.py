@@ -116,3 +116,17 @@ def test__texts_in_a_series(sve, reviews):
     found = predict_uncertainty(pipe, series)
     same(found, clf.predict_uncertainty(reviews))
     assert found.to_frame().index[0] == 100
+
+
+def test__one_sweep_gives_members_and_mean(sve, reviews, monkeypatch):
+    inner = sve(3)
+    clf = CalibratedClassifier(make_pipeline(FrozenEstimator(inner)), "vector", cv=2)
+    clf.fit(reviews, [0, 1, 2] * 20)
+    proba = clf.predict_proba(reviews)
+    sweep, calls = type(inner)._member_logits, []
+    monkeypatch.setattr(
+        type(inner), "_member_logits", lambda self, X: calls.append(1) or sweep(self, X)
+    )
+    found = predict_uncertainty(clf, reviews)
+    assert len(calls) == 1
+    np.testing.assert_array_equal(found.confidence, proba.max(axis=1))
