@@ -27,7 +27,7 @@ from sksve.calibration._saving import SavesCalibrated
 from sksve.calibration._wrapper import ClassifierWrapper, members_inside
 from sksve.metrics import Uncertainty
 from sksve.metrics._inputs import normalise_rows
-from sksve.metrics._predict_uncertainty import has_members, row_names
+from sksve.metrics._predict_uncertainty import has_members, is_mean_of_members, row_names
 
 __all__ = ["CalibratedClassifier"]
 
@@ -196,7 +196,7 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            float64, rows sum to 1, columns in the order of ``classes_``.
+            Rows sum to 1 (float64), columns in the order of ``classes_``.
         """
         check_is_fitted(self, "calibrators_")
         if self.order == CALIBRATE_FIRST:
@@ -249,17 +249,13 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
         Returns
         -------
         ndarray of shape (n_members, n_samples, n_classes)
-            float64, rows sum to 1. Their mean is ``predict_proba`` only with
+            Rows sum to 1 (float64). Their mean is ``predict_proba`` only with
             ``order="calibrate-then-pool"``.
         """
         check_is_fitted(self, "calibrators_")
-        members = read_proba(self.estimator_, X, classes=self.classes_, by_member=True)
-        if self.order == CALIBRATE_FIRST:
-            demand_as_many(len(members), len(self.calibrators_))
-            return np.stack([calibrate(g, p) for g, p in zip(self.calibrators_, members)])
-        (calibrator,) = self.calibrators_
-        flat = members.reshape(-1, members.shape[-1])
-        return calibrate(calibrator, flat).reshape(members.shape)
+        return self._calibrated_members(
+            read_proba(self.estimator_, X, classes=self.classes_, by_member=True)
+        )
 
     @available_if(members_inside)
     def predict_uncertainty(self, X: Any) -> Uncertainty:
@@ -276,13 +272,27 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
             Of the calibrated members. ``confidence`` is the largest entry of ``predict_proba``, and
             ``disagreement`` the share of members whose class is not the one ``predict`` gives.
         """
-        members = self.predict_proba_members(X)
+        check_is_fitted(self, "calibrators_")
+        given = read_proba(self.estimator_, X, classes=self.classes_, by_member=True)
+        members = self._calibrated_members(given)
         found = Uncertainty.from_members(members, index=row_names(X))
         if self.order == CALIBRATE_FIRST:
             return found
-        proba = self.predict_proba(X)
+        if is_mean_of_members(self.estimator_):
+            mean = given.mean(axis=0)
+            proba = calibrate(self.calibrators_[0], mean / mean.sum(axis=1, keepdims=True))
+        else:
+            proba = self.predict_proba(X)
         differs = members.argmax(axis=2) != proba.argmax(axis=1)
         return replace(found, confidence=proba.max(axis=1), disagreement=differs.mean(axis=0))
+
+    def _calibrated_members(self, members: np.ndarray) -> np.ndarray:
+        if self.order == CALIBRATE_FIRST:
+            demand_as_many(len(members), len(self.calibrators_))
+            return np.stack([calibrate(g, p) for g, p in zip(self.calibrators_, members)])
+        (calibrator,) = self.calibrators_
+        flat = members.reshape(-1, members.shape[-1])
+        return calibrate(calibrator, flat).reshape(members.shape)
 
     def _demand_estimator(self) -> None:
         """Refuse what cannot be calibrated, before anything is trained."""

@@ -92,7 +92,7 @@ def known_rows(y: np.ndarray, own: np.ndarray) -> np.ndarray:
 def _demand_two_classes(present: np.ndarray, number: int, n_splits: int) -> None:
     if len(present) < 2:
         raise ValueError(
-            f"Split {number} of {n_splits} leaves only one class, {present[0]!r}, to train on. "
+            f"Split {number} of {n_splits} leaves only one class, {present.tolist()[0]!r}, to train on. "
             "Shuffle the rows, use a stratified splitter or another 'cv', or wrap a fitted "
             "classifier in FrozenEstimator and fit on held-out rows."
             if len(present)

@@ -57,12 +57,13 @@ class _NetcalCalibrator(StepCalibrator):
         proba = proba.clip(0.0, 1.0)
         with quiet():
             shares, models = self._fit_netcal(proba, hit.astype(np.float64))
-            edges = np.unique(np.concatenate([edges, *(edges_of(model) for model in models)]))
-            # Bins are right-closed, so a bin's value is that of its right edge.
-            values = sum(
-                share * np.asarray(model.transform(edges[1:]), dtype=np.float64)
-                for share, model in zip(shares, models, strict=True)
-            )
+        steps = [steps_of(model) for model in models]
+        edges = np.unique(np.concatenate([edges, *(lower for lower, _ in steps)]))
+        # Bins are right-closed, so a bin's value is that of its right edge.
+        values = sum(
+            share * heights[np.searchsorted(lower, edges[1:], side="left") - 1]
+            for share, (lower, heights) in zip(shares, steps, strict=True)
+        )
         return {"edges_": edges, "values_": np.clip(values, 0.0, 1.0)}
 
     @abstractmethod
@@ -70,11 +71,15 @@ class _NetcalCalibrator(StepCalibrator):
         """Return weights that sum to 1, and netcal's models of constant pieces."""
 
 
-def edges_of(model: Any) -> np.ndarray:
-    """Edges between the constant pieces of a netcal model."""
+def steps_of(model: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Lower edges and heights of the pieces of a netcal model, which are right-closed."""
     if hasattr(model, "_group_bounds"):
-        return np.asarray(model._group_bounds, dtype=np.float64).ravel()
-    return np.asarray(model._bin_bounds[0], dtype=np.float64)
+        # The upper bounds are not read: where netcal merges three groups at once it forgets the
+        # third's, and predicts 0 in the gap. The merged group ends where the next one begins.
+        bounds = np.asarray(model._group_bounds, dtype=np.float64)
+        return bounds[:, 0].copy(), np.asarray(model._group_values, dtype=np.float64).copy()
+    edges = np.asarray(model._bin_bounds[0], dtype=np.float64)
+    return edges[:-1].copy(), np.asarray(model._bin_map, dtype=np.float64).ravel().copy()
 
 
 @contextlib.contextmanager
@@ -108,7 +113,8 @@ class BBQ(_NetcalCalibrator):
               q_{ik} = f_k(p_{ik}) \Big/ \sum_j f_j(p_{ij}),
 
     with histograms :math:`f_{km}` of about n^(1/3) / 10 to 10 n^(1/3) bins of equal width and their
-    BIC or AIC :math:`S_m`. Fitted by netcal (``pip install sksve[netcal]``), in float64, each class against the rest.
+    BIC or AIC :math:`S_m`. Fitted by netcal (``pip install sksve[netcal]``), in float64, each class
+    against the rest.
 
     Parameters
     ----------
@@ -164,8 +170,8 @@ class ENIR(_NetcalCalibrator):
 
     with the step functions :math:`f_{km}` on the path of the modified pool-adjacent-violators
     algorithm, from nearly any shape to an increasing one, and their BIC or AIC :math:`S_m`. Fitted
-    by netcal (``pip install sksve[netcal]``), in float64, each class against the
-    rest. The time grows with the square of the rows: minutes beyond some 10,000.
+    by netcal (``pip install sksve[netcal]``), in float64, each class against the rest. The time
+    grows with the square of the rows: minutes beyond some 10,000.
 
     Parameters
     ----------
@@ -192,7 +198,8 @@ class ENIR(_NetcalCalibrator):
     -----
     `sample_weight` must hold whole numbers: such rows are repeated. A class without rows gets
     probability 0; a row whose values are all 0 keeps its probabilities. While netcal fits, this
-    process's standard output and error are held back.
+    process's standard output and error are held back. Where netcal 1.4 merges three groups at once
+    it leaves a gap in which it predicts 0; here the merged group fills the gap.
 
     References
     ----------
@@ -210,12 +217,18 @@ class ENIR(_NetcalCalibrator):
 
     def _fit_netcal(self, proba: np.ndarray, hit: np.ndarray) -> tuple[Any, list[Any]]:
         near_isotonic = _netcal("netcal.binning.NearIsotonicRegression").NearIsotonicRegression
-        # Ties are put in a fixed order, so that the order of the rows cannot matter.
-        order = np.lexsort((hit, proba))
+        # Equal probabilities: hits first, so that their rows form a violation, which is merged, and
+        # not a step between values that no row can tell apart.
+        order = np.lexsort((-hit, proba))
         proba, hit = proba[order], hit[order]
-        start = near_isotonic(quick_init=True).fit(proba, hit)
-        if start.get_next_model() is None:
-            # The labels already increase with the probability: there is nothing to make isotonic.
+        # The path is walked here: netcal's own loop fails where it ends in one group.
+        model = near_isotonic(quick_init=True).fit(proba, hit)
+        path: list[Any] = []
+        while model._num_groups > 1 and (model := model.get_next_model()) is not None:
+            path.append(model)
+        if not path:
+            # The labels already increase with the probability: there is nothing to merge.
             return [1.0], [near_isotonic(quick_init=True).fit(proba, hit)]
-        found = _netcal("netcal.binning").ENIR(score_function=self.score_function).fit(proba, hit)
-        return found._model_scores, found._binning_models
+        judge = _netcal("netcal.binning").ENIR(score_function=self.score_function)
+        judge.num_classes = 2
+        return judge._elbow(proba, hit, path, self.score_function.lower(), 0.001)

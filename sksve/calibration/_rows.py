@@ -51,8 +51,8 @@ def read_rows(X: Any, y: Any, sample_weight: Any, classes: Any, *, owner: str) -
     y = _check_y(y)
     if not len(y):
         raise ValueError("Found array with 0 sample(s): at least one row is needed.")
-    check_classification_targets(y)
     _demand_labels(y)
+    check_classification_targets(y)
     weight = check_sample_weight(sample_weight, len(y))
     if classes is not None:
         classes = np.asarray(classes)
@@ -68,7 +68,7 @@ def read_rows(X: Any, y: Any, sample_weight: Any, classes: Any, *, owner: str) -
     if len(present) < 2:
         raise ValueError(
             "The training data must hold at least two classes. Got only one class, "
-            f"{present[0]!r}, in the rows of positive weight."
+            f"{present.tolist()[0]!r}, in the rows of positive weight."
         )
     return Rows(X, y, weight, classes)
 

@@ -17,9 +17,9 @@ __all__ = [
     "threshold_for_risk",
 ]
 
-# Thresholds that max_risk chooses among. Each one more makes every bound a little wider; fewer leave
-# larger steps of coverage between them.
-N_CANDIDATES = 32
+# Thresholds that max_risk chooses among: sqrt(n) / 3, at least and at most so many. Each one more makes every
+# bound a little wider; fewer leave larger steps of coverage, which costs more the more rows there are.
+FEWEST, MOST = 8, 32
 
 
 class OperatingPoint(NamedTuple):
@@ -124,7 +124,7 @@ def _surest_first(sure: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarr
 
 def _ranks(n: float, max_risk: float, delta: float) -> np.ndarray:
     """Ranks to choose among, even in coverage; none where no number of right answers would do."""
-    for k in (N_CANDIDATES, 8, 2, 1):
+    for k in (int(np.clip(np.sqrt(n) / 3, FEWEST, MOST)), 4, 2, 1):
         least = rows_needed(max_risk, 1 - delta, k)
         if least <= n:
             ranks = np.unique(np.floor(np.linspace(least, n, k))) if k > 1 else np.array([n])
