@@ -74,6 +74,11 @@ class MemberCopies(MemberModule):
         return self.split.model
 
     @property
+    def blocks(self) -> str:
+        """Dotted name of the model's list of transformer blocks."""
+        return self.split.blocks
+
+    @property
     def pooling(self) -> str:
         """How token vectors become one: "mean", "cls" or "last"."""
         return self.split.pooling
