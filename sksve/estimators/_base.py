@@ -2,6 +2,7 @@
 
 import warnings
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +20,7 @@ from sksve.backbones import (
     resolve_backbone,
 )
 from sksve.estimators._labels import encode_labels, read_targets
+from sksve.estimators._partial_fit import PartialFitMixin
 from sksve.estimators._predict import MemberPredictor
 from sksve.estimators._settings import CONSTRAINTS, Precision, base_seed, choose_device
 from sksve.estimators._task import Task, hold_out
@@ -38,12 +40,12 @@ from sksve.training import (
 __all__ = ["MemberClassifier"]
 
 _LEARNED_PRIVATELY = {
-    "_dtype", "_max_length", "_pad_token_id", "_prediction_autocast", "_seed", "_serializer",
+    "_dtype", "_max_length", "_n_parts", "_pad_token_id", "_prediction_autocast", "_seed", "_serializer",
     "_structure", "_tokenizer",
 }  # fmt: skip
 
 
-class MemberClassifier(MemberPredictor):
+class MemberClassifier(PartialFitMixin, MemberPredictor):
     """Base of the classifiers whose members are trained on one backbone.
 
     A subclass has the parameters of ``SVEClassifier`` (those it needs) and says which layers replace
@@ -78,8 +80,11 @@ class MemberClassifier(MemberPredictor):
         X : sequence of str, or table of shape (n_samples, n_features)
             1-D strings are texts, as is a table with one column of strings; any other 2-D input is
             a table whose rows are turned into text.
-        y : array-like of shape (n_samples,)
-            Labels of any kind scikit-learn accepts.
+        y : array-like of shape (n_samples,), or (n_samples, n_classes)
+            Labels of any kind scikit-learn accepts. Two columns or more of floats are soft labels,
+            rows of probabilities, such as the shares of people who chose each class: members
+            minimise the cross-entropy to them. The classes are a frame's column names, else
+            ``0, 1, ...``, in the order of the columns.
         sample_weight : array-like of shape (n_samples,), default=None
             Rows of weight zero are left out; the others are scaled to mean 1.
         X_val, y_val : as X and y, default=None
@@ -99,13 +104,27 @@ class MemberClassifier(MemberPredictor):
         FloatingPointError
             If a loss becomes NaN or infinite.
         """
+        return self._fit(X, y, sample_weight, X_val, y_val)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any = None,
+        y_val: Any = None,
+        *,
+        classes: np.ndarray | None = None,
+        max_epochs: int | None = None,
+    ) -> Self:
+        """Fit; with `classes` and `max_epochs`, as the first call of partial_fit does."""
         params = self.get_params(deep=False)
         check_parameters(CONSTRAINTS, params, owner=type(self).__name__)
         warm = self.warm_start and hasattr(self, "net_")
         seed = self._seed if warm else base_seed(self.random_state)
         # Learns in place of self; what it has learned moves here when all has gone well.
         fresh = type(self)(**params)
-        task = fresh._read_task(X, y, sample_weight, X_val, y_val, seed)
+        task = fresh._read_task(X, y, sample_weight, X_val, y_val, seed, classes)
         resolved = resolve_backbone(self.backbone)
         plan = self._plan(resolved)
         max_tokens(self.max_length, positions_from_config(resolved), resolved.name)
@@ -119,7 +138,7 @@ class MemberClassifier(MemberPredictor):
                 warnings.warn(
                     "Warm-start fitting without increasing n_members does not fit new members.",
                     UserWarning,
-                    stacklevel=2,
+                    stacklevel=3,
                 )
                 return self
 
@@ -131,6 +150,7 @@ class MemberClassifier(MemberPredictor):
         fresh._prediction_autocast = precision.prediction
         data = fresh._tokenized(task)
         config = self._training_config(len(task.classes), seed, device, precision)
+        config = replace(config, max_epochs=max_epochs or self.max_epochs)
         factory = self._layer_factory()
         ids = range(0 if old is None else len(old.ids), self.n_members)
         members = train(backbone, plan, factory, ids, *data, config, n_jobs=self.n_jobs)
@@ -143,7 +163,14 @@ class MemberClassifier(MemberPredictor):
     # -- data ------------------------------------------------------------------------------------
 
     def _read_task(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, seed: int
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any,
+        y_val: Any,
+        seed: int,
+        classes: np.ndarray | None = None,
     ) -> Task:
         """Check the data and bring them into the form that training takes."""
         if y is None:
@@ -153,7 +180,7 @@ class MemberClassifier(MemberPredictor):
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val go together: give both or neither.")
         samples = self._read(X, reset=True)
-        targets = read_targets(y, samples.n_samples, sample_weight, self.class_weight)
+        targets = read_targets(y, samples.n_samples, sample_weight, self.class_weight, classes)
         held_out, codes = None, None
         if X_val is not None:
             held_out = self._read(X_val, reset=False)
@@ -252,6 +279,7 @@ class MemberClassifier(MemberPredictor):
             ranks={name: _rank_of(module, name) for name in plan.targets},
         )
         self._seed = seed
+        self._n_parts = 1
         self._structure = self._structural_parameters()
 
     def _take_over(self, fresh: "MemberClassifier") -> None:

@@ -3,6 +3,7 @@
 No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (``sksve.estimators``).
 """
 
+from sksve.training._continue import train_further
 from sksve.training._data import TokenDataset
 from sksve.training._fit import (
     LayerFactory,
@@ -30,4 +31,5 @@ __all__ = [
     "predict_logits",
     "softmax64",
     "train",
+    "train_further",
 ]
