@@ -5,7 +5,7 @@ stacked members, member axis outermost: its input has ``n_members * b`` rows, th
 them belonging to member 0.
 """
 
-from sksve.adapters._cache import SVDCache, cached_decompose, svd_cache
+from sksve.adapters._cache import SVDCache, cached_decompose, clear_svd_cache, svd_cache
 from sksve.adapters._decompose import decompose
 from sksve.adapters._functional import apply_band, band_size, sve_linear
 from sksve.adapters._rank import energy_rank, numerical_rank, resolve_rank
@@ -18,6 +18,7 @@ __all__ = [
     "apply_band",
     "band_size",
     "cached_decompose",
+    "clear_svd_cache",
     "decompose",
     "energy_rank",
     "merged_member",

@@ -1,7 +1,8 @@
 """The scikit-learn face: parameters, labels, weights, tags, ``predict_*``."""
 
 from sksve.estimators._base import MemberClassifier
+from sksve.estimators._member_search import MemberSearchCV
 from sksve.estimators._sve import SVEClassifier
 from sksve.estimators._uncertainty import predict_uncertainty
 
-__all__ = ["MemberClassifier", "SVEClassifier", "predict_uncertainty"]
+__all__ = ["MemberClassifier", "MemberSearchCV", "SVEClassifier", "predict_uncertainty"]

@@ -19,6 +19,7 @@ from sksve.backbones import (
     positions_from_config,
     resolve_backbone,
 )
+from sksve.estimators._first_members import FirstMembersMixin
 from sksve.estimators._labels import encode_labels, read_targets
 from sksve.estimators._partial_fit import PartialFitMixin
 from sksve.estimators._predict import MemberPredictor
@@ -45,7 +46,7 @@ _LEARNED_PRIVATELY = {
 }  # fmt: skip
 
 
-class MemberClassifier(PartialFitMixin, MemberPredictor):
+class MemberClassifier(PartialFitMixin, FirstMembersMixin, MemberPredictor):
     """Base of the classifiers whose members are trained on one backbone.
 
     A subclass has the parameters of ``SVEClassifier`` (those it needs) and says which layers replace

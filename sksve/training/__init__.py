@@ -5,6 +5,7 @@ No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (
 
 from sksve.training._continue import train_further
 from sksve.training._data import TokenDataset
+from sksve.training._first import take_first
 from sksve.training._fit import (
     LayerFactory,
     TrainedMembers,
@@ -30,6 +31,7 @@ __all__ = [
     "join",
     "predict_logits",
     "softmax64",
+    "take_first",
     "train",
     "train_further",
 ]

@@ -66,22 +66,16 @@ def test__calls__draw_their_own_order_of_rows(make, texts, labels):
 def test__after_fit__goes_on_from_there(make, fitted, texts, labels):
     clf = copy.deepcopy(fitted).partial_fit(texts[:4], labels[:4])
     assert clf.n_iter_ == 3
-    # By hand: the steps of a fit whose members start where those of `fitted` ended.
-    hand = copy.deepcopy(fitted)
-    before = parameters(hand)
-    rates = {"lr": 1e-300, "head_lr": 1e-300}
-    still = copy.deepcopy(fitted).set_params(**rates).partial_fit(texts[:4], labels[:4])
-    for p, q in zip(parameters(still), before):
-        np.testing.assert_allclose(p, q, rtol=0, atol=1e-12)  # no step, no change
-    loss = -np.log(
-        [
-            fitted.predict_proba_members(texts[:4])[:, i, y == "pos"]
-            for i, y in enumerate(labels[:4])
-        ]
-    )
-    np.testing.assert_allclose(
-        clf.history_[-1]["train_loss"], loss.reshape(4, 3).mean(axis=0), rtol=1e-9
-    )
+    # Without a step, nothing moves: it began where fit had ended.
+    still = copy.deepcopy(fitted).set_params(lr=1e-300, head_lr=1e-300)
+    still.partial_fit(texts[:4], labels[:4])
+    for p, q in zip(parameters(still), parameters(fitted)):
+        np.testing.assert_allclose(p, q, rtol=0, atol=1e-12)
+    # One batch: its loss is that of the members as fit had left them.
+    proba = fitted.predict_proba_members(texts[:4])
+    loss = -np.log([proba[:, i, int(y == "pos")] for i, y in enumerate(labels[:4])])
+    np.testing.assert_allclose(clf.history_[-1]["train_loss"], loss.mean(axis=0), rtol=1e-9)
+    assert len(fitted.history_) == fitted.n_iter_ == 2
 
 
 def test__members__are_independent(make, texts, labels):
