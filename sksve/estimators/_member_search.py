@@ -11,7 +11,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.pipeline import Pipeline
-from sklearn.utils.metadata_routing import process_routing
+from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 
 __all__ = ["MemberSearchCV"]
 
@@ -91,6 +91,8 @@ refit_time_, multimetric_
         for grid, name in zip(grids, names):
             for size in grid[name]:  # every fault of the grid before the first fit
                 _owner(clone(self.estimator).set_params(**{name: size}), name)
+        if isinstance(self.scoring, (dict, list, tuple, set)) and not callable(self.refit):
+            self._check_refit(list(self.scoring))
         splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         routing = get_config()["enable_metadata_routing"]
         split_params = {}
@@ -120,6 +122,13 @@ refit_time_, multimetric_
             if hasattr(best, "feature_names_in_"):
                 self.feature_names_in_ = best.feature_names_in_
         return self
+
+    def _check_refit(self, metrics: list[str]) -> None:
+        if self.refit is not False and self.refit not in metrics:
+            raise ValueError(
+                "The 'refit' parameter of MemberSearchCV must name one of the metrics, or be False: "
+                f"{metrics}. Got {self.refit!r} instead."
+            )
 
     def _search(
         self,
@@ -193,12 +202,9 @@ refit_time_, multimetric_
         if callable(self.refit):
             self.best_index_ = int(self.refit(results))
         elif self.refit or not self.multimetric_:
+            if self.multimetric_:
+                self._check_refit(metrics)  # of a callable, known only now
             chosen = self.refit if self.multimetric_ else "score"
-            if chosen not in metrics:
-                raise ValueError(
-                    "The 'refit' parameter of MemberSearchCV must name one of the metrics: "
-                    f"{metrics}. Got {self.refit!r} instead."
-                )
             self.best_index_ = int(results[f"rank_test_{chosen}"].argmin())
             self.best_score_ = results[f"mean_test_{chosen}"][self.best_index_]
         else:
@@ -214,10 +220,13 @@ class _EverySize:
         self.sizes = sizes
         self.name = name
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None) -> dict[str, float]:
+    def get_metadata_routing(self) -> Any:
+        return get_routing_for_object(self.scorer)
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None, **params: Any) -> dict[str, float]:
         found = {}
         for size in self.sizes:
-            scores = self.scorer(_of_size(estimator, self.name, size), X, y)
+            scores = self.scorer(_of_size(estimator, self.name, size), X, y, **params)
             scores = scores if isinstance(scores, dict) else {"score": scores}
             found.update({f"{metric}@{size}": value for metric, value in scores.items()})
         return found
