@@ -107,6 +107,7 @@ class SVEClassifier(MemberClassifier):
 
     See Also
     --------
+    sksve.MemberSearchCV : Search over `n_members` at the price of the largest number.
     sksve.predict_uncertainty : The same through pipelines and search objects.
 
     Notes
