@@ -187,9 +187,7 @@ class MemberClassifier(MemberPredictor):
 
         def encoded(rows: Sequence[Any]) -> EncodedRows:
             kind, processor = self.input_kind_, self._tokenizer
-            return encode_rows(
-                kind, rows, processor, self._max_length, backbone.model, keep=plan.first_block == 0
-            )
+            return encode_rows(kind, rows, processor, self._max_length, backbone.model, keep=True)
 
         def dataset(
             rows: EncodedRows, which: np.ndarray | None, y: np.ndarray, weight: np.ndarray
