@@ -7,9 +7,9 @@ import numpy as np
 
 from sksve._validation import check_parameters
 from sksve.estimators._labels import read_targets
+from sksve.estimators._rows import encode_rows
 from sksve.estimators._settings import CONSTRAINTS, Precision, choose_device
 from sksve.estimators._soft_labels import read_soft_labels
-from sksve.estimators._task import Task
 from sksve.estimators._warm_start import STRUCTURE_FREE, same_value
 from sksve.training import train_further
 
@@ -97,12 +97,14 @@ class PartialFitMixin:
             y, samples.n_samples, sample_weight, self.class_weight, self.classes_
         )
         texts = self._texts(X, samples, reset=False)
-        kept = [texts[row] for row in targets.rows]
-        everything = np.arange(len(kept))
-        task = Task(
-            self.classes_, kept, targets.y, targets.weight, everything, everything[:0], None
+        split = self.net_.module_.split
+        rows = encode_rows(
+            samples.kind, texts, self._tokenizer, self._max_length, split.model, keep=True
         )
-        data, _ = self._tokenized(task)
+        data = rows.dataset(
+            split.model, split.blocks, targets.rows, targets.y, targets.weight,
+            pad_token_id=self._pad_token_id, dtype=self._dtype,
+        )  # fmt: skip
         device = choose_device(self.device)
         precision = Precision.choose(self.precision, device)
         config = self._training_config(len(self.classes_), self._seed, device, precision)

@@ -15,12 +15,14 @@ from sksve.training._fit import (
     join,
     train,
 )
+from sksve.training._image_data import ImageDataset
 from sksve.training._inference import predict_logits, softmax64
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
 
 __all__ = [
     "EnsembleModule",
+    "ImageDataset",
     "LayerFactory",
     "MemberNet",
     "TokenDataset",

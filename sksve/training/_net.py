@@ -180,7 +180,7 @@ class MemberNet(NeuralNet):
         Xi, yi = batch
         n = len(yi)
         on_cpu = torch.device(self.device).type == "cpu"
-        most = (STEP_TOKENS_CPU if on_cpu else STEP_TOKENS_GPU) // max(Xi.input_ids[0].numel(), 1)
+        most = (STEP_TOKENS_CPU if on_cpu else STEP_TOKENS_GPU) // max(Xi.tokens_per_row, 1)
         size = min(n, max(1, most // len(Xi)))
         parts = []
         for start in range(0, n, size):
