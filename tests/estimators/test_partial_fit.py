@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from sksve import NonFiniteLossError
+from sksve import NonFiniteLossError, SVEClassifier
+from sksve.backbones import make_tiny_backbone
 
 
 def parameters(clf):
@@ -213,3 +214,18 @@ def test__warm_start__adds_members_afterwards(make, texts, labels):
     for p, q in zip(parameters(clf), old):
         np.testing.assert_array_equal(p[:1], q)
     assert clf.predict_proba_members(texts).shape[0] == 2
+
+
+def test__images__go_on_too():
+    images = np.random.default_rng(0).integers(0, 256, size=(8, 14, 14, 3), dtype=np.uint8)
+    labels = ["a", "b"] * 4
+
+    def begin():
+        clf = SVEClassifier(make_tiny_backbone("vit"), n_members=2, random_state=0)
+        return clf.partial_fit(images, labels, classes=["a", "b"])
+
+    clf = begin().partial_fit(images[:4], labels[:4])
+    assert clf.n_iter_ == 2
+    before, after = begin().predict_proba(images), clf.predict_proba(images)
+    assert np.abs(before - after).max() > 1e-6
+    np.testing.assert_array_equal(clf.first_members(2).predict_proba(images), after)
