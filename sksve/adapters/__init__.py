@@ -14,7 +14,13 @@ from sksve.adapters._basis import (
     saved_basis,
 )
 from sksve.adapters._batch_ensemble import BatchEnsembleLinear, batch_ensemble_linear
-from sksve.adapters._cache import SVDCache, cached_decompose, svd_cache, weight_key
+from sksve.adapters._cache import (
+    SVDCache,
+    cached_decompose,
+    clear_svd_cache,
+    svd_cache,
+    weight_key,
+)
 from sksve.adapters._decompose import decompose
 from sksve.adapters._dropout import FeatureDropout, dropout_layers, fixed_masks
 from sksve.adapters._functional import apply_band, band_size, sve_linear
@@ -38,6 +44,7 @@ __all__ = [
     "band_size",
     "batch_ensemble_linear",
     "cached_decompose",
+    "clear_svd_cache",
     "decompose",
     "dropout_layers",
     "energy_rank",

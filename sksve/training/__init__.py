@@ -3,7 +3,9 @@
 No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (``sksve.estimators``).
 """
 
+from sksve.training._continue import train_further
 from sksve.training._data import TokenDataset
+from sksve.training._first import take_first
 from sksve.training._fit import (
     LayerFactory,
     MemberFactory,
@@ -47,5 +49,7 @@ __all__ = [
     "sample_seeds",
     "saved_state",
     "softmax64",
+    "take_first",
     "train",
+    "train_further",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
-from sksve.training._functional import WarmupLinear
+from sksve.training._functional import WarmupLinear, member_hits
 
 __all__ = ["MEMBER_KEYS", "MemberEarlyStopping", "MemberLog", "WarmupSchedule"]
 
@@ -58,8 +58,8 @@ class MemberLog(Callback):
         losses = kwargs["member_losses"].double().cpu().numpy()
         self._add("member_train_loss" if training else "member_valid_loss", members, m, losses * b)
         if not training:
-            hits = (kwargs["y_pred"].argmax(-1).cpu() == yi).sum(dim=1).numpy()
-            self._add("member_valid_accuracy", members, m, hits.astype(np.float64))
+            hits = member_hits(kwargs["y_pred"].cpu(), yi)
+            self._add("member_valid_accuracy", members, m, hits.numpy())
 
     def _add(self, key: str, members: list[int], m: int, values: np.ndarray) -> None:
         total = self._sums.setdefault(key, np.zeros(m))
