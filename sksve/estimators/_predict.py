@@ -25,6 +25,7 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
     """
 
     input_kind_: str
+    _pools_by_mean = True  # sksve.metrics reads it: wrappers need one sweep for members and mean
 
     def _read(self, X: Any, *, reset: bool) -> Samples:
         """Check X and that its kind is the one seen in fit."""
