@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sksve._exceptions import PersistenceError
 from sksve.adapters import BasisMismatchError
 from sksve.backbones import AdaptationPlan, Backbone
-from sksve.training._fit import LayerFactory, TrainingConfig, make_net, build_module
+from sksve.training._fit import LayerFactory, TrainingConfig, build_module, make_net
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
 
