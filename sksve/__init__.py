@@ -14,6 +14,7 @@ _LAZY = {
     "SVEClassifier": "sksve.estimators",
     "predict_uncertainty": "sksve.estimators",
     "BackboneNotFoundError": "sksve._exceptions",
+    "CalibrationWarning": "sksve._exceptions",
     "NonFiniteLossError": "sksve._exceptions",
     "TruncationWarning": "sksve._exceptions",
 }
@@ -21,6 +22,7 @@ _ROOMS = (
     "adapters",
     "backbones",
     "baselines",
+    "calibration",
     "datasets",
     "estimators",
     "metrics",

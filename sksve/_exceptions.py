@@ -27,3 +27,7 @@ class NotTextError(SksveError, ValueError, TypeError):
 
 class TruncationWarning(UserWarning):
     """Some texts were longer than ``max_length`` tokens and were cut."""
+
+
+class CalibrationWarning(UserWarning):
+    """A calibrator could not learn what it should from these rows; the message says why."""

@@ -114,7 +114,15 @@ def modules_after(statement):
 
 
 @pytest.mark.parametrize(
-    "room", ["sksve", "sksve.metrics", "sksve.datasets", "sksve.plotting", "sksve.preprocessing"]
+    "room",
+    [
+        "sksve",
+        "sksve.calibration",
+        "sksve.datasets",
+        "sksve.metrics",
+        "sksve.plotting",
+        "sksve.preprocessing",
+    ],
 )
 def test_import__loads_no_torch(room):
     assert (
