@@ -12,7 +12,7 @@ __version__ = "0.1.0.dev0"
 # Public name -> the module that defines it.
 _LAZY = {
     "SVEClassifier": "sksve.estimators",
-    "predict_uncertainty": "sksve.estimators",
+    "predict_uncertainty": "sksve.metrics._predict_uncertainty",
     "BackboneNotFoundError": "sksve._exceptions",
     "CalibrationWarning": "sksve._exceptions",
     "NonFiniteLossError": "sksve._exceptions",

@@ -2,6 +2,6 @@
 
 from sksve.estimators._base import MemberClassifier
 from sksve.estimators._sve import SVEClassifier
-from sksve.estimators._uncertainty import predict_uncertainty
+from sksve.metrics._predict_uncertainty import predict_uncertainty
 
 __all__ = ["MemberClassifier", "SVEClassifier", "predict_uncertainty"]
