@@ -59,7 +59,9 @@ class CommonResamples:
         # Most confident first, and so in every resample: the metrics have nothing left to sort.
         order = np.argsort(-confidence, kind="stable")
         ordered = confidence[order], correct[order]
-        losses = {k: v.core(rows.codes, rows.proba) for k, v in kinds.items() if v.reads == "losses"}
+        losses = {
+            k: v.core(rows.codes, rows.proba) for k, v in kinds.items() if v.reads == "losses"
+        }
         binned = {
             name: _BinSums(kind, rows, confidence, correct)
             for name, kind in kinds.items()

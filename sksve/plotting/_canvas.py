@@ -4,6 +4,7 @@ from typing import Any
 
 # Okabe and Ito's colours, told apart with any colour vision: https://jfly.uni-koeln.de/color/
 BLUE, SKY, VERMILLION, GREY = "#0072B2", "#56B4E9", "#D55E00", "0.5"
+RUST = "#8F2D00"  # vermillion, as dark as needed beside SKY in grey
 
 # One style a curve, so that curves on the same axes are told apart in grey and by colour alike.
 STYLES = (

@@ -254,7 +254,6 @@ class ReliabilityDisplay(ProbabilityDisplay):
         if show_interval:
             low, high = np.nan_to_num(self.curve.interval).T
             self.band_ = self._draw_bins(ax, high - low, low, compared, alpha=0.2)
-        one_class = self.class_label is not None
         class_name = None if self.class_label is None else plain_text(self.class_label)
         ax.set_ylabel("Accuracy" if class_name is None else f"Observed share of {class_name}")
         start = self._start(confidence, accuracy)
@@ -262,7 +261,7 @@ class ReliabilityDisplay(ProbabilityDisplay):
             start = min(start, ax.get_xlim()[0])
         ax.set_xlim(start, 1)
         ax.set_ylim(start, 1)
-        ax.legend(loc="upper left", frameon=False)
+        ax.legend(loc="upper left", framealpha=0.8, edgecolor="none")
         lowest = ax
         if show_counts:
             lowest = self.counts_ax_ = axes_below(ax, share=0.2)

@@ -216,7 +216,7 @@ class RiskCoverageDisplay(ProbabilityDisplay):
         ax.set_ylim(0, min(top, 1.0))
         ax.set_xlabel("Coverage (share of the rows that are answered)")
         ax.set_ylabel("Risk (error rate among them)")
-        ax.legend(loc="upper left", frameon=False)
+        ax.legend(loc="upper left", framealpha=0.8, edgecolor="none")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sksve.metrics import Uncertainty
+from sksve.metrics._predict_uncertainty import has_members, predict_uncertainty
 from sksve.plotting._canvas import (
     BLUE,
+    RUST,
     SKY,
-    VERMILLION,
     axes_to_draw_on,
     plain_text,
     tidy,
@@ -115,7 +116,8 @@ class UncertaintyDisplay:
         Parameters
         ----------
         estimator : classifier
-            Fitted, with ``predict_uncertainty``.
+            Fitted, with members; also inside a Pipeline, a search object or a calibrated wrapper,
+            as :func:`sksve.predict_uncertainty` takes them.
         X : array-like of length n_samples
             What it predicts from.
         y : array-like of shape (n_samples,), default=None
@@ -135,17 +137,21 @@ class UncertaintyDisplay:
         Raises
         ------
         ValueError
-            If the estimator has no ``predict_uncertainty``.
+            If the estimator holds no classifier with members.
         """
         own_name = type(estimator).__name__
-        if not hasattr(estimator, "predict_uncertainty"):
+        if hasattr(estimator, "predict_uncertainty"):
+            found = estimator.predict_uncertainty(X)
+        elif has_members(estimator):
+            found = predict_uncertainty(estimator, X)
+        else:
             raise ValueError(
-                f"from_estimator needs a classifier with predict_uncertainty. Got {own_name}. "
-                "For an ensemble inside a pipeline or a search object, use "
-                "from_predictions(sksve.predict_uncertainty(estimator, X), ...)."
+                "from_estimator needs a classifier with members, or a Pipeline, search object or "
+                f"calibrated wrapper around one. Got {own_name}. With members from elsewhere, use "
+                "from_predictions."
             )
         return cls.from_predictions(
-            estimator.predict_uncertainty(X),
+            found,
             y_true=y,
             y_pred=None if y is None else estimator.predict(X),
             name=own_name if name is None else name,
@@ -263,7 +269,7 @@ class UncertaintyDisplay:
         found = []
         for chosen, word, colour, marker, dashes in (
             (self.correct, "Right", SKY, "o", "-"),
-            (~self.correct, "Wrong", VERMILLION, "x", "--"),
+            (~self.correct, "Wrong", RUST, "x", "--"),
         ):
             look = {"color": colour, "label": f"{word} ({np.count_nonzero(chosen):,})"}
             found.append((chosen, look | {"marker": marker}, look | {"linestyle": dashes}))
@@ -275,7 +281,7 @@ class UncertaintyDisplay:
             "linestyle": "none",
             "markersize": 3 if crowded else 5,
             "markeredgewidth": 0.8 if crowded else 1.2,
-            "alpha": 0.55 if crowded else 0.8,
+            "alpha": 0.6 if crowded else 0.8,
         }
         lines = []
         for rows, look, _ in self._groups():
