@@ -6,7 +6,13 @@ from typing import Any
 
 from sklearn.base import clone
 
+from sksve.calibration._affine import DirichletCalibration, MatrixScaling, VectorScaling
 from sksve.calibration._base import Calibrator
+from sksve.calibration._beta import BetaCalibration
+from sksve.calibration._ensemble_temperature import EnsembleTemperatureScaling
+from sksve.calibration._histogram import HistogramBinning
+from sksve.calibration._isotonic import IsotonicCalibration
+from sksve.calibration._netcal import BBQ, ENIR
 from sksve.calibration._temperature import TemperatureScaling
 
 __all__ = ["CALIBRATORS", "make_calibrator"]
@@ -15,6 +21,15 @@ __all__ = ["CALIBRATORS", "make_calibrator"]
 CALIBRATORS: Mapping[str, type[Calibrator]] = MappingProxyType(
     {
         "temperature": TemperatureScaling,
+        "ensemble-temperature": EnsembleTemperatureScaling,
+        "vector": VectorScaling,
+        "matrix": MatrixScaling,
+        "dirichlet": DirichletCalibration,
+        "beta": BetaCalibration,
+        "isotonic": IsotonicCalibration,
+        "histogram": HistogramBinning,
+        "bbq": BBQ,
+        "enir": ENIR,
     }
 )
 
