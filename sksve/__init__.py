@@ -12,6 +12,8 @@ __version__ = "0.1.0.dev0"
 # Public name -> the module that defines it.
 _LAZY = {
     "SVEClassifier": "sksve.estimators",
+    "CalibrationComparison": "sksve.comparison",
+    "compare_calibration": "sksve.comparison",
     "predict_uncertainty": "sksve.metrics._predict_uncertainty",
     "BackboneNotFoundError": "sksve._exceptions",
     "CalibrationWarning": "sksve._exceptions",
@@ -23,6 +25,7 @@ _ROOMS = (
     "backbones",
     "baselines",
     "calibration",
+    "comparison",
     "datasets",
     "estimators",
     "metrics",

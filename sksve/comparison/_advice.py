@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sksve.comparison._calibrate import UNCALIBRATED
 from sksve.comparison._words import METRICS, named, number, p_words, spread
 
@@ -32,16 +30,23 @@ def _pick(c: "CalibrationComparison") -> list[str]:
         if method == UNCALIBRATED
         else f"Pick {model} and calibrate it with {method}."
     )
-    ranked = sorted(c.choice, key=c.choice.__getitem__)
-    metric = c.choose_by
-    why = (
-        f"Among {len(ranked)} candidates it has the lowest {METRICS[metric].short} on the "
-        f"{c.n_calibration:,} calibration rows: {number(metric, c.choice[c.pick])}"
-    )
-    if len(ranked) > 1:
-        why += f", before {named(ranked[1])} with {number(metric, c.choice[ranked[1]])}"
+    metric, loss = c.choose_by, c.choice[c.pick]
+    short = METRICS[metric].short.split(" (")[0]
+    best = min(c.variants, key=c.choice.__getitem__)
+    if best == c.pick:
+        why = (
+            f"Of {len(c.variants)} candidates it has the lowest {short} on the "
+            f"{c.n_calibration:,} calibration rows, {loss:.4f}. "
+        )
+    else:
+        why = (
+            f"On the {c.n_calibration:,} calibration rows its {short} is {loss:.4f}. "
+            f"{_capital(named(best))} has {c.choice[best]:.4f}, the lowest of "
+            f"{len(c.variants)} candidates, but less than one standard error away, and the simpler "
+            "one is preferred. "
+        )
     why += (
-        ". Each calibrator was judged there on rows it had not learned from (cross-fitting), so that "
+        "Each calibrator was judged there on rows it had not learned from (cross-fitting), so that "
         "flexible calibrators gain nothing by memorising. "
     )
     if c.n_folds:
@@ -79,7 +84,7 @@ def _standing(c: "CalibrationComparison") -> str:
 def _against_itself(c: "CalibrationComparison") -> str:
     model, method = c.pick
     metric = c.choose_by
-    short = METRICS[metric].short
+    short = METRICS[metric].short.split(" (")[0]
     if method == UNCALIBRATED:
         if len(c.methods) == 1:
             return "No calibrator was tried."
@@ -111,7 +116,7 @@ def _against_itself(c: "CalibrationComparison") -> str:
 
 def _against_others(c: "CalibrationComparison") -> list[str]:
     metric = c.choose_by
-    short = METRICS[metric].short
+    short = METRICS[metric].short.split(" (")[0]
     found = c.paired(metric)
     model, _ = c.pick
     others = [i for i, v in enumerate(c.variants) if v != c.pick and v != (model, UNCALIBRATED)]
@@ -129,10 +134,11 @@ def _against_others(c: "CalibrationComparison") -> list[str]:
             "is simpler or cheaper to run, taking it is no mistake that these rows could show."
         )
     if worse:
-        which = "All others are" if len(worse) == len(others) else f"{len(worse)} others are"
+        which = f"{len(worse)} others are" if len(worse) > 1 else "One other is"
+        if len(worse) == len(others) > 1:
+            which = "All others are"
         words.append(
-            ("One other is" if len(worse) == 1 < len(others) else which)
-            + f" worse in {short} by more than chance explains (p < {c.alpha:.2g}, adjusted for "
+            f"{which} worse in {short} by more than chance explains (p < {c.alpha:.2g}, adjusted for "
             f"{len(c.variants) - 1} comparisons with the pick)."
         )
     if better:
@@ -147,12 +153,11 @@ def _against_others(c: "CalibrationComparison") -> list[str]:
     return words
 
 
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
 def _listed(names: list[str], most: int = 6) -> str:
     shown = names[:most]
     more = len(names) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more else "")
-
-
-def surely_worse(c: "CalibrationComparison", metric: str) -> np.ndarray:
-    """Whether each variant is surely not the best one in a metric."""
-    return c.best_p_values(metric) < c.alpha

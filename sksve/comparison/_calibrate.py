@@ -12,7 +12,7 @@ from sksve.calibration import make_calibrator
 from sksve.comparison._models import Split
 from sksve.metrics._inputs import normalise_rows
 
-__all__ = ["UNCALIBRATED", "Variant", "calibrate", "settle_methods"]
+__all__ = ["UNCALIBRATED", "Variant", "calibrate", "choose", "settle_methods"]
 
 Variant = tuple[str, str]  # model, method
 UNCALIBRATED = "none"
@@ -53,15 +53,15 @@ def calibrate(
     n_test: int,
     losses: Any,
     rng: np.random.Generator,
-) -> tuple[dict[Variant, np.ndarray], dict[Variant, float]]:
-    """Return each variant's test probabilities, and its mean loss on the calibration rows.
+) -> tuple[dict[Variant, np.ndarray], dict[Variant, np.ndarray]]:
+    """Return each variant's test probabilities, and its losses on the calibration rows.
 
-    That loss is cross-fitted: a calibrator is judged on calibration rows it did not learn from, so
+    These losses are cross-fitted: a calibrator is judged on calibration rows it did not learn from, so
     that a flexible one gains nothing by memorising them. Test labels play no part in it.
     """
     folds = [_folds(split.codes, rng) for split in splits]
     proba: dict[Variant, np.ndarray] = {}
-    choice: dict[Variant, float] = {}
+    choice: dict[Variant, np.ndarray] = {}
     for model in splits[0].cal:
         for name, method in methods.items():
             parts, scores = None, []
@@ -78,8 +78,24 @@ def calibrate(
                 scores.append(losses(split.codes, held_out))
             assert parts is not None  # there is at least one split
             proba[model, name] = parts
-            choice[model, name] = float(np.concatenate(scores).mean())
+            choice[model, name] = np.concatenate(scores)
     return proba, choice
+
+
+def choose(losses: Mapping[Variant, np.ndarray]) -> Variant:
+    """Pick by losses on the calibration rows, with the one-standard-error rule among calibrators.
+
+    The model is that of the lowest mean loss. Of its calibrators the first one is taken, in the order
+    given, whose loss is within one standard error of the difference (Breiman et al. 1984): what
+    those rows do not tell apart is not worth the more flexible map.
+    """
+    best = min(losses, key=lambda variant: losses[variant].mean())
+    for variant, loss in losses.items():
+        behind = loss - losses[best]
+        error = behind.std() / np.sqrt(len(behind))
+        if variant[0] == best[0] and behind.mean() <= error:
+            return variant
+    raise AssertionError("the best variant is no worse than itself")
 
 
 def _folds(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksve._validation import check_parameters
-from sksve.comparison._calibrate import calibrate, settle_methods
+from sksve.comparison._calibrate import calibrate, choose, settle_methods
 from sksve.comparison._models import from_folds, from_test_set
 from sksve.comparison._result import CalibrationComparison
 from sksve.comparison._words import METRICS
@@ -48,10 +48,11 @@ def compare_calibration(
     r"""Compare models and calibrators: which to pick, how good it is, and how sure that is.
 
     Every model is calibrated by every method on the calibration rows and judged on the test rows;
-    the model as it is, method ``"none"``, always takes part. The pick is the variant with the lowest
-    loss on the *calibration* rows, where each calibrator is judged on rows it did not learn from
-    (5-fold cross-fitting): choosing by the test rows would flatter the winner. On the test rows all
-    variants share their bootstrap resamples, so that a difference
+    the model as it is, method ``"none"``, always takes part. The pick is made by the loss on the
+    *calibration* rows, where each calibrator is judged on rows it did not learn from (5-fold
+    cross-fitting): choosing by the test rows would flatter the winner. It is the model with the
+    lowest loss, with the first of its methods that comes within one standard error of that. On the
+    test rows all variants share their bootstrap resamples, so that a difference
 
     .. math:: \hat\Delta_{ab} = \theta(p_a, y) - \theta(p_b, y)
 
@@ -72,7 +73,8 @@ def compare_calibration(
         Test rows and labels. Left out: `cv` is needed.
     methods : sequence of str or calibrator, or mapping of str to either
         Calibrators, by default temperature, vector, dirichlet, beta and isotonic; names as in
-        :data:`sksve.calibration.CALIBRATORS`, or objects, which are cloned.
+        :data:`sksve.calibration.CALIBRATORS`, or objects, which are cloned. Simple ones first: of
+        methods that the calibration rows do not tell apart, the first one is picked.
     cv : int, splitter or iterable, default=None
         Cross-validation in place of a test set, as scikit-learn takes it; at least 3 folds that hold
         each row once. Each fold is the test set once, the fold after it calibrates, the models learn
@@ -169,14 +171,15 @@ def compare_calibration(
         data = from_test_set(models, X_cal, y_cal, X_test, y_test, labels)
     loss = _LOSSES[choose_by]
     assert loss is not None  # both are ours
-    probabilities, choice = calibrate(data.splits, calibrators, len(data.codes), loss.core, rng)
+    probabilities, losses = calibrate(data.splits, calibrators, len(data.codes), loss.core, rng)
     judged = _judge(probabilities, data.codes, data.labels, confidence_level, n_resamples, rng)
     return CalibrationComparison(
         labels=data.labels,
         y_test=data.labels[data.codes],
         probabilities=probabilities,
         **judged,
-        choice=choice,
+        choice={variant: float(row_losses.mean()) for variant, row_losses in losses.items()},
+        pick=choose(losses),
         choose_by=choose_by,
         n_calibration=sum(len(split.codes) for split in data.splits),
         n_folds=len(data.splits) if cv is not None else 0,
@@ -188,7 +191,9 @@ def compare_calibration(
 def _judge(probabilities, codes, labels, confidence_level, n_resamples, rng) -> dict[str, Any]:
     """Metrics of every variant, their intervals, and the resamples behind them."""
     resamples = CommonResamples(len(codes), n_resamples, rng)
-    metrics, draws, centres = {}, {}, {}
+    metrics = {}
+    draws: dict[str, list] = {name: [] for name in METRICS}
+    centres: dict[str, list] = {name: [] for name in METRICS}
     for variant, proba in probabilities.items():
         rows = Checked(codes, proba, None, labels)
         top = reduce_rows(codes, proba)
@@ -201,11 +206,9 @@ def _judge(probabilities, codes, labels, confidence_level, n_resamples, rng) -> 
                 kind, value, rows, confidence_level, n_resamples, rng, top, drawn[name]
             )
             found[name] = MetricEstimate(value, *interval)
-            centre = value
-            if kind.population is not None:
-                centre = centre_of(kind, value, *top, None)
-            draws.setdefault(name, []).append(drawn[name])
-            centres.setdefault(name, []).append(centre)
+            draws[name].append(drawn[name])
+            # Metrics with a centre of their own read the predicted class.
+            centres[name].append(centre_of(kind, value, top[0], top[1], None))
         metrics[variant] = found
     return {
         "metrics": metrics,

@@ -39,6 +39,8 @@ class CalibrationComparison:
         What the draws spread around.
     choice : mapping of (str, str) to float
         Cross-fitted mean loss on the calibration rows, by which the pick is made.
+    pick : tuple of (str, str)
+        The model with the lowest loss, and the first of its methods within one standard error of it.
     choose_by : str
         Name of that loss.
     n_calibration : int
@@ -75,6 +77,7 @@ class CalibrationComparison:
     draws: Mapping[str, np.ndarray]
     centres: Mapping[str, np.ndarray]
     choice: Mapping[Variant, float]
+    pick: Variant
     choose_by: str
     n_calibration: int
     n_folds: int
@@ -97,11 +100,6 @@ class CalibrationComparison:
         return list(dict.fromkeys(method for _, method in self.variants))
 
     @property
-    def pick(self) -> Variant:
-        """The variant with the lowest loss on the calibration rows; of equal ones the first."""
-        return min(self.variants, key=self.choice.__getitem__)
-
-    @property
     def alpha(self) -> float:
         """Level of the tests."""
         return 1.0 - self.confidence_level
@@ -113,7 +111,7 @@ class CalibrationComparison:
 
     def paired(self, metric: str, reference: Variant | None = None) -> Differences:
         """Differences of every variant from a reference, as arrays; see :meth:`differences`."""
-        reference = self.pick if reference is None else tuple(reference)
+        reference = self.pick if reference is None else (reference[0], reference[1])
         if reference not in self.variants:
             raise ValueError(
                 f"reference must be one of {self.variants}, or None for the pick. Got {reference!r}."
@@ -226,10 +224,9 @@ class CalibrationComparison:
             Named tuples ``(reason, index, label, predicted, confidence, entropy, row)``; entropy in
             nats, `row` the input, shortened. ``pandas.DataFrame(rows)`` makes a table of them.
         """
-        codes = np.searchsorted(self.labels, self.y_test, sorter=(order := np.argsort(self.labels)))
-        return rows_to_review(
-            self.probabilities[self.pick], order[codes], self.labels, self.rows, n_rows
-        )
+        place = {label: k for k, label in enumerate(self.labels.tolist())}
+        codes = np.array([place[label] for label in self.y_test.tolist()])
+        return rows_to_review(self.probabilities[self.pick], codes, self.labels, self.rows, n_rows)
 
     def plot(self) -> Any:
         """Draw reliability diagrams before and after calibration, and every variant's metrics.
