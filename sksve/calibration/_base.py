@@ -102,7 +102,7 @@ class Calibrator(ABC, BaseEstimator):
         Returns
         -------
         proba : ndarray of shape (n_samples, n_classes)
-            float64, columns as `classes_`; every row sums to 1.
+            Float64, columns as `classes_`; every row sums to 1.
 
         Raises
         ------

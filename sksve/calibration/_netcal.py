@@ -217,12 +217,18 @@ class ENIR(_NetcalCalibrator):
 
     def _fit_netcal(self, proba: np.ndarray, hit: np.ndarray) -> tuple[Any, list[Any]]:
         near_isotonic = _netcal("netcal.binning.NearIsotonicRegression").NearIsotonicRegression
-        # Ties are put in a fixed order, so that the order of the rows cannot matter.
-        order = np.lexsort((hit, proba))
+        # Equal probabilities: hits first, so that their rows form a violation, which is merged, and
+        # not a step between values that no row can tell apart.
+        order = np.lexsort((-hit, proba))
         proba, hit = proba[order], hit[order]
-        start = near_isotonic(quick_init=True).fit(proba, hit)
-        if start.get_next_model() is None:
-            # The labels already increase with the probability: there is nothing to make isotonic.
+        # The path is walked here: netcal's own loop fails where it ends in one group.
+        model = near_isotonic(quick_init=True).fit(proba, hit)
+        path: list[Any] = []
+        while model._num_groups > 1 and (model := model.get_next_model()) is not None:
+            path.append(model)
+        if not path:
+            # The labels already increase with the probability: there is nothing to merge.
             return [1.0], [near_isotonic(quick_init=True).fit(proba, hit)]
-        found = _netcal("netcal.binning").ENIR(score_function=self.score_function).fit(proba, hit)
-        return found._model_scores, found._binning_models
+        judge = _netcal("netcal.binning").ENIR(score_function=self.score_function)
+        judge.num_classes = 2
+        return judge._elbow(proba, hit, path, self.score_function.lower(), 0.001)

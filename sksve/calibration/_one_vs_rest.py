@@ -20,10 +20,9 @@ class OneVsRestCalibrator(Calibrator):
     def _fit(
         self, scores: np.ndarray, codes: np.ndarray, weight: np.ndarray | None
     ) -> dict[str, Any]:
-        maps = [
-            self._fit_class(np.ascontiguousarray(scores[:, k]), codes == k, weight)
-            for k in range(scores.shape[1])
-        ]
+        maps = []
+        for k in range(scores.shape[1]):
+            maps.append(self._fit_class(np.ascontiguousarray(scores[:, k]), codes == k, weight))
         return {name: [fitted[name] for fitted in maps] for name in maps[0]}
 
     def _map(self, scores: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ class Problem(Protocol):
         """Matrix of second derivatives."""
 
 
-def minimise(problem: Problem, start: np.ndarray, stacklevel: int = 5) -> np.ndarray:
+def minimise(problem: Problem, start: np.ndarray, stacklevel: int = 4) -> np.ndarray:
     """Return the minimiser; never a point that is worse than the start.
 
     Up to 600 parameters by a trust-region Newton method, more by L-BFGS.

@@ -68,10 +68,11 @@ def to_space(columns, input, space):
     return softmax(columns)
 
 
-def centred(logits):
-    """Subtract each row's maximum."""
+def centred(logits, axis=1):
+    """Subtract the largest logit of each row."""
     with np.errstate(over="ignore"):
-        return np.maximum(logits - logits.max(axis=1, keepdims=True), -FAR)
+        z = logits - logits.max(axis=axis, keepdims=True)
+    return np.maximum(z, -FAR, out=z)
 
 
 def softmax(logits):

@@ -14,6 +14,10 @@ __all__ = ["Temperature", "TemperatureScaling", "find_temperature", "warn_at_bou
 
 # |log T| is at most this, as in scikit-learn's temperature scaling.
 LOG_BOUND = 10.0
+# Numbers at a time: 160 kB of them.
+CELLS = 20480
+# Rows for a first guess.
+SAMPLE = 1000
 
 
 class Temperature(NamedTuple):
@@ -24,7 +28,10 @@ class Temperature(NamedTuple):
 
 
 def find_temperature(
-    logits: np.ndarray, codes: np.ndarray, weight: np.ndarray | None = None
+    logits: np.ndarray,
+    codes: np.ndarray,
+    weight: np.ndarray | None = None,
+    xtol: float = 1e-11,
 ) -> Temperature:
     r"""Temperature with the smallest negative log-likelihood.
 
@@ -36,41 +43,78 @@ def find_temperature(
     grows with :math:`\beta`: it has one root or none. The root is bracketed around T = 1 and found
     by Brent's method on :math:`\log \beta`.
     """
-    # Classes first: sums over ten classes are then sums of long rows, which are fast.
-    z = np.ascontiguousarray(centred(logits).T)
-    weight = shares(weight, z.shape[1])
-    of_label = z[codes, np.arange(z.shape[1])]
-    target = weight @ of_label
-    work = np.empty_like(z)
-
-    def slope(log_beta: float) -> float:
-        np.multiply(z, np.exp(log_beta), out=work)
-        np.exp(work, out=work)
-        total = work.sum(axis=0)
-        np.multiply(work, z, out=work)
-        return float(weight @ (work.sum(axis=0) / total) - target)
-
-    here = slope(0.0)
+    loss = _Slope(logits, codes, shares(weight, len(codes)))
+    guess = 0.0
+    step = 1.0
+    if len(codes) > 4 * SAMPLE:
+        # Some rows tell nearly where the root is; the others then need few looks.
+        some = slice(None, None, len(codes) // SAMPLE)
+        rough = find_temperature(
+            logits[some], codes[some], None if weight is None else weight[some]
+        )
+        if not rough.bound:
+            guess, step = -float(np.log(rough.value)), 0.05
+    here = loss(guess)
     if here == 0.0:
-        return Temperature(1.0, "")
+        return Temperature(float(np.exp(-guess)), "")
     # Where no root exists the slope keeps its sign. It is not searched for: far out the slope
     # underflows to exactly 0, and any point there would look like an optimum.
-    if here < 0 and not of_label.any():
+    if here < 0 and loss.separable:
         return Temperature(float(np.exp(-LOG_BOUND)), "lowest")
     # beta grows where the slope is negative.
-    step = 1.0 if here < 0 else -1.0
-    near, far = 0.0, step
+    sign = 1.0 if here < 0 else -1.0
+    near, far = guess, guess + sign * step
     while True:
-        there = slope(far)
+        there = loss(far)
         if there == 0.0:
             return Temperature(float(np.exp(-far)), "")
-        if (there > 0) == (step > 0):
+        if (there > 0) == (sign > 0):
             break
         if abs(far) >= LOG_BOUND:
-            return Temperature(float(np.exp(-far)), "lowest" if step > 0 else "highest")
-        near, far = far, float(np.clip(2 * far, -LOG_BOUND, LOG_BOUND))
-    root = brentq(slope, min(near, far), max(near, far), xtol=1e-12, rtol=1e-12)
+            return Temperature(float(np.exp(-far)), "lowest" if sign > 0 else "highest")
+        step *= 2
+        near, far = far, float(np.clip(far + sign * step, -LOG_BOUND, LOG_BOUND))
+    root = brentq(loss, min(near, far), max(near, far), xtol=xtol, rtol=1e-12)
     return Temperature(float(np.exp(-root)), "")
+
+
+class _Slope:
+    """g as a function of log beta; rows in chunks that stay in the cache, each with classes first.
+
+    Sums over ten classes are then sums of long rows, which are fast.
+    """
+
+    def __init__(self, logits: np.ndarray, codes: np.ndarray, share: np.ndarray) -> None:
+        n, c = logits.shape
+        size = max(CELLS // c, 16)
+        self.chunks = []
+        self.target = 0.0
+        self.separable = True
+        for start in range(0, n, size):
+            rows = slice(start, start + size)
+            z = centred(np.ascontiguousarray(logits[rows].T), axis=0)
+            of_label = z[codes[rows], np.arange(z.shape[1])]
+            self.target += share[rows] @ of_label
+            self.separable = self.separable and not of_label.any()
+            self.chunks.append((z, share[rows]))
+        self.work = np.empty(c * min(size, n))
+        self.last: dict[float, float] = {}  # brentq asks for the ends of its bracket again
+
+    def __call__(self, log_beta: float, /) -> float:
+        if log_beta not in self.last:
+            self.last[log_beta] = self._evaluate(np.exp(log_beta))
+        return self.last[log_beta]
+
+    def _evaluate(self, beta: float) -> float:
+        mean = 0.0
+        for z, share in self.chunks:
+            work = self.work[: z.size].reshape(z.shape)
+            np.multiply(z, beta, out=work)
+            np.exp(work, out=work)
+            total = work.sum(axis=0)
+            np.multiply(work, z, out=work)
+            mean += share @ (work.sum(axis=0) / total)
+        return float(mean - self.target)
 
 
 def warn_at_bound(found: Temperature, stacklevel: int) -> None:
@@ -99,7 +143,7 @@ class TemperatureScaling(Calibrator):
 
     with :math:`z_i = \log p_i` for probabilities. The order of the classes in a row never changes, so
     neither does any prediction. The loss is convex in :math:`1/T`; its slope's root is found in
-    float64 to 12 digits.
+    float64 to 11 digits.
 
     Parameters
     ----------

@@ -23,6 +23,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
     ``_tokenizer``, ``_pad_token_id``, ``_max_length``, ``_dtype`` and ``_prediction_autocast``.
     """
 
+    _pools_by_mean = True  # sksve.metrics reads it: wrappers need one sweep for members and mean
+
     def _read(self, X: Any, *, reset: bool) -> Samples:
         """Check X and that its kind is the one seen in fit."""
         samples = read_samples(X)

@@ -18,7 +18,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from sksve.metrics._members import Uncertainty
 
-__all__ = ["has_members", "predict_members", "predict_uncertainty", "row_names"]
+__all__ = [
+    "has_members",
+    "is_mean_of_members",
+    "predict_members",
+    "predict_uncertainty",
+    "row_names",
+]
 
 # Wrappers that answer with one inner estimator's answer, and where they keep it once fitted. Others with an
 # `estimator` (bagging, one-versus-rest, ...) answer with many: its members are not theirs.
@@ -90,6 +96,15 @@ def has_members(estimator: Any) -> bool:
         return True
     inner = _inside(estimator)
     return bool(inner) and all(has_members(e) for e in inner)
+
+
+def is_mean_of_members(estimator: Any) -> bool:
+    """Whether ``predict_proba`` is known to be the members' mean, so that one sweep gives both."""
+    if isinstance(estimator, CalibratedClassifierCV):
+        return False
+    if hasattr(estimator, "predict_proba_members"):
+        return getattr(estimator, "_pools_by_mean", False)
+    return any(is_mean_of_members(e) for e in _inside(estimator))
 
 
 def row_names(X: Any) -> Any:
