@@ -13,6 +13,8 @@ __version__ = "0.1.0.dev0"
 _LAZY = {
     "MemberSearchCV": "sksve.estimators",
     "SVEClassifier": "sksve.estimators",
+    "CalibrationComparison": "sksve.comparison",
+    "compare_calibration": "sksve.comparison",
     "predict_uncertainty": "sksve.metrics._predict_uncertainty",
     "BackboneNotFoundError": "sksve._exceptions",
     "CalibrationWarning": "sksve._exceptions",
@@ -26,6 +28,7 @@ _ROOMS = (
     "backbones",
     "baselines",
     "calibration",
+    "comparison",
     "datasets",
     "diagnostics",
     "estimators",

@@ -121,6 +121,7 @@ def modules_after(statement):
     [
         "sksve",
         "sksve.calibration",
+        "sksve.comparison",
         "sksve.datasets",
         "sksve.metrics",
         "sksve.persistence",
