@@ -127,7 +127,7 @@ def test__fit__knows_a_column_of_texts_among_others(make, texts, labels):
 def mixed():
     """Numbers, a category, a date, a switch, free text and missing cells."""
     return {
-        "annual_income": [39_000, 47_500.5, None] * 4,
+        "annual_income": [39_000.0, 47_500.5, None] * 4,
         "job": ["nurse", None, "cook"] * 4,
         "since": [datetime.date(2020, 1, 2), datetime.date(2021, 5, 5), None] * 4,
         "paid": [True, False, True] * 4,
@@ -205,8 +205,8 @@ def test__html__shows_the_parameters(round_trip, make):
         page = estimator_html_repr(estimator)
         assert page == estimator._repr_html_() or "SVEClassifier" in estimator._repr_html_()
         assert "n_members" in page
-    assert "i fitted" in round_trip._repr_html_()
-    assert "i fitted" not in make()._repr_html_()
+    assert "<span>Fitted</span>" in round_trip._repr_html_()
+    assert "<span>Not fitted</span>" in make()._repr_html_()
 
 
 def test__fit__takes_mixed_frames(make, labels):
