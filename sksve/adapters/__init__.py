@@ -9,6 +9,7 @@ from sksve.adapters._cache import SVDCache, cached_decompose, svd_cache
 from sksve.adapters._decompose import decompose
 from sksve.adapters._functional import apply_band, band_size, sve_linear
 from sksve.adapters._rank import energy_rank, numerical_rank, resolve_rank
+from sksve.adapters._routes import choose_route
 from sksve.adapters._svd_linear import SVDLinear
 from sksve.adapters._switch import merged_member, svd_layers, use_members
 
@@ -18,6 +19,7 @@ __all__ = [
     "apply_band",
     "band_size",
     "cached_decompose",
+    "choose_route",
     "decompose",
     "energy_rank",
     "merged_member",

@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sksve.adapters._autograd import dense_product, dense_weight, thin_product
 from sksve.adapters._cache import cached_decompose
 from sksve.adapters._functional import band_size, correction_linear, sve_linear
 from sksve.adapters._rank import resolve_rank
+from sksve.adapters._routes import Route, choose_route, keeps_weight
 
 __all__ = ["SVDLinear"]
 
@@ -166,7 +168,7 @@ class SVDLinear(nn.Module):
         U, S, Vh = cached_decompose(weight)
         r = resolve_rank(S, rank)
         like: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
-        o, i, k = weight.shape[0], weight.shape[1], S.shape[0]
+        o, i = weight.shape
         layer = cls(
             U.to(**like, copy=True),
             S.to(**like, copy=True),
@@ -177,7 +179,7 @@ class SVDLinear(nn.Module):
             off_diagonals=off_diagonals,
             train_bias=train_bias,
             # Below this rank `W x + correction` takes fewer multiply-adds than `U s Vh x`.
-            weight=weight.detach().clone() if r < k - o * i / (o + i) else None,
+            weight=weight.detach().clone() if keeps_weight(o, i, r) else None,
         )
         if init_scale > 0.0:
             layer._draw_start(init_scale, generator)
@@ -262,49 +264,68 @@ class SVDLinear(nn.Module):
             )
         delta, band, bias = self._core(self._members)
         rows = x.reshape(m, -1, self.in_features)
-        r = self.rank
-        if self.weight is not None:
-            y = correction_linear(
-                rows,
-                self.weight,
-                self.U[:, :r],
-                self.S[:r] * delta,
-                self.Vh[:r],
-                bias,
-                band,
-                off_diagonals=self.off_diagonals,
-            )
+        if band is not None:
+            y = self._banded(rows, delta, band, bias)
         else:
-            s = self.S * (1.0 + F.pad(delta, (0, self.S.shape[0] - r)))
-            y = sve_linear(
-                rows, self.U, s, self.Vh, bias, band, r=r, off_diagonals=self.off_diagonals
-            )
+            # Without a backward pass, whoever has many rows merges (`merged_member`): for all of them.
+            train = torch.is_grad_enabled() and (x.requires_grad or delta.requires_grad)
+            dense = train and self.route(rows.shape[1], m) == "dense"
+            product = dense_product if dense else thin_product
+            y = product(rows, *self._factors(delta), bias, self.weight)
         return y.reshape(*x.shape[:-1], self.out_features)
 
+    def route(self, tokens: int, members: int = 1, *, train: bool = True) -> Route:
+        """Which way a pass over `tokens` tokens of each of `members` members takes.
+
+        Returns
+        -------
+        {"factorised", "correction", "dense"}
+            See :func:`~sksve.adapters.choose_route`.
+        """
+        return choose_route(
+            self.out_features, self.in_features, self.rank, tokens, members,
+            train=train, banded=self.band is not None,
+        )  # fmt: skip
+
+    def _factors(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """U, s of shape (m, n) and Vh of the part that is not in `weight`."""
+        r, k = self.rank, self.S.shape[0]
+        if self.weight is not None:  # small r: correct W, which keeps its other directions exact
+            return self.U[:, :r], self.S[:r] * delta, self.Vh[:r]
+        return self.U, self.S * (1.0 + F.pad(delta, (0, k - r))), self.Vh
+
+    def _banded(self, x: Tensor, delta: Tensor, band: Tensor, bias: Tensor | None) -> Tensor:
+        """The thin product with off-diagonal entries, by ordinary operations."""
+        U, s, Vh = self._factors(delta)
+        if self.weight is not None:
+            return correction_linear(
+                x, self.weight, U, s, Vh, bias, band, off_diagonals=self.off_diagonals
+            )
+        return sve_linear(x, U, s, Vh, bias, band, r=self.rank, off_diagonals=self.off_diagonals)
+
     @torch.no_grad()
-    def dense(self, member: int) -> tuple[Tensor, Tensor | None]:
-        """Weight (out_features, in_features) and bias (out_features,) of one member, computed now."""
+    def dense(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Weight (out_features, in_features), in `out` if given, and bias of one member, as of now."""
         if not 0 <= member < self.n_members:
             raise ValueError(
                 f"'member' must be an int in the range [0, {self.n_members}). Got {member!r}."
             )
         index = torch.tensor([member], device=self.S.device)
         delta, band, bias = self._core(index)
-        r, k = self.rank, self.S.shape[0]
-        if self.weight is not None:  # small r: correct W, which keeps its other directions exact
-            core = torch.diag(self.S[:r] * delta[0])
+        U, values, Vh = self._factors(delta)
+        s, r = values[0], self.rank
+        if band is None:
+            weight = dense_weight(U, s, Vh, self.weight, out)
         else:
-            core = torch.diag(self.S * (1.0 + F.pad(delta[0], (0, k - r))))
-        start = 0
-        if band is not None:
+            core = torch.diag(s)
+            start = 0
             for d in range(1, self.off_diagonals + 1):
                 for side in (d, -d):
-                    entries = torch.diag(band[0, start : start + r - d], side)
-                    core[:r, :r] += entries
+                    core[:r, :r] += torch.diag(band[0, start : start + r - d], side)
                     start += r - d
-        n = core.shape[0]
-        product = (self.U[:, :n] @ core) @ self.Vh[:n]
-        weight = product if self.weight is None else self.weight + product
+            weight = torch.mm(U @ core, Vh, out=out)
+            if self.weight is not None:
+                weight.add_(self.weight)
         return weight, (bias[0] if bias is not None and bias.ndim == 2 else bias)
 
     def merge(self, member: int) -> nn.Linear:

@@ -38,7 +38,7 @@ def use_members(module: nn.Module, members: Sequence[int] | None) -> Iterator[No
 
 
 @contextmanager
-def merged_member(module: nn.Module, member: int) -> Iterator[None]:
+def merged_member(module: nn.Module, member: int, tokens: int | None = None) -> Iterator[None]:
     """Let every :class:`SVDLinear` inside `module` act as `member`, through dense weights.
 
     The same function as with ``use_members(module, [member])``, cheaper for many rows: one dense
@@ -49,12 +49,18 @@ def merged_member(module: nn.Module, member: int) -> Iterator[None]:
     ----------
     module : torch.nn.Module
     member : int
+    tokens : int, optional
+        What the block is for: layers whose dense weight does not pay for so many tokens stay as they
+        are. All layers are merged without it.
     """
     layers = svd_layers(module)
     try:
         for layer in layers:
-            layer._merged = layer.dense(member)
+            if tokens is None or layer.route(tokens, train=False) == "dense":
+                layer._merged = layer.dense(member)
+            else:
+                layer._members = torch.tensor([member], device=layer.S.device)
         yield
     finally:
         for layer in layers:
-            layer._merged = None
+            layer._merged = layer._members = None

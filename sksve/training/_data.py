@@ -38,13 +38,18 @@ class MemberBatch:
         return self.weight.shape[1]
 
     def of_members(self, chosen: slice, m: int) -> "MemberBatch":
-        """Rows of some of the m members, those at the positions `chosen` of the member axis."""
+        """Rows of some of the m members, those at the positions `chosen` of the member axis.
+
+        Padding that only the rows of the others needed is cut off.
+        """
         b = len(self)
         rows = slice(chosen.start * b, chosen.stop * b)
+        mask = self.attention_mask[rows]
+        t = int(mask.sum(dim=1).max())
         return MemberBatch(
-            self.input_ids[rows],
-            self.attention_mask[rows],
-            None if self.features is None else self.features[rows],
+            self.input_ids[rows, :t],
+            mask[:, :t],
+            None if self.features is None else self.features[rows, :t],
             self.weight[chosen],
             (tuple(range(m)) if self.members is None else self.members)[chosen],
         )
