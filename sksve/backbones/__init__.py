@@ -5,6 +5,7 @@ name, folder or pair -> :func:`resolve_backbone` -> :func:`load_backbone` -> :fu
 """
 
 from sksve.backbones._blocks import base_model, find_blocks
+from sksve.backbones._copies import MemberCopies, add_dropout
 from sksve.backbones._fetch import fetch_backbone
 from sksve.backbones._load import Backbone, load_backbone
 from sksve.backbones._plan import AdaptationPlan, plan_adaptation
@@ -27,9 +28,11 @@ __all__ = [
     "AdaptationPlan",
     "AdapterReport",
     "Backbone",
+    "MemberCopies",
     "ResolvedBackbone",
     "SplitBackbone",
     "adapter_report",
+    "add_dropout",
     "base_model",
     "check_partition",
     "count_parameters",

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from sksve.estimators._warm_start import STRUCTURE_FREE, check_unchanged, member
 from sksve.inputs import max_tokens, tokenize
 from sksve.training import (
     EnsembleModule,
-    LayerFactory,
+    MemberFactory,
     TokenDataset,
     TrainedMembers,
     TrainingConfig,
@@ -50,9 +50,12 @@ class MemberClassifier(MemberPredictor):
     the backbone's linear ones.
     """
 
+    #: Constraints of parameters that only a subclass has, or means differently.
+    _own_constraints: ClassVar[dict[str, list[Any]]] = {}
+
     @abstractmethod
-    def _layer_factory(self) -> LayerFactory:
-        """Make the factory of the layers that replace linear ones."""
+    def _layer_factory(self) -> MemberFactory:
+        """Make the factory of the members' layers, or of whole members."""
 
     def _plan(self, resolved: ResolvedBackbone) -> AdaptationPlan:
         return plan_from_config(
@@ -100,7 +103,7 @@ class MemberClassifier(MemberPredictor):
             If a loss becomes NaN or infinite.
         """
         params = self.get_params(deep=False)
-        check_parameters(CONSTRAINTS, params, owner=type(self).__name__)
+        check_parameters(CONSTRAINTS | self._own_constraints, params, owner=type(self).__name__)
         warm = self.warm_start and hasattr(self, "net_")
         seed = self._seed if warm else base_seed(self.random_state)
         # Learns in place of self; what it has learned moves here when all has gone well.
@@ -137,6 +140,7 @@ class MemberClassifier(MemberPredictor):
         if old is not None:
             members = assemble(backbone, plan, factory, join(old, members), config)
         fresh._record(task.classes, seed, members, plan, backbone)
+        fresh._after_training(data[0])
         self._take_over(fresh)
         return self
 
@@ -213,6 +217,9 @@ class MemberClassifier(MemberPredictor):
             verbose=self.verbose,
         )
 
+    def _after_training(self, data: TokenDataset) -> None:
+        """Learn what a method learns beyond its members, from the training data."""
+
     def _structural_parameters(self) -> dict[str, Any]:
         params = self.get_params(deep=False)
         return {k: v for k, v in params.items() if k not in STRUCTURE_FREE}
@@ -249,7 +256,7 @@ class MemberClassifier(MemberPredictor):
             dict(module.named_parameters()),
             n_members=self.n_members,
             n_total=count_parameters(backbone.model),
-            ranks={name: _rank_of(module, name) for name in plan.targets},
+            ranks=_ranks(module, plan),
         )
         self._seed = seed
         self._structure = self._structural_parameters()
@@ -265,5 +272,7 @@ class MemberClassifier(MemberPredictor):
                 setattr(self, name, value)
 
 
-def _rank_of(module: EnsembleModule, name: str) -> int:
-    return int(module.split.model.get_submodule(name).rank)
+def _ranks(module: EnsembleModule, plan: AdaptationPlan) -> dict[str, int]:
+    """Adapted module -> its rank, where it has one."""
+    layers = {name: module.split.model.get_submodule(name) for name in plan.targets}
+    return {name: int(layer.rank) for name, layer in layers.items() if hasattr(layer, "rank")}

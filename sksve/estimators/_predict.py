@@ -64,9 +64,7 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
             pad_token_id=self._pad_token_id,
             dtype=self._dtype,
         )
-        logits = predict_logits(
-            self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast
-        )
+        logits = self._logits(data)
         if not np.isfinite(logits).all():  # a runaway last step, which no loss has seen
             member, row = np.argwhere(~np.isfinite(logits))[0][:2]
             raise FloatingPointError(
@@ -74,6 +72,12 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
                 "Fit again with a lower lr, head_lr or init_scale, or with precision='float32'."
             )
         return logits, samples
+
+    def _logits(self, data: TokenDataset) -> np.ndarray:
+        """Logits (m, n, c) of the members."""
+        return predict_logits(
+            self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast
+        )
 
     def predict_proba_members(self, X: Any) -> np.ndarray:
         """Class probabilities of each member.

@@ -6,6 +6,7 @@ No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (
 from sksve.training._data import TokenDataset
 from sksve.training._fit import (
     LayerFactory,
+    MemberFactory,
     TrainedMembers,
     TrainingConfig,
     assemble,
@@ -13,21 +14,29 @@ from sksve.training._fit import (
     join,
     train,
 )
-from sksve.training._inference import predict_logits, softmax64
+from sksve.training._inference import compute_features, predict_logits, softmax64
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
+from sksve.training._pooled import pooled_vectors
+from sksve.training._seeds import sample_seeds
+from sksve.training._whole import WholeBackbone
 
 __all__ = [
     "EnsembleModule",
     "LayerFactory",
+    "MemberFactory",
     "MemberNet",
     "TokenDataset",
     "TrainedMembers",
     "TrainingConfig",
+    "WholeBackbone",
     "assemble",
     "build_module",
+    "compute_features",
     "join",
+    "pooled_vectors",
     "predict_logits",
+    "sample_seeds",
     "softmax64",
     "train",
 ]

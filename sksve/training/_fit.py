@@ -23,9 +23,11 @@ from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
 from sksve.training._seeds import member_streams, shared_streams
+from sksve.training._whole import WholeBackbone
 
 __all__ = [
     "LayerFactory",
+    "MemberFactory",
     "TrainedMembers",
     "TrainingConfig",
     "assemble",
@@ -44,6 +46,10 @@ class LayerFactory(Protocol):
     def __call__(
         self, linear: nn.Module, generators: Sequence[torch.Generator], /
     ) -> nn.Module: ...
+
+
+#: What members are made by: layer by layer, or as whole models.
+MemberFactory = LayerFactory | WholeBackbone
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class TrainedMembers:
 def build_module(
     backbone: Backbone,
     plan: AdaptationPlan,
-    factory: LayerFactory,
+    factory: MemberFactory,
     ids: Sequence[int],
     config: TrainingConfig,
 ) -> EnsembleModule:
@@ -117,16 +123,10 @@ def build_module(
     own = replace(backbone, model=copy.deepcopy(backbone.model))
     streams = [member_streams(config.seed, k) for k in ids]
     adapters = [s.adapter for s in streams]
-    replacements = {name: factory(own.model.get_submodule(name), adapters) for name in plan.targets}
-    swap_modules(own.model, replacements)
-    check_partition(
-        own.model,
-        {
-            f"{name}.{p}"
-            for name, layer in replacements.items()
-            for p, _ in layer.named_parameters()
-        },
-    )
+    if isinstance(factory, WholeBackbone):
+        split: nn.Module = factory(SplitBackbone(own, plan), adapters)
+    else:
+        split = _with_new_layers(own, plan, factory, adapters)
     heads = MemberHeads(
         own.hidden_size,
         config.n_classes,
@@ -135,17 +135,31 @@ def build_module(
         dtype=config.dtype,
     )
     return EnsembleModule(
-        SplitBackbone(own, plan),
+        split,
         heads,
         has_prefix=plan.first_block > 0,
         has_suffix=plan.first_block < plan.n_blocks,
     )
 
 
+def _with_new_layers(
+    own: Backbone,
+    plan: AdaptationPlan,
+    factory: LayerFactory,
+    generators: Sequence[torch.Generator],
+) -> SplitBackbone:
+    """Replace the layers that `plan` names; nothing else may learn."""
+    layers = {name: factory(own.model.get_submodule(name), generators) for name in plan.targets}
+    swap_modules(own.model, layers)
+    learning = {f"{name}.{p}" for name in layers for p, _ in layers[name].named_parameters()}
+    check_partition(own.model, learning)
+    return SplitBackbone(own, plan)
+
+
 def train(
     backbone: Backbone,
     plan: AdaptationPlan,
-    factory: LayerFactory,
+    factory: MemberFactory,
     ids: Sequence[int],
     train_data: TokenDataset,
     valid_data: TokenDataset | None,
@@ -171,15 +185,17 @@ def train(
     ids = tuple(ids)
     _keep_features(backbone, plan, config, [d for d in (train_data, valid_data) if d is not None])
     n_tasks = 1 if n_jobs is None else min(len(ids), effective_n_jobs(n_jobs))
-    if n_tasks == 1:
+    n_parts = len(ids) if isinstance(factory, WholeBackbone) else n_tasks
+    if n_parts == 1:
         return _train_jointly(backbone, plan, factory, ids, train_data, valid_data, config)
-    parts = [tuple(int(k) for k in part) for part in np.array_split(ids, n_tasks)]
-    done = Parallel(n_jobs=n_tasks)(
+    parts = [tuple(int(k) for k in part) for part in np.array_split(ids, n_parts)]
+    # One by one, so that the module and optimizer of a part are freed when it has been joined.
+    done = Parallel(n_jobs=n_tasks, return_as="generator")(
         delayed(_train_jointly)(backbone, plan, factory, part, train_data, valid_data, config)
         for part in parts
     )
-    whole = done[0]
-    for part in done[1:]:
+    whole = next(done)
+    for part in done:
         whole = join(whole, part)
     return assemble(backbone, plan, factory, whole, config)
 
@@ -215,7 +231,7 @@ def _keep_features(
 def _train_jointly(
     backbone: Backbone,
     plan: AdaptationPlan,
-    factory: LayerFactory,
+    factory: MemberFactory,
     ids: tuple[int, ...],
     train_data: TokenDataset,
     valid_data: TokenDataset | None,
@@ -266,7 +282,7 @@ def _make_net(
 def assemble(
     backbone: Backbone,
     plan: AdaptationPlan,
-    factory: LayerFactory,
+    factory: MemberFactory,
     members: TrainedMembers,
     config: TrainingConfig,
 ) -> TrainedMembers:

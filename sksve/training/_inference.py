@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sksve.adapters import merged_member, svd_layers
+from sksve.adapters import member_layers, merged_member
 from sksve.training._data import MemberBatch, TokenDataset
 from sksve.training._module import EnsembleModule
 
@@ -76,14 +76,8 @@ def merging_pays(module: EnsembleModule, n_tokens: int) -> bool:
     n_tokens : int
         Tokens that each member must process.
     """
-    dense = thin = 0
-    for layer in svd_layers(module):
-        o, i, r = layer.out_features, layer.in_features, layer.rank
-        k = r if layer.weight is not None else min(o, i)
-        product = k * o * i  # U diag(s) Vh
-        dense += product + n_tokens * o * i
-        thin += n_tokens * (k * (o + i) + (o * i if layer.weight is not None else 0))
-    return dense < thin
+    costs = [layer.multiply_adds(n_tokens) for layer in member_layers(module)]
+    return sum(merged for _, merged in costs) < sum(thin for thin, _ in costs)
 
 
 def _one_member(dataset: TokenDataset, rows: np.ndarray, device: torch.device) -> MemberBatch:
