@@ -25,5 +25,9 @@ class NotTextError(SksveError, ValueError, TypeError):
     """Something among the texts is no text; the message names the row."""
 
 
+class NotImageError(SksveError, ValueError, TypeError):
+    """Something among the images is no image sksve takes; the message names the row."""
+
+
 class TruncationWarning(UserWarning):
     """Some texts were longer than ``max_length`` tokens and were cut."""

@@ -53,6 +53,8 @@ FOREIGN = {
     "matplotlib": {"plotting", "comparison"},
     "netcal": {"calibration"},
     "laplace": {"baselines"},
+    "PIL": {"inputs"},
+    "onnx": {"backbones"},
 }
 
 

@@ -7,9 +7,10 @@ name, folder or pair -> :func:`resolve_backbone` -> :func:`load_backbone` -> :fu
 from sksve.backbones._blocks import base_model, find_blocks
 from sksve.backbones._copies import MemberCopies, add_dropout
 from sksve.backbones._fetch import fetch_backbone
+from sksve.backbones._image_size import count_image_tokens, with_image_size
 from sksve.backbones._load import Backbone, load_backbone
 from sksve.backbones._plan import AdaptationPlan, plan_adaptation
-from sksve.backbones._pooling import POOLINGS, pool_tokens, resolve_pooling
+from sksve.backbones._pooling import POOLINGS, is_vision, pool_tokens, resolve_pooling
 from sksve.backbones._report import (
     AdapterReport,
     adapter_report,
@@ -17,14 +18,17 @@ from sksve.backbones._report import (
     count_parameters,
 )
 from sksve.backbones._resolve import ResolvedBackbone, resolve_backbone
+from sksve.backbones._shell import entry_replaces_inputs
 from sksve.backbones._skeleton import plan_from_config, positions_from_config
 from sksve.backbones._split import SplitBackbone
 from sksve.backbones._swap import swap_modules
 from sksve.backbones._tiny import TINY_FAMILIES, make_tiny_backbone
+from sksve.backbones._tiny_vision import TINY_VISION_FAMILIES
 
 __all__ = [
     "POOLINGS",
     "TINY_FAMILIES",
+    "TINY_VISION_FAMILIES",
     "AdaptationPlan",
     "AdapterReport",
     "Backbone",
@@ -35,9 +39,12 @@ __all__ = [
     "add_dropout",
     "base_model",
     "check_partition",
+    "count_image_tokens",
     "count_parameters",
+    "entry_replaces_inputs",
     "fetch_backbone",
     "find_blocks",
+    "is_vision",
     "load_backbone",
     "make_tiny_backbone",
     "plan_adaptation",
@@ -47,4 +54,5 @@ __all__ = [
     "resolve_backbone",
     "resolve_pooling",
     "swap_modules",
+    "with_image_size",
 ]

@@ -60,7 +60,8 @@ def find_blocks(model: nn.Module) -> tuple[str, int]:
     )
     raise ValueError(
         f"{who} has {n_layers} layers, but {reason}. Lists of modules found: {found}. Families "
-        "that work are BERT, RoBERTa, DistilBERT, MPNet, ELECTRA, DeBERTa-v2, GPT-2, Llama."
+        "that work are BERT, RoBERTa, DistilBERT, MPNet, ELECTRA, DeBERTa-v2, GPT-2, Llama, ViT, "
+        "DINOv2."
     )
 
 

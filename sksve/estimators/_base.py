@@ -2,6 +2,7 @@
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from sksve.backbones import (
     ResolvedBackbone,
     adapter_report,
     count_parameters,
+    is_vision,
     load_backbone,
     plan_from_config,
     positions_from_config,
@@ -20,10 +22,11 @@ from sksve.backbones import (
 )
 from sksve.estimators._labels import encode_labels, read_targets
 from sksve.estimators._predict import MemberPredictor
+from sksve.estimators._rows import EncodedRows, encode_rows
 from sksve.estimators._settings import CONSTRAINTS, Precision, base_seed, choose_device
 from sksve.estimators._task import Task, hold_out
 from sksve.estimators._warm_start import STRUCTURE_FREE, check_unchanged, members_of
-from sksve.inputs import max_tokens, tokenize
+from sksve.inputs import as_paths, check_kind, max_tokens
 from sksve.training import (
     EnsembleModule,
     MemberFactory,
@@ -78,9 +81,11 @@ class MemberClassifier(MemberPredictor):
 
         Parameters
         ----------
-        X : sequence of str, or table of shape (n_samples, n_features)
+        X : sequence of str, table of shape (n_samples, n_features), or images
             1-D strings are texts, as is a table with one column of strings; any other 2-D input is
-            a table whose rows are turned into text.
+            a table whose rows are turned into text, or, with ``serializer="pair"``, two columns of
+            texts. With a vision backbone: a list of PIL images, of uint8 arrays or of file paths, or a
+            uint8 array of shape (n_samples, h, w) or (n_samples, h, w, 3).
         y : array-like of shape (n_samples,)
             Labels of any kind scikit-learn accepts.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -110,6 +115,10 @@ class MemberClassifier(MemberPredictor):
         fresh = type(self)(**params)
         task = fresh._read_task(X, y, sample_weight, X_val, y_val, seed)
         resolved = resolve_backbone(self.backbone)
+        if fresh.input_kind_ == "text" and is_vision(resolved.config):  # strings are paths here
+            paths = [as_paths(rows) for rows in (X, X_val)]
+            task = fresh._read_task(paths[0], y, sample_weight, paths[1], y_val, seed)
+        check_kind(fresh.input_kind_, resolved.name, vision=is_vision(resolved.config))
         plan = self._plan(resolved)
         max_tokens(self.max_length, positions_from_config(resolved), resolved.name)
         device = choose_device(self.device)
@@ -132,7 +141,7 @@ class MemberClassifier(MemberPredictor):
         fresh._max_length = self.max_length
         fresh._dtype = precision.dtype
         fresh._prediction_autocast = precision.prediction
-        data = fresh._tokenized(task)
+        data = fresh._tokenized(task, backbone, plan)
         config = self._training_config(len(task.classes), seed, device, precision)
         factory = self._layer_factory()
         ids = range(0 if old is None else len(old.ids), self.n_members)
@@ -175,22 +184,35 @@ class MemberClassifier(MemberPredictor):
             targets.classes, kept, targets.y, targets.weight, train_rows, valid_rows, judged
         )
 
-    def _tokenized(self, task: Task) -> tuple[TokenDataset, TokenDataset | None]:
+    def _tokenized(
+        self, task: Task, backbone: Backbone, plan: AdaptationPlan
+    ) -> tuple[TokenDataset, TokenDataset | None]:
         """Training data, and the data judged after each epoch, if any."""
 
-        def dataset(ids: list[list[int]], y: np.ndarray, weight: np.ndarray) -> TokenDataset:
-            return TokenDataset(ids, y, weight, pad_token_id=self._pad_token_id, dtype=self._dtype)
+        def encoded(rows: Sequence[Any]) -> EncodedRows:
+            kind, processor = self.input_kind_, self._tokenizer
+            return encode_rows(
+                kind, rows, processor, self._max_length, backbone.model, keep=plan.first_block == 0
+            )
 
-        ids = tokenize(self._tokenizer, task.texts, self._max_length)
+        def dataset(
+            rows: EncodedRows, which: np.ndarray | None, y: np.ndarray, weight: np.ndarray
+        ) -> TokenDataset:
+            return rows.dataset(
+                backbone.model, plan.blocks, which, y, weight,
+                pad_token_id=self._pad_token_id, dtype=self._dtype,
+            )  # fmt: skip
+
+        all_rows = encoded(task.texts)
         parts = [
-            dataset([ids[row] for row in rows], task.y[rows], task.weight[rows])
+            dataset(all_rows, rows, task.y[rows], task.weight[rows]) if len(rows) else None
             for rows in (task.train_rows, task.valid_rows)
         ]
+        assert parts[0] is not None
         if task.judged is None:
-            return parts[0], parts[1] if len(task.valid_rows) else None
+            return parts[0], parts[1]
         texts, y = task.judged
-        judged = tokenize(self._tokenizer, texts, self._max_length)
-        return parts[0], dataset(judged, y, np.ones(len(y)))
+        return parts[0], dataset(encoded(texts), None, y, np.ones(len(y)))
 
     # -- training --------------------------------------------------------------------------------
 

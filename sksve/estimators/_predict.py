@@ -8,10 +8,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sksve.inputs import Samples, read_samples, tokenize
+from sksve.estimators._rows import encode_rows
+from sksve.inputs import Samples, read_pairs, read_samples
 from sksve.metrics import Uncertainty
 from sksve.preprocessing import TabularToText
-from sksve.training import TokenDataset, predict_logits, softmax64
+from sksve.training import predict_logits, softmax64
 
 __all__ = ["MemberPredictor"]
 
@@ -23,9 +24,15 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
     ``_tokenizer``, ``_pad_token_id``, ``_max_length``, ``_dtype`` and ``_prediction_autocast``.
     """
 
+    input_kind_: str
+
     def _read(self, X: Any, *, reset: bool) -> Samples:
         """Check X and that its kind is the one seen in fit."""
-        samples = read_samples(X)
+        known = None if reset else self.input_kind_
+        if known == "text_pair" or (reset and isinstance(self.serializer, str)):
+            samples = read_pairs(X)
+        else:
+            samples = read_samples(X, paths=known == "image")
         if reset:
             self.input_kind_ = samples.kind
         elif samples.kind != self.input_kind_:
@@ -35,13 +42,15 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
             )
         if samples.kind == "table":
             validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
-        elif samples.kind == "text_column":
+        elif samples.kind in ("text_column", "text_pair"):
             validate_data(self, X, reset=reset, skip_check_array=True)
         return samples
 
-    def _texts(self, X: Any, samples: Samples, *, reset: bool) -> list[str]:
-        if samples.texts is not None:
-            return samples.texts
+    def _texts(self, X: Any, samples: Samples, *, reset: bool) -> list[Any]:
+        """Rows for the processor: texts, pairs of texts, or images."""
+        rows = samples.texts if samples.images is None else samples.images
+        if rows is not None:
+            return rows
         if reset:
             serializer = TabularToText() if self.serializer is None else clone(self.serializer)
             self._serializer = serializer.fit(X)
@@ -59,10 +68,12 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         samples = self._read(X, reset=False)
         texts = self._texts(X, samples, reset=False)
-        data = TokenDataset(
-            tokenize(self._tokenizer, texts, self._max_length),
-            pad_token_id=self._pad_token_id,
-            dtype=self._dtype,
+        split = self.net_.module_.split
+        rows = encode_rows(
+            samples.kind, texts, self._tokenizer, self._max_length, split.model, keep=False
+        )
+        data = rows.dataset(
+            split.model, split.blocks, pad_token_id=self._pad_token_id, dtype=self._dtype
         )
         logits = self._logits(data)
         if not np.isfinite(logits).all():  # a runaway last step, which no loss has seen

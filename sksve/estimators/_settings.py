@@ -72,7 +72,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "class_weight": [dict, StrOptions({"balanced"}), None],
     "max_length": [_Number(Integral, 1, None, closed="left")],
     "pooling": [StrOptions({"auto", "mean", "cls", "last"})],
-    "serializer": [HasMethods(["fit", "transform"]), None],
+    "serializer": [HasMethods(["fit", "transform"]), StrOptions({"pair"}), None],
     "device": [str, torch.device],
     "precision": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
     "n_jobs": [

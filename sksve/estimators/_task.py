@@ -1,6 +1,7 @@
 """What is to be learned: texts, labels and weights, read and checked before any model is loaded."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -17,23 +18,23 @@ class Task:
     Attributes
     ----------
     classes : ndarray of shape (n_classes,)
-    texts : list of str
-        The rows of positive weight.
+    texts : list
+        The rows of positive weight: texts, pairs of texts, or images.
     y, weight : ndarray of shape (n_kept,)
         Their encoded labels, and their weights of mean 1.
     train_rows, valid_rows : ndarray of int
         Which of them are trained on, and which are held out for early stopping.
-    judged : (list of str, ndarray) or None
-        Texts and encoded labels of ``X_val`` and ``y_val``.
+    judged : (list, ndarray) or None
+        Rows and encoded labels of ``X_val`` and ``y_val``.
     """
 
     classes: np.ndarray
-    texts: list[str]
+    texts: list[Any]
     y: np.ndarray
     weight: np.ndarray
     train_rows: np.ndarray
     valid_rows: np.ndarray
-    judged: tuple[list[str], np.ndarray] | None
+    judged: tuple[list[Any], np.ndarray] | None
 
 
 def hold_out(targets: Targets, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,19 @@
-"""From what users hold (texts, tables) to what a tokenizer takes, with every fault named first."""
+"""From what users hold (texts, tables, images) to what a model takes, with every fault named first."""
 
-from sksve.inputs._kinds import Samples, is_missing, read_samples
+from sksve.inputs._kinds import Samples, as_paths, check_kind, is_missing, read_samples
+from sksve.inputs._pairs import read_pairs, tokenize_pairs
+from sksve.inputs._pixels import ImageRows
 from sksve.inputs._tokenize import max_tokens, tokenize
 
-__all__ = ["Samples", "is_missing", "max_tokens", "read_samples", "tokenize"]
+__all__ = [
+    "ImageRows",
+    "Samples",
+    "as_paths",
+    "check_kind",
+    "is_missing",
+    "max_tokens",
+    "read_pairs",
+    "read_samples",
+    "tokenize",
+    "tokenize_pairs",
+]

@@ -6,7 +6,7 @@ from typing import Any
 
 from sksve._exceptions import TruncationWarning
 
-__all__ = ["max_tokens", "tokenize"]
+__all__ = ["blank_token", "max_tokens", "tokenize"]
 
 
 def max_tokens(max_length: int, max_positions: int | None, backbone: str) -> int:
@@ -65,7 +65,7 @@ def tokenize(
                 stacklevel=2,
             )
     if not all(ids):
-        blank = _blank(tokenizer)
+        blank = blank_token(tokenizer)
         ids = [tokens or [blank] for tokens in ids]
     return ids
 
@@ -83,7 +83,8 @@ def _encode(tokenizer: Any, texts: list[str], max_length: int | None) -> list[li
     )["input_ids"]
 
 
-def _blank(tokenizer: Any) -> int:
+def blank_token(tokenizer: Any) -> int:
+    """Return the token that stands for a text without any."""
     for name in ("eos_token_id", "bos_token_id", "pad_token_id", "unk_token_id"):
         token = getattr(tokenizer, name, None)
         if token is not None:

@@ -14,6 +14,7 @@ from sksve.training._fit import (
     join,
     train,
 )
+from sksve.training._image_data import ImageDataset
 from sksve.training._inference import compute_features, predict_logits, softmax64
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
@@ -23,6 +24,7 @@ from sksve.training._whole import WholeBackbone
 
 __all__ = [
     "EnsembleModule",
+    "ImageDataset",
     "LayerFactory",
     "MemberFactory",
     "MemberNet",

@@ -17,21 +17,26 @@ class MemberBatch:
 
     Attributes
     ----------
-    input_ids, attention_mask : Tensor of shape (m * b, t)
-        Padded on the right.
+    input_ids : Tensor of shape (m * b, t), (m * b, 2, t) or (m * b, c, h, w)
+        Token ids padded on the right; these over token types; or pixel values.
+    attention_mask : Tensor of shape (m * b, t), or None
+        None: no row has padding.
     features : Tensor of shape (m * b, t, d), or None
         Output of the frozen part of the backbone, where it was computed beforehand.
     weight : Tensor of shape (m, b)
         Sample weights.
     members : tuple of int, or None
         Positions of the members these rows belong to; None: all.
+    n_tokens : int or None
+        Tokens a row has in the model; None: as `input_ids` are long.
     """
 
     input_ids: Tensor
-    attention_mask: Tensor
+    attention_mask: Tensor | None
     features: Tensor | None
     weight: Tensor
     members: tuple[int, ...] | None
+    n_tokens: int | None = None
 
     def __len__(self) -> int:
         """Rows per member: what a skorch user calls the batch size."""
@@ -44,15 +49,23 @@ class MemberBatch:
         """
         b = len(self)
         rows = slice(chosen.start * b, chosen.stop * b)
-        mask = self.attention_mask[rows]
-        t = int(mask.sum(dim=1).max())
+        mask, t = None, None
+        if self.attention_mask is not None:
+            t = int(self.attention_mask[rows].sum(dim=1).max())
+            mask = self.attention_mask[rows, :t]
         return MemberBatch(
-            self.input_ids[rows, :t],
-            mask[:, :t],
+            self.input_ids[rows, ..., :t],
+            mask,
             None if self.features is None else self.features[rows, :t],
             self.weight[chosen],
             (tuple(range(m)) if self.members is None else self.members)[chosen],
+            self.n_tokens,
         )
+
+    @property
+    def tokens_per_row(self) -> int:
+        """Tokens of a row, padding included: what a step's size is measured by."""
+        return self.input_ids.shape[-1] if self.n_tokens is None else self.n_tokens
 
     def to(self, device: torch.device) -> "MemberBatch":
         """Return the batch with its tensors on `device`."""
@@ -78,7 +91,16 @@ class TokenDataset(Dataset):
     pad_token_id : int, default=0
     dtype : torch.dtype, default=torch.float32
         Of weights and features.
+    token_types : sequence of sequences of int, optional
+        Segment of each token, where the model is told.
+
+    Attributes
+    ----------
+    input_bytes : int
+        What a row's inputs take in a batch, where that is more than a few bytes a token.
     """
+
+    input_bytes = 0
 
     def __init__(
         self,
@@ -88,6 +110,7 @@ class TokenDataset(Dataset):
         *,
         pad_token_id: int = 0,
         dtype: torch.dtype = torch.float32,
+        token_types: Sequence[Sequence[int]] | None = None,
     ) -> None:
         n = len(token_ids)
         self.lengths = np.fromiter((len(ids) for ids in token_ids), dtype=np.int64, count=n)
@@ -95,11 +118,21 @@ class TokenDataset(Dataset):
             (i for ids in token_ids for i in ids), dtype=np.int32, count=int(self.lengths.sum())
         )
         self.flat_ids = torch.from_numpy(flat)
+        self.flat_types: Tensor | None = None
+        if token_types is not None:
+            each = (t for types in token_types for t in types)
+            self.flat_types = torch.from_numpy(np.fromiter(each, dtype=np.int32, count=len(flat)))
         self.starts = torch.from_numpy(np.concatenate([[0], np.cumsum(self.lengths)])[:n])
+        self._keep_targets(y, sample_weight, dtype)
+        self.pad_token_id = pad_token_id
+
+    def _keep_targets(
+        self, y: np.ndarray | None, sample_weight: np.ndarray | None, dtype: torch.dtype
+    ) -> None:
+        n = len(self.lengths)
         self.y = torch.zeros(n, dtype=torch.int64) if y is None else torch.as_tensor(y)
         weight = np.ones(n) if sample_weight is None else sample_weight
         self.weight = torch.as_tensor(np.asarray(weight, dtype=np.float64)).to(dtype)
-        self.pad_token_id = pad_token_id
         self.dtype = dtype
         self._features: Tensor | None = None
         self._feature_lengths: np.ndarray | None = None
@@ -133,6 +166,12 @@ class TokenDataset(Dataset):
         self._feature_lengths = lengths
         self._feature_starts = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])[:-1])
 
+    def sorted_rows(self) -> list[int]:
+        """Rows by (length, tokens): an order that depends on the set of rows, not on their order."""
+        starts, flat = self.starts.tolist(), self.flat_ids.numpy()
+        keys = [(int(n), flat[s : s + n].tobytes()) for s, n in zip(starts, self.lengths)]
+        return sorted(range(len(keys)), key=keys.__getitem__)
+
     def collate(
         self, rows: np.ndarray, members: tuple[int, ...] | None
     ) -> tuple[MemberBatch, Tensor]:
@@ -153,14 +192,20 @@ class TokenDataset(Dataset):
         flat = rows.reshape(-1)
         ids, mask = _gather(self.flat_ids, self.starts, self.lengths, flat)
         ids = torch.where(mask, ids, self.pad_token_id).long()
-        features = None
-        if self._features is not None:
-            assert self._feature_starts is not None
-            assert self._feature_lengths is not None
-            features, _ = _gather(self._features, self._feature_starts, self._feature_lengths, flat)
+        if self.flat_types is not None:
+            types, _ = _gather(self.flat_types, self.starts, self.lengths, flat)
+            ids = torch.stack([ids, torch.where(mask, types, 0).long()], dim=1)
         index = torch.from_numpy(rows)
+        features = self._features_of(flat)
         batch = MemberBatch(ids, mask.long(), features, self.weight[index], members)
         return batch, self.y[index]
+
+    def _features_of(self, rows: np.ndarray) -> Tensor | None:
+        if self._features is None:
+            return None
+        assert self._feature_starts is not None
+        assert self._feature_lengths is not None
+        return _gather(self._features, self._feature_starts, self._feature_lengths, rows)[0]
 
 
 def _gather(

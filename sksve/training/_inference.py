@@ -52,12 +52,9 @@ def token_batches(dataset: TokenDataset, budget: int) -> list[np.ndarray]:
         Row numbers; every row occurs once.
     """
     lengths = dataset.lengths
-    starts, flat = dataset.starts.tolist(), dataset.flat_ids.numpy()
-    keys = [(int(n), flat[s : s + n].tobytes()) for s, n in zip(starts, lengths)]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
     batches: list[np.ndarray] = []
     current: list[int] = []
-    for row in order:  # lengths rise, so the newest row is the longest
+    for row in dataset.sorted_rows():  # lengths rise, so the newest row is the longest
         if current and (len(current) + 1) * lengths[row] > budget:
             batches.append(np.array(current))
             current = []
@@ -220,15 +217,15 @@ def predict_logits(
 def _groups(
     module: EnsembleModule, dataset: TokenDataset, batches: list[np.ndarray]
 ) -> list[list[np.ndarray]]:
-    """Batches whose frozen features fit in memory together; one group if nothing is frozen."""
-    if not module.has_prefix:
+    """Batches whose inputs and frozen features fit in memory together; one group if both are small."""
+    if not module.has_prefix and not dataset.input_bytes:
         return [batches]
     # Features are about as wide as the heads' input.
-    width = module.heads.weight.shape[-1] * 4
+    width = module.heads.weight.shape[-1] * 4 if module.has_prefix else 0
     groups: list[list[np.ndarray]] = [[]]
     held = 0
     for rows in batches:
-        size = len(rows) * int(dataset.lengths[rows].max()) * width
+        size = len(rows) * (int(dataset.lengths[rows].max()) * width + dataset.input_bytes)
         if groups[-1] and held + size > FEATURE_BYTES:
             groups.append([])
             held = 0
@@ -245,7 +242,6 @@ def _run(module: EnsembleModule, batch: MemberBatch, members: list[int]) -> np.n
 
     ids, mask = stack(batch.input_ids), stack(batch.attention_mask)
     assert ids is not None
-    assert mask is not None
     whole = m == module.n_members and members == list(range(m))
     out = module.logits(ids, mask, stack(batch.features), None if whole else members)
     return out.double().cpu().numpy()

@@ -14,11 +14,11 @@ __all__ = ["EnsembleModule", "MemberHeads", "Splittable"]
 class Splittable(Protocol):
     """What is needed of ``sksve.backbones.SplitBackbone``."""
 
-    def prefix(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor: ...
+    def prefix(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor: ...
     def suffix(
-        self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor
+        self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
     ) -> Tensor: ...
-    def pool(self, hidden: Tensor, attention_mask: Tensor) -> Tensor: ...
+    def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor: ...
 
 
 class MemberHeads(nn.Module):
@@ -98,7 +98,7 @@ class EnsembleModule(nn.Module):
         return [*self.adapter_parameters(), *self.heads.parameters()]
 
     @torch.no_grad()
-    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | None:
+    def features(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
         """Output of the frozen part, the same for every member.
 
         Returns
@@ -116,7 +116,7 @@ class EnsembleModule(nn.Module):
     def logits(
         self,
         input_ids: Tensor,
-        attention_mask: Tensor,
+        attention_mask: Tensor | None,
         features: Tensor | None = None,
         members: Sequence[int] | None = None,
     ) -> Tensor:
@@ -124,7 +124,8 @@ class EnsembleModule(nn.Module):
 
         Parameters
         ----------
-        input_ids, attention_mask : Tensor of shape (m * b, t)
+        input_ids, attention_mask : Tensor
+            As in :class:`MemberBatch`.
         features : Tensor of shape (m * b, t, d), optional
             As :meth:`features` returns, where it is at hand.
         members : sequence of int, optional

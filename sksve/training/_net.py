@@ -196,7 +196,7 @@ class MemberNet(NeuralNet):
         self._set_training(True)
         Xi, yi = batch
         n = len(yi)
-        size = members_at_once(n, len(Xi) * Xi.input_ids.shape[1], torch.device(self.device))
+        size = members_at_once(n, len(Xi) * Xi.tokens_per_row, torch.device(self.device))
         parts = []
         for start in range(0, n, size):
             part = Xi if size == n else Xi.of_members(slice(start, start + size), n)

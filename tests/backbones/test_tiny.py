@@ -113,7 +113,7 @@ def test_make__dtype_reaches_every_parameter_and_buffer(family):
 
 
 def test_make__unknown_family_lists_the_families():
-    with pytest.raises(ValueError, match=r"'family' .* one of \['bert'.*'llama'\]. Got 't5'"):
+    with pytest.raises(ValueError, match=r"'family' .* one of \['bert'.*'dinov2'\]. Got 't5'"):
         make_tiny_backbone("t5")
 
 

@@ -79,12 +79,6 @@ def test__read_samples__keeps_the_index_of_pandas_only():
     assert read_samples(pd.DataFrame({"a": [1]}, index=["row"])).index.tolist() == ["row"]
 
 
-def test__read_samples__points_images_to_a_vision_backbone(tmp_path):
-    for X in (np.zeros((2, 4, 4), dtype=np.uint8), [tmp_path / "a.png"]):
-        with pytest.raises(ValueError, match="vision backbone"):
-            read_samples(X)
-
-
 def test__read_samples__names_a_text_that_cannot_be_encoded():
     with pytest.raises(ValueError, match=r"row 1 of X is broken.*ud83d"):
         read_samples(["fine é 😀", "half a \ud83d pair"])
