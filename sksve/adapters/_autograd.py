@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from sksve.adapters._routes import gram_pays
 
-__all__ = ["dense_weight", "dense_product", "thin_product"]
+__all__ = ["dense_product", "dense_weight", "thin_product"]
 
 
 def thin_product(

@@ -7,8 +7,7 @@ __all__ = ["Route", "choose_route", "gram_pays", "route_cost"]
 Route = Literal["factorised", "correction", "dense"]
 
 # Work of touching one number of an activation once (multiply by s, add, sum), in multiply-adds of a
-# matrix product: these passes wait for memory. Measured by `benchmarks/speed.py constants` on two
-# cores, float32 (results/speed_constants.json); the choice is the same from half to twice of it.
+# matrix product: these passes wait for memory. Measured by `benchmarks/speed.py routes`.
 PASS = 8
 
 
@@ -21,10 +20,8 @@ def gram_pays(o: int, i: int, k: int, tokens: int) -> bool:
     return tokens * o * i + k * o * i < tokens * k * (o + i) + 2 * PASS * tokens * k
 
 
-def route_cost(
-    route: Route, o: int, i: int, k: int, tokens: int, members: int = 1, *, train: bool = True
-) -> int:
-    """Work of one layer and one member, in multiply-adds.
+def route_cost(route: Route, o: int, i: int, k: int, tokens: int, members: int = 1) -> int:
+    """Work of a training step of one layer and one member, in multiply-adds.
 
     Parameters
     ----------
@@ -40,8 +37,6 @@ def route_cost(
     members : int, default=1
         Members in one pass. A single member's dense weight is kept for the backward pass; those of
         several share one buffer and are built a second time.
-    train : bool, default=True
-        Whether a backward pass follows, for x and s; never for a frozen matrix.
 
     Returns
     -------
@@ -50,20 +45,17 @@ def route_cost(
     Notes
     -----
     Per token, forward and backward: ``2 k (o + i)`` factorised, ``2 o i`` more for the frozen weight of
-    the correction, ``3 o i`` dense plus ``2 k o i`` once (Notes of ``house`` count the same).
+    the correction, ``3 o i`` dense plus ``2 k o i`` once.
     """
     thin = tokens * k * (o + i)
     full = tokens * o * i
     build = k * o * i
     if route == "dense":
-        if not train:
-            return build + full
         builds = build if members == 1 else 2 * build
         slope = full + build if gram_pays(o, i, k, tokens) else thin + 2 * PASS * tokens * k
         return builds + 2 * full + slope
-    rest = full + PASS * tokens * o if route == "correction" else 0
-    forward = thin + PASS * tokens * k + rest
-    return forward + (thin + 3 * PASS * tokens * k + rest if train else 0)
+    rest = 2 * (full + PASS * tokens * o) if route == "correction" else 0
+    return 2 * thin + 4 * PASS * tokens * k + rest
 
 
 def choose_route(
@@ -73,10 +65,9 @@ def choose_route(
     tokens: int,
     members: int = 1,
     *,
-    train: bool = True,
     banded: bool = False,
 ) -> Route:
-    """Pick the cheapest exact route of a layer for a batch.
+    """Pick the cheapest exact route of a layer for a training step.
 
     Parameters
     ----------
@@ -89,8 +80,6 @@ def choose_route(
         Tokens of one member.
     members : int, default=1
         Members in one pass.
-    train : bool, default=True
-        Whether a backward pass follows.
     banded : bool, default=False
         Whether the core has off-diagonal entries: their gradient has no cheap dense way.
 
@@ -113,13 +102,10 @@ def choose_route(
     whole = min(o, i)
     thin: Route = "correction" if keeps_weight(o, i, k) else "factorised"
     used = k if thin == "correction" else whole
-    if banded and train:
+    if banded:
         return thin
-    costs = {
-        route: route_cost(route, o, i, used, tokens, members, train=train)
-        for route in (thin, "dense")
-    }
-    return "dense" if costs["dense"] < costs[thin] else thin
+    dense = route_cost("dense", o, i, used, tokens, members)
+    return "dense" if dense < route_cost(thin, o, i, used, tokens, members) else thin
 
 
 def keeps_weight(o: int, i: int, k: int) -> bool:

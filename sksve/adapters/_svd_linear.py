@@ -17,7 +17,7 @@ from sksve.adapters._member_linear import (
     weight_and_bias,
 )
 from sksve.adapters._rank import resolve_rank
-from sksve.adapters._routes import Route, choose_route, keeps_weight, route_cost
+from sksve.adapters._routes import Route, choose_route, keeps_weight
 
 __all__ = ["SVDLinear"]
 
@@ -269,12 +269,10 @@ class SVDLinear(MemberLinear):
         return (self.U * self.S) @ self.Vh if self.weight is None else self.weight
 
     def multiply_adds(self, n_tokens: int) -> tuple[int, int]:
-        o, i, r = self.out_features, self.in_features, self.rank
-        thin: Route = "factorised" if self.weight is None else "correction"
-        k = min(o, i) if self.weight is None else r
-        routes: tuple[Route, Route] = (thin, "dense")
-        a, b = (route_cost(each, o, i, k, n_tokens, train=False) for each in routes)
-        return a, b
+        o, i = self.out_features, self.in_features
+        k = min(o, i) if self.weight is None else self.rank
+        thin = n_tokens * (k * (o + i) + (0 if self.weight is None else o * i))
+        return thin, k * o * i + n_tokens * o * i
 
     def extra_repr(self) -> str:
         return (

@@ -12,7 +12,7 @@ from sksve.estimators._rows import encode_rows
 from sksve.inputs import Samples, read_pairs, read_samples
 from sksve.metrics import Uncertainty
 from sksve.preprocessing import TabularToText
-from sksve.training import predict_logits, softmax64
+from sksve.training import TokenDataset, predict_logits, softmax64
 
 __all__ = ["MemberPredictor"]
 
