@@ -95,7 +95,8 @@ class SVEClassifier(MemberClassifier):
         Most epochs any member ran.
     history_ : list of dict
         One per epoch: ``train_loss`` and, with validation data, ``valid_loss`` (nats) and
-        ``valid_accuracy``, arrays of shape (n_members,); NaN where a member had stopped.
+        ``valid_accuracy``, and ``padding``, the share of padding in the member's batches: arrays of
+        shape (n_members,); NaN where a member had stopped.
     net_ : MemberNet
         The skorch net.
     input_kind_ : {"text", "text_column", "table"}

@@ -19,6 +19,7 @@ from sksve.backbones import (
     swap_modules,
 )
 from sksve.training._data import TokenDataset
+from sksve.training._feature_cache import weights_key
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
@@ -35,9 +36,6 @@ __all__ = [
     "join",
     "train",
 ]
-
-# Features of the frozen part are kept in memory up to this size; beyond it they are computed anew.
-MAX_FEATURE_BYTES = 4 * 2**30
 
 
 class LayerFactory(Protocol):
@@ -216,15 +214,11 @@ def _keep_features(
         has_prefix=True,
         has_suffix=plan.first_block < plan.n_blocks,
     )
+    config_text = backbone.model.config.to_json_string()
+    key = weights_key(backbone.model, config_text, plan.first_block, backbone.pooling)
     module.to(config.device)
     for data in datasets:
-        compute_features(
-            module,
-            data,
-            device=config.device,
-            autocast=config.autocast,
-            max_bytes=MAX_FEATURE_BYTES,
-        )
+        compute_features(module, data, device=config.device, autocast=config.autocast, key=key)
     backbone.model.to("cpu")
 
 
@@ -334,6 +328,7 @@ def _history(net: MemberNet) -> list[dict[str, np.ndarray]]:
         "member_train_loss": "train_loss",
         "member_valid_loss": "valid_loss",
         "member_valid_accuracy": "valid_accuracy",
+        "member_padding": "padding",
     }
     return [
         {short: np.asarray(row[long]) for long, short in names.items() if long in row}
