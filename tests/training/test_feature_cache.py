@@ -32,7 +32,9 @@ def empty_cache():
 def learn(texts=TEXTS, seed=0, adapt_blocks=1, **kwargs):
     from sksve.adapters import SVDLinear
 
-    backbone = load_backbone(resolve_backbone(make_tiny_backbone(random_state=seed)), dtype=torch.float64)
+    backbone = load_backbone(
+        resolve_backbone(make_tiny_backbone(random_state=seed)), dtype=torch.float64
+    )
     plan = plan_adaptation(backbone.model, adapt_blocks=adapt_blocks)
     ids = tokenize(backbone.processor, texts, 64)
     data = TokenDataset(ids, np.arange(len(ids)) % 3, dtype=torch.float64)
