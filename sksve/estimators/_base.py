@@ -237,6 +237,7 @@ class MemberClassifier(MemberPredictor):
             autocast=precision.training,
             callbacks=self.callbacks,
             verbose=self.verbose,
+            max_length=self.max_length,
         )
 
     def _after_training(self, data: TokenDataset) -> None:

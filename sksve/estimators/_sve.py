@@ -81,7 +81,8 @@ class SVEClassifier(MemberClassifier):
     callbacks : list or None, default=None
         skorch callbacks; copied before use.
     verbose : int, default=0
-        1: a table of losses and a progress bar.
+        1: what the fit is going to do (tokens, routes, memory, time), a table of losses and a
+        progress bar.
     warm_start : bool, default=False
         A later fit with more `n_members` trains only the new ones.
     random_state : int, RandomState, Generator or None, default=None

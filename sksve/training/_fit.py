@@ -20,6 +20,7 @@ from sksve.backbones import (
 )
 from sksve.training._data import TokenDataset
 from sksve.training._feature_cache import weights_key
+from sksve.training._forecast import TrainingForecast
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
@@ -71,6 +72,7 @@ class TrainingConfig:
     autocast: torch.dtype | None = None
     callbacks: Any = None
     verbose: int = 0
+    max_length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -251,6 +253,7 @@ def _make_net(
     # skorch changes callbacks in place; the user's own objects are parameters and must stay.
     callbacks = copy.deepcopy(list(config.callbacks or []))
     if config.verbose:
+        callbacks.append(("forecast", TrainingForecast(config.max_length)))
         callbacks.append(ProgressBar())
     return MemberNet(
         module,
