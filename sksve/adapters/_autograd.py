@@ -38,7 +38,7 @@ def thin_product(
     if dtype is None:
         return _Thin.apply(x, U, s, Vh, bias, weight)
     frozen = (None if t is None else t.to(dtype) for t in (U, Vh, weight))
-    U, Vh, weight = frozen  # type: ignore[assignment]
+    U, Vh, weight = frozen
     with torch.autocast(x.device.type, enabled=False):
         return _Thin.apply(x.to(dtype), U, s, Vh, bias, weight)
 

@@ -4,6 +4,7 @@ No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (
 """
 
 from sksve.training._data import TokenDataset
+from sksve.training._feature_cache import feature_cache
 from sksve.training._fit import (
     LayerFactory,
     MemberFactory,
@@ -35,6 +36,7 @@ __all__ = [
     "assemble",
     "build_module",
     "compute_features",
+    "feature_cache",
     "join",
     "pooled_vectors",
     "predict_logits",
