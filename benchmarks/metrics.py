@@ -12,7 +12,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 import tracemalloc
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import netcal.metrics
 import numpy as np
 import psutil
+from _timing import ratio, summary, take_turns
 
 from sksve.metrics import bootstrap_interval, expected_calibration_error
 
@@ -37,42 +37,6 @@ def make_data(n, seed, temperature=1.0):
         q = np.cumsum(p[rows] ** temperature, axis=1)
         y[rows] = (rng.random((len(q), 1)) * q[:, -1:] > q[:, :-1]).sum(axis=1)
     return y, p
-
-
-def seconds(function):
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def take_turns(contenders, rounds):
-    """Return every contender's times; each round runs all of them."""
-    times = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, function in contenders.items():
-            times[name].append(seconds(function))
-    return times
-
-
-def summary(times):
-    return {
-        name: {
-            "median_s": round(float(np.median(found)), 5),
-            "min_s": round(min(found), 5),
-            "rounds": len(found),
-        }
-        for name, found in times.items()
-    }
-
-
-def ratio(times, over, under):
-    """Ratio of medians, and the median of the rounds' own ratios."""
-    pairs = np.array(times[over]) / np.array(times[under])
-    return {
-        "of_medians": round(float(np.median(times[over]) / np.median(times[under])), 3),
-        "of_minima": round(min(times[over]) / min(times[under]), 3),
-        "median_of_rounds": round(float(np.median(pairs)), 3),
-    }
 
 
 def bench_ece(n, rounds):

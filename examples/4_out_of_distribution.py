@@ -3,11 +3,11 @@
     python examples/4_out_of_distribution.py
 
 A singular value ensemble learns clothes (Fashion-MNIST) and is then shown handwritten digits (MNIST);
-another learns movie reviews and is shown posts to newsgroups. Neither has ever seen anything foreign. A score
-of uncertainty should be larger for the foreign rows; the area under the ROC curve says how often it is: 0.5 is
-chance, 1 is perfect. Three scores are compared: the mutual information between class and member (the members
-disagree: epistemic uncertainty), the entropy of the ensemble's mean probability (total uncertainty), and the
-entropy of one linear classifier on the same backbone, frozen.
+another learns movie reviews and is shown posts to newsgroups. Neither has ever seen anything foreign. A
+score of uncertainty should be larger for the foreign rows; the area under the ROC curve says how often it
+is: 0.5 is chance, 1 is perfect. Three scores are compared: the mutual information between class and member
+(the members disagree: epistemic uncertainty), the entropy of the ensemble's mean probability (total
+uncertainty), and the entropy of one linear classifier on the same backbone, frozen.
 """
 
 import argparse

@@ -11,19 +11,26 @@ __version__ = "0.1.0.dev0"
 
 # Public name -> the module that defines it.
 _LAZY = {
+    "MemberSearchCV": "sksve.estimators",
     "SVEClassifier": "sksve.estimators",
-    "predict_uncertainty": "sksve.estimators",
+    "predict_uncertainty": "sksve.metrics._predict_uncertainty",
     "BackboneNotFoundError": "sksve._exceptions",
+    "CalibrationWarning": "sksve._exceptions",
+    "IntegrityError": "sksve._exceptions",
     "NonFiniteLossError": "sksve._exceptions",
+    "PersistenceError": "sksve._exceptions",
     "TruncationWarning": "sksve._exceptions",
 }
 _ROOMS = (
     "adapters",
     "backbones",
     "baselines",
+    "calibration",
     "datasets",
+    "diagnostics",
     "estimators",
     "metrics",
+    "persistence",
     "plotting",
     "preprocessing",
 )

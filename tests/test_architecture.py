@@ -22,8 +22,9 @@ ALLOWED = {
     "inputs": {"preprocessing", "backbones"},
     "training": {"backbones", "adapters"},
     "persistence": set(),
-    "plotting": {"metrics"},
-    "calibration": {"metrics"},
+    "diagnostics": {"backbones", "adapters"},
+    "plotting": {"metrics", "diagnostics"},
+    "calibration": {"metrics", "persistence"},
     "comparison": {"calibration", "metrics", "plotting"},
     "estimators": {
         "training",
@@ -47,7 +48,7 @@ ALLOWED = {
 
 # third party -> rooms that may import it anywhere in a file (inside functions too).
 FOREIGN = {
-    "torch": {"adapters", "backbones", "training", "estimators", "baselines"},
+    "torch": {"adapters", "backbones", "training", "estimators", "baselines", "diagnostics"},
     "transformers": {"backbones", "inputs"},
     "skorch": {"training"},
     "matplotlib": {"plotting", "comparison"},
@@ -116,7 +117,16 @@ def modules_after(statement):
 
 
 @pytest.mark.parametrize(
-    "room", ["sksve", "sksve.metrics", "sksve.datasets", "sksve.plotting", "sksve.preprocessing"]
+    "room",
+    [
+        "sksve",
+        "sksve.calibration",
+        "sksve.datasets",
+        "sksve.metrics",
+        "sksve.persistence",
+        "sksve.plotting",
+        "sksve.preprocessing",
+    ],
 )
 def test_import__loads_no_torch(room):
     assert (

@@ -5,8 +5,22 @@ stacked members, member axis outermost: its input has ``n_members * b`` rows, th
 them belonging to member 0.
 """
 
+from sksve.adapters._basis import (
+    BasisMismatchError,
+    align_basis,
+    near_equal_groups,
+    project_basis,
+    restore_basis,
+    saved_basis,
+)
 from sksve.adapters._batch_ensemble import BatchEnsembleLinear, batch_ensemble_linear
-from sksve.adapters._cache import SVDCache, cached_decompose, svd_cache
+from sksve.adapters._cache import (
+    SVDCache,
+    cached_decompose,
+    clear_svd_cache,
+    svd_cache,
+    weight_key,
+)
 from sksve.adapters._decompose import decompose
 from sksve.adapters._dropout import FeatureDropout, dropout_layers, fixed_masks
 from sksve.adapters._functional import apply_band, band_size, sve_linear
@@ -18,6 +32,7 @@ from sksve.adapters._svd_linear import SVDLinear
 from sksve.adapters._switch import member_layers, merged_member, use_members
 
 __all__ = [
+    "BasisMismatchError",
     "BatchEnsembleLinear",
     "FeatureDropout",
     "LoRALinear",
@@ -25,11 +40,13 @@ __all__ = [
     "MemberModule",
     "SVDCache",
     "SVDLinear",
+    "align_basis",
     "apply_band",
     "band_size",
     "batch_ensemble_linear",
     "cached_decompose",
     "choose_route",
+    "clear_svd_cache",
     "decompose",
     "dropout_layers",
     "energy_rank",
@@ -37,9 +54,14 @@ __all__ = [
     "lora_linear",
     "member_layers",
     "merged_member",
+    "near_equal_groups",
     "numerical_rank",
+    "project_basis",
     "resolve_rank",
+    "restore_basis",
+    "saved_basis",
     "svd_cache",
     "sve_linear",
     "use_members",
+    "weight_key",
 ]

@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from torch import Tensor
 
 from sksve.adapters._decompose import decompose
 
-__all__ = ["SVDCache", "cached_decompose", "svd_cache"]
+__all__ = ["SVDCache", "cached_decompose", "clear_svd_cache", "svd_cache", "weight_key"]
 
 # Part of every key: raise it when `decompose` changes what it returns.
 FORMAT_VERSION = 1
+
+_STALE_SECONDS = 3600
 
 Triple = tuple[Tensor, Tensor, Tensor]
 
@@ -75,10 +78,21 @@ class SVDCache:
         """Return the number of entries in memory."""
         return len(self._entries)
 
-    def clear(self) -> None:
-        """Forget the entries in memory; those on disk stay."""
+    def clear(self, *, disk: bool = False) -> None:
+        """Forget the entries in memory; with `disk`, delete those in the folder as well."""
         with self._lock:
             self._entries.clear()
+        if disk:
+            for pattern in ("*.safetensors", "*.tmp"):
+                for path in self.location().glob(pattern):
+                    path.unlink(missing_ok=True)
+
+    def location(self) -> Path:
+        """Folder in which entries lie on disk; it may not exist."""
+        if self.folder is not None:
+            return Path(self.folder)
+        root = os.environ.get("SKSVE_CACHE")
+        return (Path(root).expanduser() if root else user_cache_path("sksve")) / "svd"
 
     def get(self, weight: Tensor) -> Triple:
         """Return ``decompose(weight)``, from memory, from disk or fresh; do not modify it."""
@@ -109,12 +123,7 @@ class SVDCache:
             on = os.environ.get("SKSVE_SVD_CACHE", "on").lower() not in {"off", "0", "false"}
         if not on:
             return None
-        if self.folder is not None:
-            folder = Path(self.folder)
-        else:
-            root = os.environ.get("SKSVE_CACHE")
-            folder = (Path(root) if root else user_cache_path("sksve")) / "svd"
-        return folder / f"{key}.safetensors"
+        return self.location() / f"{key}.safetensors"
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> Triple | None:
@@ -147,8 +156,12 @@ def _write(path: Path, triple: Triple) -> None:
 def _shrink(folder: Path, limit: int) -> None:
     try:
         files = [(p, p.stat()) for p in folder.glob("*.safetensors")]
-    except OSError:
+        # Left by writers that were killed: nobody takes that long to write one.
+        dead = [p for p in folder.glob("*.tmp") if time.time() - p.stat().st_mtime > _STALE_SECONDS]
+    except OSError:  # another process deletes, too
         return
+    for path in dead:
+        path.unlink(missing_ok=True)
     total = sum(stat.st_size for _, stat in files)
     for path, stat in sorted(files, key=lambda f: f[1].st_mtime):
         if total <= limit:
@@ -174,3 +187,18 @@ def cached_decompose(weight: Tensor) -> Triple:
         As :func:`decompose`.
     """
     return svd_cache.get(weight)
+
+
+def clear_svd_cache() -> None:
+    """Delete every decomposition that sksve keeps, in this process's memory and on disk.
+
+    They are made again when needed. Other processes keep what they hold in memory.
+
+    Examples
+    --------
+    >>> from sksve.adapters import clear_svd_cache, svd_cache
+    >>> clear_svd_cache()  # doctest: +SKIP
+    >>> len(svd_cache)  # doctest: +SKIP
+    0
+    """
+    svd_cache.clear(disk=True)

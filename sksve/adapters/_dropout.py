@@ -74,7 +74,7 @@ class FeatureDropout(nn.Module):
     def _mask(self, shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
         # float64 on the CPU whatever x is: the same mask in every precision and on every device.
         kept = torch.rand(shape, generator=generator, dtype=torch.float64) >= self.rate
-        return (kept / (1.0 - self.rate)).to(like)
+        return (kept.double() / (1.0 - self.rate)).to(like)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_generator": None}  # a generator cannot be pickled everywhere

@@ -1,6 +1,6 @@
 """A linear layer whose members share singular vectors and own singular values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sksve.adapters._autograd import dense_product, dense_weight, thin_product
-from sksve.adapters._cache import cached_decompose
+from sksve.adapters._basis import restore_basis, saved_basis
+from sksve.adapters._cache import cached_decompose, weight_key
 from sksve.adapters._functional import band_size, correction_linear, sve_linear
 from sksve.adapters._member_linear import (
     MemberLinear,
@@ -76,6 +77,11 @@ class SVDLinear(MemberLinear):
     bias: Tensor | None
     weight: Tensor | None
     band_scale: Tensor | None
+
+    #: Buffers that are computed anew from the pretrained weight when a saved model is loaded.
+    recomputed = ("U", "S", "Vh", "band_scale")
+    #: Hash of the pretrained weight; empty for a layer that was not made by `from_linear`.
+    weight_hash: str = ""
 
     def __init__(
         self,
@@ -180,6 +186,7 @@ class SVDLinear(MemberLinear):
             # Below this rank `W x + correction` takes fewer multiply-adds than `U s Vh x`.
             weight=weight.detach().clone() if keeps_weight(o, i, r) else None,
         )
+        layer.weight_hash = weight_key(weight)
         if init_scale > 0.0:
             layer._draw_start(init_scale, generator)
         return layer
@@ -273,6 +280,31 @@ class SVDLinear(MemberLinear):
         k = min(o, i) if self.weight is None else self.rank
         thin = n_tokens * (k * (o + i) + (0 if self.weight is None else o * i))
         return thin, k * o * i + n_tokens * o * i
+
+    def saved_tensors(self) -> dict[str, Tensor]:
+        """Return what is saved beside the parameters: `S`, and projections of U and V.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``S`` (k,); ``projected_U`` and ``projected_V`` (8, r'), of the trained vectors and those
+            whose singular value equals the last trained one.
+        """
+        return saved_basis(self.U, self.S, self.Vh, self.rank, self.weight_hash)
+
+    @torch.no_grad()
+    def align(self, saved: Mapping[str, Tensor]) -> None:
+        """Turn U and V into those of the layer whose :meth:`saved_tensors` these are.
+
+        Raises
+        ------
+        BasisMismatchError
+            If they cannot be: another weight, or singular vectors that differ by more than signs and
+            rotations. The layer is then unchanged.
+        """
+        U, Vh = restore_basis(self.U, self.S, self.Vh, saved, self.rank, self.weight_hash)
+        self.U.copy_(U)
+        self.Vh.copy_(Vh)
 
     def extra_repr(self) -> str:
         return (

@@ -73,6 +73,16 @@ class MemberCopies(MemberModule):
         """The model inside, with its pretrained weights."""
         return self.split.model
 
+    @property
+    def blocks(self) -> str:
+        """Dotted name of the model's list of transformer blocks."""
+        return self.split.blocks
+
+    @property
+    def pooling(self) -> str:
+        """How token vectors become one: "mean", "cls" or "last"."""
+        return self.split.pooling
+
     def member_values(self, position: int) -> dict[str, Tensor]:
         """Dotted name of each trained parameter of the model -> its value for one member."""
         one = self.n_members == 1

@@ -83,7 +83,8 @@ def sample_heads(
             hessian_structure=hessian_structure,
             prior_precision=1.0 if learned else prior_precision,
         )
-        posterior.fit(DataLoader(data, batch_size=_ROWS))
+        # Without a generator of its own a DataLoader moves torch's, even where it does not shuffle.
+        posterior.fit(DataLoader(data, batch_size=_ROWS, generator=torch.Generator()))
         if learned:
             posterior.optimize_prior_precision(method=prior_precision)
     draws = torch.cat(

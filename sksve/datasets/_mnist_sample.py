@@ -3,6 +3,7 @@
 import gzip
 import os
 import zipfile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ Handwritten digits, grey, 28 x 28 pixels, light on black.
 Please cite: Y. LeCun, L. Bottou, Y. Bengio and P. Haffner (1998). Gradient-based learning applied to
 document recognition. Proceedings of the IEEE 86(11), 2278-2324. https://doi.org/10.1109/5.726791
 """
-_CONSTRAINTS = {
+_CONSTRAINTS: dict[str, list[Any]] = {
     "shuffle": ["boolean"],
     "random_state": ["random_state"],
     "return_X_y": ["boolean"],

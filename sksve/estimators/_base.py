@@ -3,6 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,9 +21,14 @@ from sksve.backbones import (
     positions_from_config,
     resolve_backbone,
 )
+from sksve.estimators._card import data_sizes
+from sksve.estimators._export import ExportMixin
+from sksve.estimators._first_members import FirstMembersMixin
 from sksve.estimators._labels import encode_labels, read_targets
+from sksve.estimators._partial_fit import PartialFitMixin
 from sksve.estimators._predict import MemberPredictor
 from sksve.estimators._rows import EncodedRows, encode_rows
+from sksve.estimators._saving import SavingMixin
 from sksve.estimators._settings import CONSTRAINTS, Precision, base_seed, choose_device
 from sksve.estimators._task import Task, hold_out
 from sksve.estimators._warm_start import STRUCTURE_FREE, check_unchanged, members_of
@@ -41,12 +47,15 @@ from sksve.training import (
 __all__ = ["MemberClassifier"]
 
 _LEARNED_PRIVATELY = {
-    "_dtype", "_max_length", "_pad_token_id", "_prediction_autocast", "_seed", "_serializer",
+    "_data_sizes", "_dtype", "_max_length", "_n_parts", "_pad_token_id", "_prediction_autocast", "_seed",
+    "_serializer",
     "_structure", "_tokenizer",
 }  # fmt: skip
 
 
-class MemberClassifier(MemberPredictor):
+class MemberClassifier(
+    PartialFitMixin, FirstMembersMixin, SavingMixin, ExportMixin, MemberPredictor
+):
     """Base of the classifiers whose members are trained on one backbone.
 
     A subclass has the parameters of ``SVEClassifier`` (those it needs) and says which layers replace
@@ -86,8 +95,11 @@ class MemberClassifier(MemberPredictor):
             a table whose rows are turned into text, or, with ``serializer="pair"``, two columns of
             texts. With a vision backbone: a list of PIL images, of uint8 arrays or of file paths, or a
             uint8 array of shape (n_samples, h, w) or (n_samples, h, w, 3).
-        y : array-like of shape (n_samples,)
-            Labels of any kind scikit-learn accepts.
+        y : array-like of shape (n_samples,), or (n_samples, n_classes)
+            Labels of any kind scikit-learn accepts. Two columns or more of floats are soft labels,
+            rows of probabilities, such as the shares of people who chose each class: members
+            minimise the cross-entropy to them. The classes are a frame's column names, else
+            ``0, 1, ...``, in the order of the columns.
         sample_weight : array-like of shape (n_samples,), default=None
             Rows of weight zero are left out; the others are scaled to mean 1.
         X_val, y_val : as X and y, default=None
@@ -107,17 +119,31 @@ class MemberClassifier(MemberPredictor):
         FloatingPointError
             If a loss becomes NaN or infinite.
         """
+        return self._fit(X, y, sample_weight, X_val, y_val)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any = None,
+        y_val: Any = None,
+        *,
+        classes: np.ndarray | None = None,
+        max_epochs: int | None = None,
+    ) -> Self:
+        """Fit; with `classes` and `max_epochs`, as the first call of partial_fit does."""
         params = self.get_params(deep=False)
         check_parameters(CONSTRAINTS | self._own_constraints, params, owner=type(self).__name__)
         warm = self.warm_start and hasattr(self, "net_")
         seed = self._seed if warm else base_seed(self.random_state)
         # Learns in place of self; what it has learned moves here when all has gone well.
         fresh = type(self)(**params)
-        task = fresh._read_task(X, y, sample_weight, X_val, y_val, seed)
+        task = fresh._read_task(X, y, sample_weight, X_val, y_val, seed, classes)
         resolved = resolve_backbone(self.backbone)
         if fresh.input_kind_ == "text" and is_vision(resolved.config):  # strings are paths here
             paths = [as_paths(rows) for rows in (X, X_val)]
-            task = fresh._read_task(paths[0], y, sample_weight, paths[1], y_val, seed)
+            task = fresh._read_task(paths[0], y, sample_weight, paths[1], y_val, seed, classes)
         check_kind(fresh.input_kind_, resolved.name, vision=is_vision(resolved.config))
         plan = self._plan(resolved)
         max_tokens(self.max_length, positions_from_config(resolved), resolved.name)
@@ -131,18 +157,16 @@ class MemberClassifier(MemberPredictor):
                 warnings.warn(
                     "Warm-start fitting without increasing n_members does not fit new members.",
                     UserWarning,
-                    stacklevel=2,
+                    stacklevel=3,
                 )
                 return self
 
         backbone = load_backbone(resolved, pooling=self.pooling, dtype=precision.dtype)
-        fresh._tokenizer = backbone.processor
-        fresh._pad_token_id = getattr(backbone.processor, "pad_token_id", None) or 0
-        fresh._max_length = self.max_length
-        fresh._dtype = precision.dtype
-        fresh._prediction_autocast = precision.prediction
+        fresh._take_backbone(backbone, precision)
+        fresh._data_sizes = data_sizes(task)
         data = fresh._tokenized(task, backbone, plan)
         config = self._training_config(len(task.classes), seed, device, precision)
+        config = replace(config, max_epochs=max_epochs or self.max_epochs)
         factory = self._layer_factory()
         ids = range(0 if old is None else len(old.ids), self.n_members)
         members = train(backbone, plan, factory, ids, *data, config, n_jobs=self.n_jobs)
@@ -156,7 +180,14 @@ class MemberClassifier(MemberPredictor):
     # -- data ------------------------------------------------------------------------------------
 
     def _read_task(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, seed: int
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any,
+        y_val: Any,
+        seed: int,
+        classes: np.ndarray | None = None,
     ) -> Task:
         """Check the data and bring them into the form that training takes."""
         if y is None:
@@ -166,7 +197,7 @@ class MemberClassifier(MemberPredictor):
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val go together: give both or neither.")
         samples = self._read(X, reset=True)
-        targets = read_targets(y, samples.n_samples, sample_weight, self.class_weight)
+        targets = read_targets(y, samples.n_samples, sample_weight, self.class_weight, classes)
         held_out, codes = None, None
         if X_val is not None:
             held_out = self._read(X_val, reset=False)
@@ -191,9 +222,7 @@ class MemberClassifier(MemberPredictor):
 
         def encoded(rows: Sequence[Any]) -> EncodedRows:
             kind, processor = self.input_kind_, self._tokenizer
-            return encode_rows(
-                kind, rows, processor, self._max_length, backbone.model, keep=plan.first_block == 0
-            )
+            return encode_rows(kind, rows, processor, self._max_length, backbone.model, keep=True)
 
         def dataset(
             rows: EncodedRows, which: np.ndarray | None, y: np.ndarray, weight: np.ndarray
@@ -213,6 +242,14 @@ class MemberClassifier(MemberPredictor):
             return parts[0], parts[1]
         texts, y = task.judged
         return parts[0], dataset(encoded(texts), None, y, np.ones(len(y)))
+
+    def _take_backbone(self, backbone: Backbone, precision: Precision) -> None:
+        """Remember what reading X and predicting need of the backbone."""
+        self._tokenizer = backbone.processor
+        self._pad_token_id = getattr(backbone.processor, "pad_token_id", None) or 0
+        self._max_length = self.max_length
+        self._dtype = precision.dtype
+        self._prediction_autocast = precision.prediction
 
     # -- training --------------------------------------------------------------------------------
 
@@ -282,17 +319,22 @@ class MemberClassifier(MemberPredictor):
             ranks=_ranks(module, plan),
         )
         self._seed = seed
+        self._n_parts = 1
         self._structure = self._structural_parameters()
 
     def _take_over(self, fresh: "MemberClassifier") -> None:
         """Replace what a former fit learned by what `fresh` has learned."""
         params = self.get_params(deep=False)
-        # Only what fit learns goes: meta-estimators leave notes of their own on an estimator.
-        for name in [n for n in vars(self) if n.endswith("_") or n in _LEARNED_PRIVATELY]:
+        for name in self._learned():
             delattr(self, name)
         for name, value in vars(fresh).items():
             if name not in params:
                 setattr(self, name, value)
+
+    def _learned(self) -> dict[str, Any]:
+        """Return what fit has learned: meta-estimators leave notes of their own on an estimator."""
+        learned = {n: v for n, v in vars(self).items() if n in _LEARNED_PRIVATELY}
+        return learned | {n: v for n, v in vars(self).items() if n.endswith("_")}
 
 
 def _ranks(module: EnsembleModule, plan: AdaptationPlan) -> dict[str, int]:

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from sksve.estimators._rows import encode_rows
+from sksve.estimators._soft_labels import expected_accuracy, read_soft_labels
 from sksve.estimators._stream import pieces
 from sksve.inputs import Samples, read_pairs, read_samples
 from sksve.metrics import Uncertainty
 from sksve.preprocessing import TabularToText
+from sksve.preprocessing._table import in_fitted_order
 from sksve.training import TokenDataset, predict_logits, softmax64
 
 __all__ = ["MemberPredictor"]
@@ -28,9 +31,12 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
     """
 
     input_kind_: str
+    _pools_by_mean = True  # sksve.metrics reads it: wrappers need one sweep for members and mean
 
     def _read(self, X: Any, *, reset: bool) -> Samples:
         """Check X and that its kind is the one seen in fit."""
+        if not reset:
+            X = in_fitted_order(X, getattr(self, "feature_names_in_", None))
         known = None if reset else self.input_kind_
         if known == "text_pair" or (reset and isinstance(self.serializer, str)):
             samples = read_pairs(X)
@@ -57,6 +63,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         if reset:
             serializer = TabularToText() if self.serializer is None else clone(self.serializer)
             self._serializer = serializer.fit(X)
+        else:
+            X = in_fitted_order(X, getattr(self, "feature_names_in_", None))
         written = read_samples(self._serializer.transform(X))
         if written.texts is None or written.n_samples != samples.n_samples:
             raise ValueError(
@@ -67,7 +75,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
 
     # -- predict ---------------------------------------------------------------------------------
 
-    def _member_logits(self, X: Any) -> tuple[np.ndarray, Samples]:
+    def _dataset(self, X: Any) -> tuple[TokenDataset, Samples]:
+        """Read X as in fit and tokenise it."""
         check_is_fitted(self)
         samples = self._read(X, reset=False)
         texts = self._texts(X, samples, reset=False)
@@ -78,6 +87,10 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         data = rows.dataset(
             split.model, split.blocks, pad_token_id=self._pad_token_id, dtype=self._dtype
         )
+        return data, samples
+
+    def _member_logits(self, X: Any) -> tuple[np.ndarray, Samples]:
+        data, samples = self._dataset(X)
         logits = self._logits(data)
         if not np.isfinite(logits).all():  # a runaway last step, which no loss has seen
             member, row = np.argwhere(~np.isfinite(logits))[0][:2]
@@ -207,6 +220,27 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         """
         log_proba = _pooled_log_proba(self._member_logits(X)[0])
         return self.classes_[log_proba.argmax(axis=1)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy; of soft labels, the accuracy to be expected of labels drawn from them.
+
+        Parameters
+        ----------
+        X : as in fit
+        y : array-like of shape (n_samples,), or soft labels of shape (n_samples, n_classes)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            In [0, 1].
+        """
+        predicted = self.predict(X)
+        soft = read_soft_labels(y, classes=self.classes_)
+        if soft is None:
+            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+        check_consistent_length(predicted, soft[1])
+        return expected_accuracy(predicted, soft[1], self.classes_, sample_weight)
 
     def predict_uncertainty(self, X: Any) -> Uncertainty:
         """Uncertainty of each prediction, split into its parts.

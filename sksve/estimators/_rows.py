@@ -13,8 +13,9 @@ from sksve.training import ImageDataset, TokenDataset
 
 __all__ = ["EncodedRows", "encode_rows"]
 
-# Resized images are kept between epochs up to this size; beyond it they are made anew.
-KEEP_BYTES = 2 * 2**30
+# Resized images are kept between epochs up to this size; beyond it they are made anew. The data set lets
+# go of them as soon as the frozen part's output makes them needless.
+KEEP_BYTES = 2**30
 
 
 @dataclass(frozen=True)

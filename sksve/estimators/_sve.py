@@ -26,7 +26,7 @@ class SVEClassifier(MemberClassifier):
     backbone : str, path-like or (model, processor), default="all-MiniLM-L6-v2"
         A name (tried as a folder, as an installed package that ships it, in the local hub cache as
         given and under ``sentence-transformers/``, then on the hub), a folder, or a transformers
-        model with its tokenizer. Never modified.
+        model with its tokenizer or, of vision (ViT, DINOv2), its image processor. Never modified.
     n_members : int, default=5
     rank : int, float or None, default=None
         How many leading singular values are trained; the others stay at their pretrained value.
@@ -66,12 +66,13 @@ class SVEClassifier(MemberClassifier):
         Epochs without improvement after which a member stops, with `early_stopping`.
     class_weight : dict, "balanced" or None, default=None
     max_length : int, default=128
-        Longest text in tokens; longer ones are cut with a warning.
+        Longest text, or pair of texts, in tokens; longer ones are cut with a warning.
     pooling : {"auto", "mean", "cls", "last"}, default="auto"
         How token vectors become one. "auto": what the model's sentence-transformers files say, else
-        the last token for decoders and the mean over tokens for encoders.
-    serializer : transformer or None, default=None
-        Turns table rows into texts. None: :class:`~sksve.preprocessing.TabularToText`.
+        the class token for vision, the last token for decoders and the mean over tokens for encoders.
+    serializer : transformer, "pair" or None, default=None
+        Turns table rows into texts. None: :class:`~sksve.preprocessing.TabularToText`. "pair": X has
+        two columns of texts, which the tokenizer takes as first and second segment.
     device : str or torch.device, default="auto"
         "auto": CUDA where there is one, else the CPU.
     precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
@@ -100,7 +101,7 @@ class SVEClassifier(MemberClassifier):
         shape (n_members,); NaN where a member had stopped.
     net_ : MemberNet
         The skorch net.
-    input_kind_ : {"text", "text_column", "table"}
+    input_kind_ : {"text", "text_column", "text_pair", "table", "image"}
         What X was in fit.
     adapter_report_ : AdapterReport
         Modules adapted and skipped with the reason, ranks, trainable and total parameters.
@@ -109,6 +110,7 @@ class SVEClassifier(MemberClassifier):
 
     See Also
     --------
+    sksve.MemberSearchCV : Search over `n_members` at the price of the largest number.
     sksve.predict_uncertainty : The same through pipelines and search objects.
 
     Notes
@@ -116,6 +118,10 @@ class SVEClassifier(MemberClassifier):
     The defaults of `init_scale`, `lr`, `head_lr`, `head_init_scale`, `weight_decay` and `max_epochs`
     were chosen on validation data, see ``benchmarks/defaults.py`` and its results; among rates of
     nearly equal likelihood `lr` is the one that holds on shifted text (``benchmarks/shift.py``).
+
+    One member is a method of its own: ``n_members=1, init_scale=0.0, train_bias=False`` with ``rank=r``
+    is SVFit [2]_, with ``off_diagonals=d`` SVFT, plain (d=0) or banded [3]_. What is learned is the
+    relative change of a value, so one `lr` fits small and large values; the papers learn the values.
 
     References
     ----------

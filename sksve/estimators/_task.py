@@ -21,7 +21,7 @@ class Task:
     texts : list
         The rows of positive weight: texts, pairs of texts, or images.
     y, weight : ndarray of shape (n_kept,)
-        Their encoded labels, and their weights of mean 1.
+        Their encoded labels (soft labels: (n_kept, n_classes)), and their weights of mean 1.
     train_rows, valid_rows : ndarray of int
         Which of them are trained on, and which are held out for early stopping.
     judged : (list, ndarray) or None
@@ -51,7 +51,7 @@ def hold_out(targets: Targets, fraction: float, seed: int) -> tuple[np.ndarray, 
         If either side cannot hold every class.
     """
     rows = np.arange(len(targets.y))
-    counts = np.bincount(targets.y)
+    counts = np.bincount(targets.codes)
     n_valid = int(np.ceil(fraction * len(rows)))
     n_classes = int((counts > 0).sum())
     if n_valid < n_classes or len(rows) - n_valid < n_classes or counts[counts > 0].min() < 2:
@@ -61,6 +61,6 @@ def hold_out(targets: Targets, fraction: float, seed: int) -> tuple[np.ndarray, 
             "validation_fraction, or pass X_val and y_val."
         )
     train_rows, valid_rows = train_test_split(
-        rows, test_size=n_valid, stratify=targets.y, random_state=seed % 2**32
+        rows, test_size=n_valid, stratify=targets.codes, random_state=seed % 2**32
     )
     return np.sort(train_rows), np.sort(valid_rows)

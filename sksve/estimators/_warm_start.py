@@ -7,7 +7,7 @@ import numpy as np
 
 from sksve.training import MemberNet, TrainedMembers
 
-__all__ = ["STRUCTURE_FREE", "check_unchanged", "members_of"]
+__all__ = ["STRUCTURE_FREE", "check_unchanged", "members_of", "same_value"]
 
 #: Parameters that may change between warm starts: they do not shape a member.
 STRUCTURE_FREE = {
@@ -37,7 +37,7 @@ def check_unchanged(
     ValueError
         If a structural parameter or the classes differ, or fewer members are asked for.
     """
-    changed = [name for name, value in now.items() if not _same(value, before[name])]
+    changed = [name for name, value in now.items() if not same_value(value, before[name])]
     if changed:
         raise ValueError(
             f"warm_start=True keeps the members already trained, so {', '.join(changed)} cannot "
@@ -61,11 +61,12 @@ def members_of(net: MemberNet, history: list[dict[str, np.ndarray]]) -> TrainedM
     return TrainedMembers(net.member_ids, state, history, net)
 
 
-def _same(a: Any, b: Any) -> bool:
+def same_value(a: Any, b: Any) -> bool:
+    """Whether two values of a parameter are the same; what cannot be compared is not."""
     if a is b:
         return True
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b))
+        return len(a) == len(b) and all(same_value(x, y) for x, y in zip(a, b))
     try:
         return bool(a == b)
     except (TypeError, ValueError):

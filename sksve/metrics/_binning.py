@@ -10,12 +10,12 @@ import numpy as np
 
 __all__ = [
     "Bins",
+    "bin_adder",
     "bin_edges",
     "bin_finder",
     "bin_index",
     "fill_bins",
-    "fill_from_chunks",
-    "gaps_from_chunks",
+    "gap_adder",
     "quantile_edges",
     "uniform_edges",
 ]
@@ -90,7 +90,10 @@ def bin_index(values, edges):
 
 
 def bin_finder(edges, n_values):
-    """Return a function that gives the bin of each value; for many values by a table."""
+    """Return a function that gives the bin of each value; for many values by a table.
+
+    What it returns is valid until it is called again; threads need one each.
+    """
     if n_values < CELLS:
         return lambda values: bin_index(values, edges)
     # value * 4096 is exact, 4096 being a power of two: cell t holds t/4096 <= value < (t+1)/4096.
@@ -100,11 +103,23 @@ def bin_finder(edges, n_values):
     last = bin_index(np.nextafter(left + 1 / CELLS, 0.0), edges)
     table = np.where(first == last, first, -1)
 
+    scaled, cells, found, unsure = (np.empty(0, dtype=t) for t in (float, np.int64, np.int64, bool))
+
     def find(values):
-        index = table.take((values * CELLS).astype(np.int64))
-        unsure = np.flatnonzero(index < 0)
-        if len(unsure):
-            index[unsure] = bin_index(values[unsure], edges)
+        nonlocal scaled, cells, found, unsure
+        n = len(values)
+        if n > len(scaled):  # memory is taken once: fresh memory costs more than the arithmetic
+            scaled, cells, found, unsure = (
+                np.empty(n, a.dtype) for a in (scaled, cells, found, unsure)
+            )
+        np.multiply(values, CELLS, out=scaled[:n])
+        np.copyto(cells[:n], scaled[:n], casting="unsafe")
+        # Cells are within bounds; any mode but "raise" spares numpy a copy.
+        index = table.take(cells[:n], out=found[:n], mode="clip")
+        np.less(index, 0, out=unsure[:n])
+        if unsure[:n].any():
+            search = np.flatnonzero(unsure[:n])
+            index[search] = bin_index(values[search], edges)
         return index
 
     return find
@@ -115,38 +130,52 @@ def fill_bins(confidence, correct, weight, edges):
     n = len(confidence)
     slices = (slice(start, start + CHUNK) for start in range(0, n, CHUNK))
     chunks = ((rows, confidence[rows], correct[rows]) for rows in slices)
-    return fill_from_chunks(chunks, n, weight, edges)
+    return bin_adder(n, weight, edges)(chunks)
 
 
-def gaps_from_chunks(chunks, n_rows, weight, edges):
-    """Add up only confidence minus correct, and the rows of all bins: enough for an l1 error."""
+def gap_adder(n_rows, weight, edges):
+    """Return a function that adds up only confidence minus correct, and the rows of all bins.
+
+    That is enough for an l1 error. It takes chunks of rows, given as (slice, confidence, correct),
+    and keeps its memory for the next call; threads need one each.
+    """
+    n_bins = len(edges) - 1
+    find, space = bin_finder(edges, n_rows), np.empty(0)
+
+    def add_up(chunks):
+        nonlocal space
+        gap, total = np.zeros(n_bins), 0.0
+        for rows, conf, hit in chunks:
+            space = space if len(conf) <= len(space) else np.empty(len(conf))
+            residual = np.subtract(conf, hit, out=space[: len(conf)])
+            if weight is not None:
+                residual *= weight[rows]
+            gap += np.bincount(find(conf), residual, minlength=n_bins)
+            total += len(conf) if weight is None else weight[rows].sum()
+        return gap, total
+
+    return add_up
+
+
+def bin_adder(n_rows, weight, edges):
+    """As :func:`gap_adder`, for everything that :class:`Bins` holds."""
     n_bins = len(edges) - 1
     find = bin_finder(edges, n_rows)
-    gap, total = np.zeros(n_bins), 0.0
-    for rows, conf, hit in chunks:
-        residual = conf - hit
-        if weight is not None:
-            residual *= weight[rows]
-        gap += np.bincount(find(conf), residual, minlength=n_bins)
-        total += len(conf) if weight is None else weight[rows].sum()
-    return gap, total
 
+    def add_up(chunks):
+        counts, sums = np.zeros(2 * n_bins), np.zeros(2 * n_bins)
+        for rows, conf, hit in chunks:
+            # Even cells count the wrong rows of a bin, odd ones the right: two sums tell all three.
+            cell = find(conf)
+            cell *= 2
+            cell += hit
+            if weight is None:
+                counts += np.bincount(cell, minlength=2 * n_bins)
+                sums += np.bincount(cell, conf, minlength=2 * n_bins)
+            else:
+                w = weight[rows]
+                counts += np.bincount(cell, w, minlength=2 * n_bins)
+                sums += np.bincount(cell, w * conf, minlength=2 * n_bins)
+        return Bins(counts[::2] + counts[1::2], sums[::2] + sums[1::2], counts[1::2])
 
-def fill_from_chunks(chunks, n_rows, weight, edges):
-    """Add up chunks of rows, given as (slice, confidence, correct)."""
-    n_bins = len(edges) - 1
-    find = bin_finder(edges, n_rows)
-    counts, sums = np.zeros(2 * n_bins), np.zeros(2 * n_bins)
-    for rows, conf, hit in chunks:
-        # Even cells count the wrong rows of a bin, odd ones the right: two sums tell all three.
-        cell = find(conf)
-        cell *= 2
-        cell += hit
-        if weight is None:
-            counts += np.bincount(cell, minlength=2 * n_bins)
-            sums += np.bincount(cell, conf, minlength=2 * n_bins)
-        else:
-            w = weight[rows]
-            counts += np.bincount(cell, w, minlength=2 * n_bins)
-            sums += np.bincount(cell, w * conf, minlength=2 * n_bins)
-    return Bins(counts[::2] + counts[1::2], sums[::2] + sums[1::2], counts[1::2])
+    return add_up

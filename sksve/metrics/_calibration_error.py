@@ -8,10 +8,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sksve._validation import check_parameters
 from sksve.metrics._binning import (
     Bins,
+    bin_adder,
     bin_edges,
     fill_bins,
-    fill_from_chunks,
-    gaps_from_chunks,
+    gap_adder,
     uniform_edges,
 )
 from sksve.metrics._inputs import check_inputs, settle
@@ -228,8 +228,8 @@ def _top_label_error(y_true, y_proba, labels, sample_weight, *, n_bins, strategy
     codes, proba, weight, _ = settle(y_true, y_proba, labels, sample_weight)
     if strategy == "uniform":  # the edges are known, so nothing of length n needs to be kept
         edges = uniform_edges(n_bins)
-        add_up = gaps_from_chunks if norm == "l1" else fill_from_chunks
-        blocks = each_block(lambda chunks: add_up(chunks, len(codes), weight, edges), codes, proba)
+        adder = gap_adder if norm == "l1" else bin_adder
+        blocks = each_block(lambda: adder(len(codes), weight, edges), codes, proba)
         sums = [sum(parts) for parts in zip(*blocks)]
         if norm == "l1":
             gap, total = sums

@@ -14,7 +14,11 @@ from sksve.metrics._inputs import ROUNDING, check_rows, settle, two_columns
 
 __all__ = ["TopLabel", "each_block", "reduce_rows", "top_label"]
 
-CHUNK_ELEMENTS = 2**18  # two megabytes of float64: enough work for a thread to be worth its switch
+# Numbers a core's cache holds beside its temporaries: what is read once stays there until done with.
+PASS_ELEMENTS = 2**17
+# Numbers per chunk: vectors of one number a row are worked through a chunk at a time, which keeps
+# threads from waking each other after every few microseconds.
+CHUNK_ELEMENTS = 2**19
 THREADED = 2**22  # numbers from which on an input is worth a second thread
 BLOCK_ROWS = 2**19  # what a thread takes at a time; fixed, so that sums do not depend on threads
 NARROW = 32  # up to so many classes, column by column is faster than numpy's row-wise max
@@ -46,76 +50,118 @@ def reduce_rows(codes, proba):
         for rows, conf, hit in chunks:
             confidence[rows], correct[rows] = conf, hit
 
-    each_block(fill, codes, proba)
+    each_block(lambda: fill, codes, proba)
     return confidence, correct
 
 
-def each_block(work, codes, proba):
+def each_block(make_work, codes, proba):
     """Return ``work(chunks)`` of consecutive blocks of rows, in their order.
 
     Large input goes to as many threads as scikit-learn's own loops take (``OMP_NUM_THREADS`` is
-    heard): numpy works on a chunk without holding the interpreter.
+    heard): numpy works on a chunk without holding the interpreter. Every thread makes a worker of
+    its own, which may keep memory from block to block.
     """
-    n = len(proba)
+    n, c = len(proba), 2 if proba.ndim == 1 else proba.shape[1]
+    rows = min(max(CHUNK_ELEMENTS // c, 1), n)
+    idle: list = []  # (memory, worker) of threads between two blocks
+
+    def run(block):
+        space, work = idle.pop() if idle else (_Space(rows, c), make_work())
+        result = work(_chunks(codes, proba, block, space))
+        idle.append((space, work))
+        return result
+
     if proba.size < THREADED or n <= BLOCK_ROWS:
-        return [work(chunks_of(codes, proba, 0, n))]
+        return [run((0, n))]
     # Only here: both are loaded by scikit-learn anyway.
     from concurrent.futures import ThreadPoolExecutor
 
     from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
-    blocks = pairwise([*range(0, n, BLOCK_ROWS), n])
     with ThreadPoolExecutor(_openmp_effective_n_threads()) as pool:
-        return list(pool.map(lambda block: work(chunks_of(codes, proba, *block)), blocks))
+        return list(pool.map(run, pairwise([*range(0, n, BLOCK_ROWS), n])))
 
 
-def chunks_of(codes, proba, first, end) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+def _chunks(codes, proba, block, space) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yield rows, confidence and correctness, chunk by chunk; a chunk is valid until the next."""
-    c = 2 if proba.ndim == 1 else proba.shape[1]
-    size = min(max(CHUNK_ELEMENTS // c, 1), end - first)
-    space, ones, row_starts = np.empty((2, size)), np.ones(c), np.arange(0, size * c, c)
+    (first, end), size = block, len(space.sums)
     for start in range(first, end, size):
         rows = slice(start, min(start + size, end))
-        p = proba[rows].astype(np.float64, copy=False)
-        if p.ndim == 1:
-            p = two_columns(p, "y_proba")
-        top, sums = space[:, : len(p)]
-        # In this order: the first pass brings the chunk into the cache, and is the simplest.
-        least = p.min()
-        np.dot(p, ones, out=sums)
+        least = space.reduce(proba[rows], codes[rows])
+        n = rows.stop - start
+        sums, top, hit = space.sums[:n], space.top[:n], space.hit[:n]
         span = max(sums.max() - 1.0, 1.0 - sums.min())  # NaN if any row holds NaN or infinity
-        _row_max(p, out=top)
-        hit = _is_first_max(p, top, codes[rows], row_starts[: len(p)])
         if not (least >= 0 and span <= ROUNDING):
-            check_rows(p, sums, "y_proba", first_row=start)
+            check_rows(_as_rows(proba[rows]), sums, "y_proba", first_row=start)
             np.divide(top, sums, out=top, where=np.abs(sums - 1.0) > ROUNDING)
         yield rows, top, hit
 
 
+def _as_rows(p):
+    p = p.astype(np.float64, copy=False)
+    return two_columns(p, "y_proba") if p.ndim == 1 else p
+
+
+class _Space:
+    """Memory for one chunk, taken once: fresh memory costs more than the arithmetic."""
+
+    def __init__(self, n, c):
+        self.step = min(max(PASS_ELEMENTS // c, 1), n)
+        self.sums, self.top, self.label, self.other = np.empty((4, n))
+        self.hit, self.tied = np.empty((2, n), dtype=bool)
+        self.at, self.partner = np.empty((2, n), dtype=np.int64)
+        self.row_starts, self.ones = np.arange(0, n * c, c), np.ones(c)
+        self.halves = np.empty(self.step * c // 2) if c % 2 == 0 and c <= NARROW else None
+
+    def reduce(self, p, codes):
+        """Fill sums, top and hit for the rows of `p`, return the smallest number."""
+        n, least = len(p), np.inf
+        for start in range(0, n, self.step):
+            rows = slice(start, min(start + self.step, n))
+            part = np.ascontiguousarray(_as_rows(p[rows]))
+            # In this order: the first pass brings the rows into the cache, and is the simplest.
+            least = np.minimum(least, part.min())  # keeps NaN
+            np.dot(part, self.ones, out=self.sums[rows])
+            self._label_and_other(part, codes[rows], rows)
+        label, other, hit, tied = (a[:n] for a in (self.label, self.other, self.hit, self.tied))
+        np.greater(label, other, out=hit)
+        np.equal(label, other, out=tied)
+        if tied.any():  # the first of equals is the prediction
+            doubt = np.flatnonzero(tied)
+            hit[doubt] = _as_rows(p[doubt]).argmax(axis=1) == codes[doubt]
+        np.maximum(label, other, out=self.top[:n])
+        return least
+
+    def _label_and_other(self, p, codes, rows):
+        """Probability of the true class, and the largest of the other classes."""
+        n, c = p.shape
+        at, flat, other = self.at[rows], p.reshape(-1), self.other[rows]
+        np.add(self.row_starts[:n], codes, out=at)
+        # at is within bounds; any mode but "raise" spares numpy a copy.
+        flat.take(at, out=self.label[rows], mode="wrap")
+        if self.halves is None:
+            rest = p.copy()
+            rest.reshape(-1)[at] = -np.inf
+            _row_max(rest, out=other)
+            return
+        # The larger of two neighbours, in one pass: half as many columns are left. Where one of
+        # them is the true class, the other stands alone.
+        pairs, halves = p.reshape(-1, 2), self.halves[: n * c // 2]
+        np.maximum(pairs[:, 0], pairs[:, 1], out=halves)
+        partner = self.partner[rows]
+        np.bitwise_xor(at, 1, out=partner)
+        flat.take(partner, out=other, mode="wrap")
+        partner >>= 1
+        halves[partner] = other
+        _row_max(halves.reshape(n, -1), out=other)
+
+
 def _row_max(p, out):
     """Maximum of every row, a column at a time: numpy's own is slow on short rows."""
-    n, c = p.shape
+    c = p.shape[1]
     if c > NARROW:
         np.max(p, axis=1, out=out)
         return
-    if c >= 4 and c % 2 == 0 and p.flags.c_contiguous:
-        pairs = p.reshape(-1, 2)  # neighbours first, in one pass: half as many columns are left
-        p = np.maximum(pairs[:, 0], pairs[:, 1]).reshape(n, -1)
-    np.maximum(p[:, 0], p[:, 1], out=out)
-    for column in range(2, p.shape[1]):
+    np.maximum(p[:, 0], p[:, min(1, c - 1)], out=out)
+    for column in range(2, c):
         np.maximum(out, p[:, column], out=out)
-
-
-def _is_first_max(p, top, codes, row_starts):
-    """Whether column ``codes[i]`` is the first that attains row i's maximum."""
-    if p.flags.c_contiguous:
-        hit = p.reshape(-1).take(row_starts + codes) == top
-    else:
-        hit = p[np.arange(len(p)), codes] == top
-    # Two columns can both be the maximum only at a half or below.
-    doubt = np.flatnonzero(hit & (top <= 0.501))
-    if len(doubt):
-        tied = np.equal(p.take(doubt, axis=0), top.take(doubt)[:, None])
-        if np.count_nonzero(tied) > len(doubt):
-            hit[doubt] = tied.argmax(axis=1) == codes[doubt]
-    return hit

@@ -47,6 +47,46 @@ def object_table(X: Any, estimator: Any) -> NDArray[np.object_]:
     )
 
 
+def in_fitted_order(X: Any, names: Any) -> Any:
+    """Columns of a frame as they stood in fit: found by name, others left out.
+
+    Parameters
+    ----------
+    X : object
+        What is no frame with string names comes back as it is.
+    names : array-like of str, or None
+        ``feature_names_in_``; None: fitted without names.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ValueError
+        If the frame lacks a column.
+    """
+    is_frame = hasattr(X, "columns") and (hasattr(X, "iloc") or hasattr(X, "get_columns"))
+    if names is None or not is_frame:
+        return X
+    wanted, own = list(names), list(X.columns)
+    if own == wanted or not all(isinstance(name, str) for name in own):
+        return X
+    missing = [name for name in wanted if name not in own]
+    if missing:
+        shown = "".join(f"- {name}\n" for name in missing)
+        others = [name for name in own if name not in wanted]
+        unseen = "Feature names unseen at fit time:\n" + "".join(f"- {n}\n" for n in others)
+        raise ValueError(
+            "The feature names should match those that were passed during fit.\n"
+            f"{unseen if others else ''}Feature names seen at fit time, yet now missing:\n{shown}"
+        )
+    twice = [name for name in wanted if own.count(name) > 1]
+    if twice:
+        raise ValueError(f"X has more than one column of the name {twice[0]!r}.")
+    return X[wanted]
+
+
 def _is_list_of_rows(X: Any) -> bool:
     return isinstance(X, (list, tuple)) and len(X) > 0 and all(_is_row(row) for row in X)
 

@@ -1,8 +1,7 @@
 """Rows of a table as sentences."""
 
 import string
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, Self
 
@@ -10,21 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sksve._validation import check_parameters
+from sksve.preprocessing._bins import bin_edges, bin_of, bin_words, is_number
 from sksve.preprocessing._cell import FLOAT32_DIGITS, cell_text, is_missing
-from sksve.preprocessing._table import object_table
+from sksve.preprocessing._columns import written_names, written_order
+from sksve.preprocessing._table import in_fitted_order, object_table
 
 __all__ = ["TabularToText"]
 
 _CONSTRAINTS: dict[str, list[Any]] = {
-    "template": [str],
+    "template": [str, callable],
     "separator": [str],
     "columns": ["array-like", None],
     "names": ["array-like", Mapping, None],
+    "humanize": ["boolean"],
+    "text_columns": [StrOptions({"auto"}), "array-like"],
     "digits": [Interval(Integral, 1, 17, closed="both")],
+    "bins": [Interval(Integral, 2, None, closed="left"), list, tuple, None],
     "missing": [str],
 }
 
@@ -41,20 +45,35 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
 
     Parameters
     ----------
-    template : str, default="{name}: {value}"
-        Text of one cell. It must contain ``{value}`` and may contain ``{name}``, both with an
-        optional format such as ``{value:>4}``.
+    template : str or callable, default="{name}: {value}"
+        Text of one cell: ``"{name} is {value}."``, say. It must contain ``{value}`` and may contain
+        ``{name}``, both with an optional format such as ``{value:>4}``. A callable is given the name
+        and the value, both str, and returns the text.
     separator : str, default="; "
         Stands between the cells of a row.
     columns : list of str or int, default=None
-        Which columns to write, in this order, by name or by position. None: all, as they come.
+        Which columns to write, in this order, by name or by position. None: all, as they come, free
+        text last.
     names : list of str or mapping, default=None
         What to call the columns in the text: one name per column of the table, or a mapping from
         a column's own name to the one to write. None: their own names, ``x0``, ``x1``, ... where
         they have none.
+    humanize : bool, default=True
+        Whether names not given in `names` are written as people do: ``annual_income`` and
+        ``AnnualIncome`` as ``annual income``.
+    text_columns : "auto" or list of str or int, default="auto"
+        Columns of free text. They are written after all others, in their own order, each cell whole,
+        so that a text too long for the model is cut at its end and costs no other cell. "auto": if
+        `columns` is None, columns of strings with at least 4 words in the mean cell, most of them
+        different. An empty list: none.
     digits : int, default=6
         Significant digits of numbers that are not whole, 1 to 17; digits before the decimal point
         are always all written. Above 6, a float32 and a float64 may read differently.
+    bins : int or list of str, default=None
+        Write numbers as words: in which of so many equally filled bins of the column a value lies.
+        2, 3, 5 or 7, such as "very low", "low", "medium", "high", "very high"; or your own words,
+        from lowest to highest. Columns with no more different numbers than words stay as they
+        are. None: write the numbers.
     missing : str, default="skip"
         Text of a missing cell (None, NaN, NaT, NA). ``"skip"`` leaves the cell out with its name;
         a row without any value is then the empty text.
@@ -69,6 +88,10 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         Positions of the columns that are written, in order.
     names_ : list of str
         What each of them is called in the text.
+    text_columns_ : ndarray of shape (n_text_columns,) and dtype int64
+        Positions of the columns of free text.
+    bin_edges_ : dict of int to ndarray of shape (n_bins - 1,)
+        Position of each binned column -> the largest value of every bin but the last.
 
     See Also
     --------
@@ -78,6 +101,9 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     -----
     The output is a 1-D array of texts, what scikit-learn's text vectorisers and sksve's classifiers
     read. It has no columns, hence neither ``get_feature_names_out`` nor ``set_output``.
+
+    A frame's columns are found by name: in `transform` they may come in another order and beside
+    others, as in :class:`~sklearn.compose.ColumnTransformer`.
 
     The wording of such texts is studied in [1]_, where ``The name is value.`` did as well as
     wordings made by a language model.
@@ -102,23 +128,32 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     ... )
     >>> print(to_text.fit_transform(X)[0])
     The job is nurse. The age is 39.
+    >>> ages = [[age] for age in range(20, 70)]
+    >>> TabularToText(bins=3, names=["age"]).fit(ages).transform([[23], [68.5]])
+    array(['age: low', 'age: high'], dtype=object)
     """
 
     def __init__(
         self,
-        template: str = "{name}: {value}",
+        template: str | Callable[[str, str], str] = "{name}: {value}",
         *,
         separator: str = "; ",
         columns: Sequence[str | int] | None = None,
         names: Sequence[str] | Mapping[str, str] | None = None,
+        humanize: bool = True,
+        text_columns: Sequence[str | int] | str = "auto",
         digits: int = FLOAT32_DIGITS,
+        bins: int | Sequence[str] | None = None,
         missing: str = "skip",
     ) -> None:
         self.template = template
         self.separator = separator
         self.columns = columns
         self.names = names
+        self.humanize = humanize
+        self.text_columns = text_columns
         self.digits = digits
+        self.bins = bins
         self.missing = missing
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -139,16 +174,23 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         Raises
         ------
         ValueError
-            If a parameter or `X` is malformed, or `columns` or `names` do not fit `X`.
+            If a parameter or `X` is malformed, or `columns`, `names` or `text_columns` do not fit
+            `X`.
         """
         check_parameters(_CONSTRAINTS, self.get_params(deep=False), owner=type(self).__name__)
-        _check_template(self.template)
-        self._read(X, reset=True)
+        words = bin_words(self.bins)
+        if isinstance(self.template, str):
+            _check_template(self.template)
+        table = self._read(X, reset=True)
         own = getattr(self, "feature_names_in_", None)
         own_names = [f"x{i}" for i in range(self.n_features_in_)] if own is None else list(own)
-        written = _written_names(self.names, own_names)
-        self.columns_ = np.array(_positions(self.columns, own_names), dtype=np.int64)
-        self.names_ = [written[i] for i in self.columns_]
+        written = written_names(self.names, own_names, self.humanize)
+        order, last = written_order(self.columns, self.text_columns, own_names, table)
+        self.columns_ = np.array(order, dtype=np.int64)
+        self.text_columns_ = np.array(last, dtype=np.int64)
+        self.names_ = [written[j] for j in order]
+        edges = {j: bin_edges(table[:, j], len(words)) for j in (order if words else ())}
+        self.bin_edges_ = {j: e for j, e in edges.items() if e is not None}
         return self
 
     def transform(self, X: Any) -> NDArray[np.object_]:
@@ -157,7 +199,7 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Table with the columns seen in `fit`.
+            Table with the columns seen in `fit`; those of a frame in any order, beside any others.
 
         Returns
         -------
@@ -172,23 +214,41 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
             If `X` does not have the columns seen in `fit`.
         """
         check_is_fitted(self)
-        table = self._read(X, reset=False)[:, self.columns_]
+        table = self._read(
+            in_fitted_order(X, getattr(self, "feature_names_in_", None)), reset=False
+        )
+        table = table[:, self.columns_]
+        words = bin_words(self.bins)
         texts = np.empty(len(table), dtype=object)
         for i, row in enumerate(table):
-            texts[i] = self.separator.join(self._parts(row))
+            texts[i] = self.separator.join(self._parts(row, words))
         return texts
 
-    def _parts(self, row: NDArray[np.object_]) -> list[str]:
+    def _parts(self, row: NDArray[np.object_], words: list[str]) -> list[str]:
         parts = []
-        for name, cell in zip(self.names_, row):
+        for j, name, cell in zip(self.columns_.tolist(), self.names_, row):
             if not is_missing(cell):
-                value = cell_text(cell, self.digits)
+                edges = self.bin_edges_.get(j) if is_number(cell) else None
+                value = (
+                    cell_text(cell, self.digits) if edges is None else words[bin_of(cell, edges)]
+                )
             elif self.missing == "skip":
                 continue
             else:
                 value = self.missing
-            parts.append(self.template.format(name=name, value=value))
+            parts.append(self._part(name, value))
         return parts
+
+    def _part(self, name: str, value: str) -> str:
+        if isinstance(self.template, str):
+            return self.template.format(name=name, value=value)
+        text = self.template(name, value)
+        if not isinstance(text, str):
+            raise ValueError(
+                "The 'template' parameter of TabularToText, called with a name and a value, must "
+                f"return a str. Got {text!r} for {name!r} and {value!r}."
+            )
+        return text
 
     def _read(self, X: Any, *, reset: bool) -> NDArray[np.object_]:
         table = object_table(X, self)
@@ -218,48 +278,3 @@ def _check_template(template: str) -> None:
             "The 'template' parameter of TabularToText must contain {value}, may contain {name} "
             f"and no other field; a brace itself is written twice. Got {template!r} instead."
         )
-
-
-def _written_names(
-    names: Sequence[str] | Mapping[str, str] | None, own_names: list[str]
-) -> list[str]:
-    if names is None:
-        return own_names
-    if isinstance(names, Mapping):
-        for name in names:
-            if name not in own_names:
-                raise ValueError(f"'names' has {name!r}. {_known(name, own_names)}")
-        return [str(names.get(name, name)) for name in own_names]
-    if len(names) != len(own_names):
-        raise ValueError(
-            f"'names' must hold one name per column of X, which has {len(own_names)}. "
-            f"Got {len(names)} instead."
-        )
-    return [str(name) for name in names]
-
-
-def _positions(columns: Sequence[str | int] | None, own_names: list[str]) -> list[int]:
-    if columns is None:
-        return list(range(len(own_names)))
-    positions = [_position(column, own_names) for column in columns]
-    if len(positions) == 0 or len(set(positions)) < len(positions):
-        raise ValueError(
-            f"'columns' must name at least one column, and each only once. Got {list(columns)!r}."
-        )
-    return positions
-
-
-def _position(column: str | int, own_names: list[str]) -> int:
-    if isinstance(column, Integral) and not isinstance(column, bool):
-        if -len(own_names) <= column < len(own_names):
-            return int(column) % len(own_names)
-    elif column in own_names:
-        return own_names.index(str(column))
-    raise ValueError(f"'columns' has {column!r}. {_known(column, own_names)}")
-
-
-def _known(name: Any, own_names: list[str]) -> str:
-    close = get_close_matches(str(name), own_names, n=1)
-    meant = f" Did you mean {close[0]!r}?" if close else ""
-    shown = ", ".join(repr(n) for n in own_names[:10]) + (", ..." if len(own_names) > 10 else "")
-    return f"X has no such column; it has {len(own_names)}: {shown}.{meant}"

@@ -7,7 +7,7 @@ import torch
 from skorch.callbacks import Callback
 
 from sksve.training._data import MemberBatch
-from sksve.training._functional import WarmupLinear
+from sksve.training._functional import WarmupLinear, member_hits
 
 __all__ = ["MEMBER_KEYS", "MemberEarlyStopping", "MemberLog", "WarmupSchedule"]
 
@@ -63,8 +63,8 @@ class MemberLog(Callback):
         if training:
             self._add("member_tokens", members, m, _tokens(Xi))
         if not training:
-            hits = (kwargs["y_pred"].argmax(-1).cpu() == yi).sum(dim=1).numpy()
-            self._add("member_valid_accuracy", members, m, hits.astype(np.float64))
+            hits = member_hits(kwargs["y_pred"].cpu(), yi)
+            self._add("member_valid_accuracy", members, m, hits.numpy())
 
     def _add(self, key: str, members: list[int], m: int, values: np.ndarray) -> None:
         total = self._sums.setdefault(key, np.zeros((*values.shape[:-1], m)))

@@ -88,8 +88,8 @@ class TokenDataset(Dataset):
     ----------
     token_ids : sequence of sequences of int
         One non-empty sequence per row.
-    y : array of shape (n_samples,), optional
-        Encoded targets; zeros without it.
+    y : array of shape (n_samples,) or (n_samples, n_classes), optional
+        Encoded targets, or rows of probabilities; zeros without it.
     sample_weight : array of shape (n_samples,), optional
         Ones without it.
     pad_token_id : int, default=0
@@ -135,6 +135,8 @@ class TokenDataset(Dataset):
     ) -> None:
         n = len(self.lengths)
         self.y = torch.zeros(n, dtype=torch.int64) if y is None else torch.as_tensor(y)
+        if self.y.is_floating_point():
+            self.y = self.y.to(dtype)
         weight = np.ones(n) if sample_weight is None else sample_weight
         self.weight = torch.as_tensor(np.asarray(weight, dtype=np.float64)).to(dtype)
         self.dtype = dtype
@@ -218,7 +220,7 @@ class TokenDataset(Dataset):
         Returns
         -------
         batch : MemberBatch
-        y : Tensor of shape (m, b)
+        y : Tensor of shape (m, b), or (m, b, n_classes) for soft targets
         """
         flat = rows.reshape(-1)
         ids, mask = _gather(self.flat_ids, self.starts, self.lengths, flat)

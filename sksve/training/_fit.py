@@ -21,6 +21,7 @@ from sksve.backbones import (
 from sksve.training._data import TokenDataset
 from sksve.training._feature_cache import weights_key
 from sksve.training._forecast import TrainingForecast
+from sksve.training._history import member_history
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
@@ -65,6 +66,7 @@ class TrainingConfig:
     warmup: float
     max_grad_norm: float | None
     head_init_std: float
+    part: int = 0  # 0: fit, or the first call of partial_fit; k: the k-th training after it
     shared_batches: bool = False
     patience: int | None = None
     device: str = "cpu"
@@ -234,22 +236,22 @@ def _train_jointly(
     config: TrainingConfig,
 ) -> TrainedMembers:
     module = build_module(backbone, plan, factory, ids, config)
-    net = _make_net(module, ids, config, valid_data)
+    net = make_net(module, ids, config, valid_data)
     net.fit(train_data, None)
     state = tuple(p.detach().cpu().clone() for p in net.module_.member_parameters())
-    return TrainedMembers(ids, state, _history(net), net)
+    return TrainedMembers(ids, state, member_history(net), net)
 
 
-def _make_net(
+def make_net(
     module: EnsembleModule,
     ids: tuple[int, ...],
     config: TrainingConfig,
     valid_data: TokenDataset | None,
 ) -> MemberNet:
-    order, rows = shared_streams(config.seed)
-    streams = (
-        [rows] if config.shared_batches else [member_streams(config.seed, k).batches for k in ids]
-    )
+    """Put a module into the net that trains it; not initialised."""
+    order, rows = shared_streams(config.seed, config.part)
+    streams = [member_streams(config.seed, k, config.part).batches for k in ids]
+    streams = [rows] if config.shared_batches else streams
     # skorch changes callbacks in place; the user's own objects are parameters and must stay.
     callbacks = copy.deepcopy(list(config.callbacks or []))
     if config.verbose:
@@ -294,7 +296,7 @@ def assemble(
     with torch.no_grad():
         for p, value in zip(module.member_parameters(), members.state, strict=True):
             p.copy_(value)
-    net = _make_net(module, members.ids, replace(config, verbose=0), None)
+    net = make_net(module, members.ids, replace(config, verbose=0), None)
     net.initialize()
     net.history = members.net.history
     return replace(members, net=net)
@@ -324,16 +326,3 @@ def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
             }
         )
     return TrainedMembers(first.ids + second.ids, state, history, second.net)
-
-
-def _history(net: MemberNet) -> list[dict[str, np.ndarray]]:
-    names = {
-        "member_train_loss": "train_loss",
-        "member_valid_loss": "valid_loss",
-        "member_valid_accuracy": "valid_accuracy",
-        "member_padding": "padding",
-    }
-    return [
-        {short: np.asarray(row[long]) for long, short in names.items() if long in row}
-        for row in net.history
-    ]

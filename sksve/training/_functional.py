@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["WarmupLinear", "clip_member_gradients", "member_cross_entropy"]
+__all__ = ["WarmupLinear", "clip_member_gradients", "member_cross_entropy", "member_hits"]
 
 
 def member_cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -15,8 +15,8 @@ def member_cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     Parameters
     ----------
     logits : Tensor of shape (m, b, c)
-    y : Tensor of shape (m, b) or (b,)
-        Encoded targets.
+    y : Tensor of shape (m, b) or (b,), or with a further axis of c probabilities
+        Encoded targets, or soft ones.
     weight : Tensor of shape (m, b)
         Sample weights, of mean 1 over the whole data.
 
@@ -28,8 +28,31 @@ def member_cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     m, b, c = logits.shape
     # Half precision is good enough for the layers, not for a log-sum-exp.
     logits = logits if logits.dtype == torch.float64 else logits.float()
-    losses = F.cross_entropy(logits.reshape(m * b, c), y.expand(m, b).reshape(-1), reduction="none")
+    soft = y.is_floating_point()
+    target = y.expand(m, b, c).reshape(m * b, c) if soft else y.expand(m, b).reshape(-1)
+    target = target.to(logits.dtype) if soft else target
+    losses = F.cross_entropy(logits.reshape(m * b, c), target, reduction="none")
     return (losses.reshape(m, b) * weight).sum(dim=1) / b
+
+
+def member_hits(logits: Tensor, y: Tensor) -> Tensor:
+    """Count the rows each member gets right; of soft targets, the expected number.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (m, b, c)
+    y : Tensor of shape (m, b) or (b,), or with a further axis of c probabilities
+
+    Returns
+    -------
+    Tensor of shape (m,), float64
+    """
+    chosen = logits.argmax(dim=-1)
+    if y.is_floating_point():
+        right = y.expand(logits.shape).gather(-1, chosen[..., None])[..., 0]
+    else:
+        right = chosen == y
+    return right.double().sum(dim=1)
 
 
 def clip_member_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:

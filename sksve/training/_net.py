@@ -239,4 +239,11 @@ class MemberNet(NeuralNet):
         # packs what may live on a GPU (the optimizer, too) into bytes.
         bare = object.__new__(type(self))
         bare.__dict__.update(self.__dict__, valid_dataset=None, optimizer_=None)
+        if getattr(self, "module_", None) is self.module:
+            bare.__dict__["module"] = None  # skorch would pack the same weights a second time
         return super(MemberNet, bare).__getstate__()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if vars(self)["module"] is None:
+            self.module = self.module_

@@ -32,7 +32,7 @@ class MemberStreams:
     batches: np.random.Generator
 
 
-def member_streams(seed: int, member: int) -> MemberStreams:
+def member_streams(seed: int, member: int, part: int = 0) -> MemberStreams:
     """Open the streams of one member, a function of `seed` and `member` alone.
 
     Parameters
@@ -41,6 +41,8 @@ def member_streams(seed: int, member: int) -> MemberStreams:
         Non-negative base seed of the fit.
     member : int
         The member's number, from 0.
+    part : int, default=0
+        How many trainings went before (``partial_fit``): each has its own order of rows.
 
     Returns
     -------
@@ -50,11 +52,11 @@ def member_streams(seed: int, member: int) -> MemberStreams:
     return MemberStreams(
         adapter=_torch_generator(children[_ADAPTER]),
         head=_torch_generator(children[_HEAD]),
-        batches=np.random.default_rng(children[_BATCHES]),
+        batches=np.random.default_rng(_of_part(children[_BATCHES], part)),
     )
 
 
-def shared_streams(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
+def shared_streams(seed: int, part: int = 0) -> tuple[np.random.Generator, np.random.Generator]:
     """Open the streams that belong to the fit and to no member.
 
     Returns
@@ -65,7 +67,14 @@ def shared_streams(seed: int) -> tuple[np.random.Generator, np.random.Generator]
         For the rows of the batches, where all members share those as well.
     """
     order, rows = np.random.SeedSequence(seed, spawn_key=_SHARED).spawn(2)
-    return np.random.default_rng(order), np.random.default_rng(rows)
+    return (
+        np.random.default_rng(_of_part(order, part)),
+        np.random.default_rng(_of_part(rows, part)),
+    )
+
+
+def _of_part(sequence: np.random.SeedSequence, part: int) -> np.random.SeedSequence:
+    return sequence if part == 0 else sequence.spawn(part)[-1]
 
 
 def sample_seeds(seed: int, sample: int, n: int) -> list[int]:

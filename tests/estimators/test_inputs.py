@@ -1,9 +1,16 @@
 """What X may be: every container of the same texts gives the same answer, other kinds are refused."""
 
+import datetime
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_html_repr
+
+from sksve import predict_uncertainty
+from sksve.preprocessing import TabularToText
 
 CONTAINERS = {
     "tuple": tuple,
@@ -88,17 +95,118 @@ def test__predict_proba__is_the_same_for_every_container_of_a_table(container, f
     np.testing.assert_array_equal(fitted_table.predict_proba(X), fitted_table.predict_proba(table))
 
 
-@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
-def test__fit__on_a_frame_keeps_names_and_demands_them_again(frame, make, table, labels):
+FRAMES = [pd.DataFrame, pl.DataFrame]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test__fit__on_a_frame_keeps_names_and_finds_columns_by_them(frame, make, table, labels):
     columns = {"age": table[:, 0], "dose": table[:, 1]}
     clf = make(max_epochs=1).fit(frame(columns), labels)
+    proba = clf.predict_proba(frame(columns))
     assert clf.feature_names_in_.tolist() == ["age", "dose"]
-    with pytest.raises(ValueError, match="feature names"):
-        clf.predict(frame({"dose": table[:, 1], "age": table[:, 0]}))
-    with pytest.raises(ValueError, match="feature names"):
+    shuffled = {"dose": table[:, 1], "age": table[:, 0]}
+    more = {"row": np.arange(12), "dose": table[:, 1], "note": ["x"] * 12, "age": table[:, 0]}
+    for other in (shuffled, more):
+        for kind in FRAMES:
+            np.testing.assert_array_equal(clf.predict_proba(kind(other)), proba)
+    with pytest.raises(ValueError, match=r"(?s)feature names.*unseen.*- weight.*missing:\n- dose"):
         clf.predict(frame({"age": table[:, 0], "weight": table[:, 1]}))
+    with pytest.raises(ValueError, match="yet now missing:\n- age"):
+        clf.predict(frame({"dose": table[:, 1]}))
     with pytest.warns(UserWarning, match="does not have valid feature names"):
-        clf.predict(table)
+        np.testing.assert_array_equal(clf.predict_proba(table), proba)
+
+
+def test__fit__knows_a_column_of_texts_among_others(make, texts, labels):
+    clf = make(max_epochs=1).fit(pd.DataFrame({"review": texts}), labels)
+    wide = pd.DataFrame({"stars": range(12), "review": texts})
+    np.testing.assert_array_equal(clf.predict_proba(wide), clf.predict_proba(wide[["review"]]))
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Numbers, a category, a date, a switch, free text and missing cells."""
+    return {
+        "annual_income": [39_000, 47_500.5, None] * 4,
+        "job": ["nurse", None, "cook"] * 4,
+        "since": [datetime.date(2020, 1, 2), datetime.date(2021, 5, 5), None] * 4,
+        "paid": [True, False, True] * 4,
+        "note": [f"the customer number {i} said that all is well" for i in range(12)],
+    }
+
+
+@pytest.fixture(scope="module")
+def round_trip(make, mixed, labels):
+    return make(max_epochs=1).fit(pd.DataFrame(mixed), labels)
+
+
+def rows_of(columns):
+    return [list(row) for row in zip(*columns.values())]
+
+
+def test__round_trip__same_predictions_for_every_container(round_trip, make, mixed, labels):
+    X = pd.DataFrame(mixed)
+    proba = round_trip.predict_proba(X)
+    assert np.ptp(proba[:, 0]) > 0
+    names = list(mixed)
+    same = {
+        "polars": pl.DataFrame(mixed),
+        "shuffled": X[names[::-1]],
+        "own types": X.convert_dtypes(),
+        "categories": X.astype({"job": "category", "note": "string"}),
+        "times": X.assign(since=pd.to_datetime(X["since"])),
+        "rows shuffled": X.iloc[::-1],
+        "extra": X.assign(new=1)[["new", *names[::-1]]],
+    }
+    for name, other in same.items():
+        got = round_trip.predict_proba(other)
+        got = got[::-1] if name == "rows shuffled" else got
+        np.testing.assert_allclose(got, proba, rtol=0, atol=1e-9, err_msg=name)
+    # Fitted without names: another text, but one for all containers.
+    bare = make(max_epochs=1).fit(np.array(rows_of(mixed), dtype=object), labels)
+    assert not hasattr(bare, "feature_names_in_")
+    expected = bare.predict_proba(rows_of(mixed))
+    numbered = pd.DataFrame(np.array(rows_of(mixed), dtype=object))
+    np.testing.assert_array_equal(bare.predict_proba(numbered), expected)
+    fitted = make(max_epochs=1).fit(pl.DataFrame(mixed), labels)
+    np.testing.assert_array_equal(fitted.predict_proba(X), proba)
+
+
+def test__round_trip__new_categories_and_new_gaps_are_no_error(round_trip, mixed):
+    X = pd.DataFrame(mixed).iloc[:3].astype(object)
+    X.loc[0, "job"] = "astronaut"
+    X.loc[1, ["paid", "note"]] = None
+    X.loc[2, :] = None
+    proba = round_trip.predict_proba(X)
+    assert np.isfinite(proba).all()
+    before = round_trip.predict_proba(pd.DataFrame(mixed).iloc[:3])
+    assert (np.abs(proba - before).max(axis=1) > 1e-9).all()
+
+
+def test__pipeline__with_a_serializer_equals_the_direct_fit(make, mixed, labels):
+    X = pd.DataFrame(mixed, index=range(100, 112))
+    writer = TabularToText(template="{name} is {value}.", separator=" ", missing="unknown", bins=3)
+    direct = make(max_epochs=1, serializer=writer).fit(X, labels)
+    pipe = make_pipeline(writer, make(max_epochs=1)).fit(X, labels)
+    np.testing.assert_array_equal(direct.predict_proba(X), pipe.predict_proba(X))
+    assert pipe.feature_names_in_.tolist() == direct.feature_names_in_.tolist() == list(mixed)
+    frame = direct.predict_uncertainty(X).to_frame()
+    assert frame.index.tolist() == list(range(100, 112))
+    default = make(max_epochs=1).fit(X, labels)
+    plain = make_pipeline(TabularToText(), make(max_epochs=1)).fit(X, labels)
+    np.testing.assert_array_equal(default.predict_proba(X), plain.predict_proba(X))
+    pd.testing.assert_frame_equal(
+        predict_uncertainty(pipe, X).to_frame(), direct.predict_uncertainty(X).to_frame()
+    )
+
+
+def test__html__shows_the_parameters(round_trip, make):
+    for estimator in (round_trip, make_pipeline(TabularToText(), make(n_members=7))):
+        page = estimator_html_repr(estimator)
+        assert page == estimator._repr_html_() or "SVEClassifier" in estimator._repr_html_()
+        assert "n_members" in page
+    assert "i fitted" in round_trip._repr_html_()
+    assert "i fitted" not in make()._repr_html_()
 
 
 def test__fit__takes_mixed_frames(make, labels):
@@ -144,8 +252,6 @@ def test__predict__of_a_table_refuses_texts_and_another_width(fitted_table, text
 
 
 def test__serializer__writes_the_rows(make, table, labels):
-    from sksve.preprocessing import TabularToText
-
     serializer = TabularToText(template="{value}", separator=" ")
     X = pd.DataFrame({"a": table[:, 0], "b": table[:, 1]})
     clf = make(serializer=serializer).fit(X, labels)

@@ -207,6 +207,161 @@ def test_pipeline__with_a_text_vectoriser():
 
 
 @pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("annual_income", "annual income"),
+        ("AnnualIncome", "annual income"),
+        ("annualIncome", "annual income"),
+        ("StreamingTV", "streaming TV"),
+        ("IDNumber", "ID number"),
+        ("dti.30d__past", "dti 30d past"),
+        ("  two  words ", "two words"),
+        ("x0", "x0"),
+        ("ID", "ID"),
+        ("Größe", "größe"),
+        ("_", "_"),
+    ],
+)
+def test_names__are_written_as_people_do(name, written):
+    assert texts_of(pd.DataFrame({name: [1]})) == [f"{written}: 1"]
+    assert texts_of(pd.DataFrame({name: [1]}), humanize=False) == [f"{name}: 1"]
+    assert texts_of(pd.DataFrame({name: [1]}), names=["a_B"]) == ["a_B: 1"]
+
+
+def test_names__that_would_read_alike_stay_apart():
+    X = pd.DataFrame({"net_pay": [1], "NetPay": [2], "tax_paid": [3]})
+    assert texts_of(X) == ["net_pay: 1; NetPay: 2; tax paid: 3"]
+
+
+def sentence(name, value):
+    return f"{name.upper()} = <{value}>"
+
+
+def test_template__may_be_callable():
+    X = pd.DataFrame({"age": [39, None], "job": ["nurse", "cook"]})
+    got = TabularToText(sentence, separator=" ").fit(X)
+    expected = ["AGE = <39> JOB = <nurse>", "JOB = <cook>"]
+    assert got.transform(X).tolist() == expected
+    assert clone(got).fit(X).transform(X).tolist() == expected
+    assert pickle.loads(pickle.dumps(got)).transform(X).tolist() == expected
+    with pytest.raises(ValueError, match=r"must return a str. Got 2 for 'age' and '39'"):
+        TabularToText(lambda name, value: len(value)).fit_transform(X)
+
+
+LONG = [f"a note of many words, number {i}" for i in range(4)]
+
+
+def test_text_columns__stand_last_and_whole():
+    X = pd.DataFrame({"note": LONG, "age": range(4), "memo": LONG[::-1], "job": ["a", "b"] * 2})
+    fitted = TabularToText().fit(X)
+    assert fitted.columns_.tolist() == [1, 3, 0, 2]
+    assert fitted.text_columns_.tolist() == [0, 2]
+    assert fitted.transform(X)[1] == f"age: 1; job: b; note: {LONG[1]}; memo: {LONG[2]}"
+    named = texts_of(X, text_columns=["memo", "note"])
+    assert named[1] == f"age: 1; job: b; memo: {LONG[2]}; note: {LONG[1]}"
+    assert texts_of(X, text_columns=[])[1] == f"note: {LONG[1]}; age: 1; memo: {LONG[2]}; job: b"
+    chosen = ["note", "age"]  # the user's order is kept
+    assert texts_of(X, columns=chosen)[1] == f"note: {LONG[1]}; age: 1"
+    assert texts_of(X, columns=chosen, text_columns=["note"])[1] == f"age: 1; note: {LONG[1]}"
+    with pytest.raises(
+        ValueError, match=r"'text_columns' has \['memo'\], which 'columns' leaves out"
+    ):
+        texts_of(X, columns=chosen, text_columns=["memo"])
+    with pytest.raises(ValueError, match=r"'text_columns' has 'nite'.*Did you mean 'note'"):
+        texts_of(X, text_columns=["nite"])
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["Bank transfer (automatic)", "cash", "Bank transfer (automatic)", "cash"],
+        ["of more than four words"] * 4,  # a category
+        [*LONG[:3], 4],
+        [None] * 4,
+        [1, 2, 3, 4],
+    ],
+    ids=["short", "repeated", "mixed", "missing", "numbers"],
+)
+def test_text_columns__auto_is_cautious(cells):
+    X = pd.DataFrame({"a": pd.Series(cells, dtype=object), "b": range(4)})
+    assert TabularToText().fit(X).text_columns_.tolist() == []
+
+
+def test_bins__are_equally_filled():
+    X = np.arange(100.0).reshape(-1, 1)
+    fitted = TabularToText(bins=5).fit(X)
+    texts = fitted.transform(X).tolist()
+    words = ["very low", "low", "medium", "high", "very high"]
+    assert texts == [f"x0: {word}" for word in words for _ in range(20)]
+    assert fitted.bin_edges_[0].tolist() == [19, 39, 59, 79]
+    assert fitted.transform([[-1e9], [39], [39.5], [1e9]]).tolist() == [
+        "x0: very low", "x0: low", "x0: medium", "x0: very high",
+    ]  # fmt: skip
+    own = TabularToText(bins=["few", "many"]).fit(X)
+    assert own.transform([[49], [50]]).tolist() == ["x0: few", "x0: many"]
+
+
+def test_bins__leave_what_is_no_measure():
+    X = pd.DataFrame(
+        {
+            "switch": [0, 1] * 10,
+            "flag": [True, False] * 10,
+            "job": ["a", "b"] * 10,
+            "mixed": [*range(19), "x"],
+            "size": [*range(19), None],
+        }
+    )
+    got = TabularToText(bins=3).fit(X)
+    assert list(got.bin_edges_) == [4]
+    assert got.transform(X)[0] == "switch: 0; flag: True; job: a; mixed: 0; size: low"
+    assert got.transform(X)[19] == "switch: 1; flag: False; job: b; mixed: x"
+    odd = X.iloc[:1].astype(object).assign(size="unknown")
+    assert got.transform(odd)[0].endswith("size: unknown")
+
+
+def test_bins__many_equal_values_are_in_the_middle_of_their_bins():
+    X = np.array([0.0] * 70 + list(range(1, 31))).reshape(-1, 1)
+    got = TabularToText(bins=5).fit(X)
+    assert got.bin_edges_[0].tolist() == [0, 0, 0, 10]
+    assert got.transform([[0], [5], [11], [-1]]).tolist() == [
+        "x0: low", "x0: high", "x0: very high", "x0: very low",
+    ]  # fmt: skip
+
+
+@given(
+    st.lists(st.floats(width=32, allow_nan=False), min_size=8, max_size=40, unique=True),
+    st.sampled_from([2, 3, 5, 7]),
+)
+def test_bins__rise_with_the_value_whatever_its_type(values, n_bins):
+    X = np.array(values, dtype=np.float64).reshape(-1, 1)
+    fitted = TabularToText(bins=[str(i) for i in range(n_bins)]).fit(X)
+    got = [int(text.removeprefix("x0: ")) for text in fitted.transform(X)]
+    order = np.argsort(X[:, 0], kind="stable")
+    assert np.all(np.diff(np.array(got)[order]) >= 0)
+    counts = np.bincount(got, minlength=n_bins)
+    assert counts.max() - counts.min() <= 1
+    assert fitted.transform(X.astype(np.float32)).tolist() == fitted.transform(X).tolist()
+    again = TabularToText(bins=[str(i) for i in range(n_bins)]).fit(X.astype(np.float32))
+    assert again.transform(X).tolist() == fitted.transform(X).tolist()
+
+
+@pytest.mark.parametrize(
+    ("bins", "match"),
+    [
+        (4, r"has words for \[2, 3, 5, 7\] bins. Got 4"),
+        (["one"], "at least two different"),
+        (["a", "a"], "at least two different"),
+        ([1, 2], "at least two different"),
+        (1, "'bins' parameter of TabularToText must be"),
+    ],
+    ids=["number", "one", "equal", "numbers", "few"],
+)
+def test_bins__malformed(bins, match):
+    with pytest.raises(ValueError, match=match):
+        TabularToText(bins=bins).fit(ROWS)
+
+
+@pytest.mark.parametrize(
     ("X", "match"),
     [
         ([[1, 2], [3]], r"Row 0 has 2, row 1 has 1"),
@@ -250,10 +405,22 @@ def test_fit__malformed_parameter(params, match):
         TabularToText(**params).fit(pd.DataFrame(FRAME))
 
 
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_transform__finds_the_columns_of_a_frame_by_name(frame):
+    fitted = TabularToText().fit(pd.DataFrame(FRAME))
+    shuffled = {"job": FRAME["job"], "extra": [1, 2], "dose": FRAME["dose"], "age": FRAME["age"]}
+    assert fitted.transform(frame(shuffled)).tolist() == NAMED
+    with pytest.raises(
+        ValueError, match=r"(?s)feature names should match.*missing:\n- dose\n- job"
+    ):
+        fitted.transform(frame({"age": FRAME["age"], "jobs": FRAME["job"]}))
+
+
 def test_transform__other_columns_than_in_fit():
     fitted = TabularToText().fit(pd.DataFrame(FRAME))
-    with pytest.raises(ValueError, match="feature names should match"):
-        fitted.transform(pd.DataFrame(FRAME).rename(columns={"job": "work"}))
+    twice = pd.DataFrame([[1, 2, 3, 4]], columns=["age", "dose", "job", "job"])
+    with pytest.raises(ValueError, match="more than one column of the name 'job'"):
+        fitted.transform(twice)
     with pytest.raises(ValueError, match="X has 2 features, but TabularToText is expecting 3"):
         TabularToText().fit(ROWS).transform([[1, 2]])
 

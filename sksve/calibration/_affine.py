@@ -1,0 +1,264 @@
+"""Vector, matrix and Dirichlet calibration: affine maps of logits, by likelihood."""
+
+from abc import abstractmethod
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval
+
+from sksve.calibration._base import Calibrator, shares
+from sksve.calibration._multinomial import DiagonalFeatures, FullFeatures, MultinomialLoss
+from sksve.calibration._optimise import TINY_RIDGE, minimise
+from sksve.calibration._scores import softmax
+
+__all__ = ["DirichletCalibration", "MatrixScaling", "VectorScaling"]
+
+
+class VectorScaling(Calibrator):
+    r"""Vector scaling: a factor and an offset for each class's logit.
+
+    .. math:: q_i = \mathrm{softmax}(w \circ z_i + b), \qquad
+              w, b = \arg\min -\sum_i w_i \log q_{i, y_i},
+
+    with :math:`z_i = \log p_i` for probabilities, and the logits as they are for logits. Convex;
+    solved by Newton's method with the exact Hessian.
+
+    Parameters
+    ----------
+    input : {"proba", "logits"}, default="proba"
+        What `y_proba` holds, in `fit` and in `predict_proba`. It is never guessed.
+
+    Attributes
+    ----------
+    scale_ : ndarray of shape (n_classes,)
+        The factors w.
+    intercept_ : ndarray of shape (n_classes,)
+        The offsets b; they sum to 0, since a common offset changes nothing.
+    classes_ : ndarray of shape (n_classes,)
+        Labels, in the order of the columns.
+
+    Warns
+    -----
+    CalibrationWarning
+        If the optimiser stops before the optimum.
+
+    See Also
+    --------
+    TemperatureScaling : One factor for all classes, no offset.
+    DirichletCalibration : Each logit may depend on all classes.
+
+    Notes
+    -----
+    A pull of 1e-8 times the squared distance from w = 1, b = 0 is added to the published loss. It
+    keeps a class without rows finite, and makes the optimum unique.
+
+    References
+    ----------
+    .. [1] Guo, C., Pleiss, G., Sun, Y. and Weinberger, K.Q. (2017). On Calibration of Modern Neural
+           Networks. ICML. :arxiv:`1706.04599`
+
+    Examples
+    --------
+    >>> from sksve.calibration import VectorScaling
+    >>> y_proba = [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]]
+    >>> y = ["cat", "cat", "dog", "dog", "dog", "cat"]
+    >>> VectorScaling().fit(y_proba, y).predict_proba([[0.9, 0.1]]).round(3)
+    array([[0.667, 0.333]])
+    """
+
+    _space: ClassVar[str] = "logits"
+
+    scale_: np.ndarray
+    intercept_: np.ndarray
+
+    def _fit(
+        self, scores: np.ndarray, codes: np.ndarray, weight: np.ndarray | None
+    ) -> dict[str, Any]:
+        c = scores.shape[1]
+        centre = np.column_stack([np.ones(c), np.zeros(c)])
+        problem = MultinomialLoss(
+            DiagonalFeatures(scores),
+            codes,
+            shares(weight, len(codes)),
+            np.full((c, 2), TINY_RIDGE),
+            centre,
+        )
+        theta = minimise(problem, centre.ravel()).reshape(c, 2)
+        return {"scale_": theta[:, 0].copy(), "intercept_": theta[:, 1] - theta[:, 1].mean()}
+
+    def _map(self, scores: np.ndarray) -> np.ndarray:
+        return softmax(scores * self.scale_ + self.intercept_)
+
+
+class _FullMap(Calibrator):
+    """softmax(W z + b) with a penalty that is zero at the identity."""
+
+    coef_: np.ndarray
+    intercept_: np.ndarray
+
+    @abstractmethod
+    def _penalty(self, n_classes: int) -> np.ndarray:
+        """Penalty of every coefficient ``(c, c + 1)``, the intercept last."""
+
+    def _fit(
+        self, scores: np.ndarray, codes: np.ndarray, weight: np.ndarray | None
+    ) -> dict[str, Any]:
+        c = scores.shape[1]
+        centre = np.eye(c, c + 1)
+        problem = MultinomialLoss(
+            FullFeatures(scores), codes, shares(weight, len(codes)), self._penalty(c), centre
+        )
+        theta = minimise(problem, centre.ravel()).reshape(c, c + 1)
+        return {"coef_": theta[:, :c].copy(), "intercept_": theta[:, c].copy()}
+
+    def _map(self, scores: np.ndarray) -> np.ndarray:
+        return softmax(scores @ self.coef_.T + self.intercept_)
+
+
+class MatrixScaling(_FullMap):
+    r"""Matrix scaling with ridge: any affine map of the logits, pulled to the identity.
+
+    .. math:: q_i = \mathrm{softmax}(W z_i + b), \qquad
+              W, b = \arg\min -\sum_i w_i \log q_{i, y_i}
+              + \lambda \bigl(\lVert W - I \rVert_F^2 + \lVert b \rVert^2\bigr),
+
+    with weights that sum to 1, :math:`z_i = \log p_i` for probabilities, and the logits as they are
+    for logits. The pull is to the identity and not to zero, so the loss on the fitting rows is never
+    above that of the probabilities as they are.
+
+    Parameters
+    ----------
+    ridge : float, default=1e-3
+        :math:`\lambda`, above 0. Without it a matrix of c² numbers overfits.
+    input : {"proba", "logits"}, default="proba"
+        What `y_proba` holds, in `fit` and in `predict_proba`. It is never guessed.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_classes, n_classes)
+        W: row k gives class k's new logit.
+    intercept_ : ndarray of shape (n_classes,)
+        b.
+    classes_ : ndarray of shape (n_classes,)
+        Labels, in the order of the columns.
+
+    Warns
+    -----
+    CalibrationWarning
+        If the optimiser stops before the optimum.
+
+    See Also
+    --------
+    DirichletCalibration : The same map of log-probabilities, the diagonal free.
+    VectorScaling : A diagonal matrix.
+
+    References
+    ----------
+    .. [1] Guo, C., Pleiss, G., Sun, Y. and Weinberger, K.Q. (2017). On Calibration of Modern Neural
+           Networks. ICML. :arxiv:`1706.04599`
+
+    Examples
+    --------
+    >>> from sksve.calibration import MatrixScaling
+    >>> y_proba = [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]]
+    >>> y = ["cat", "cat", "dog", "dog", "dog", "cat"]
+    >>> MatrixScaling(ridge=1e-6).fit(y_proba, y).predict_proba([[0.9, 0.1]]).round(3)
+    array([[0.667, 0.333]])
+    """
+
+    _space: ClassVar[str] = "logits"
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        **Calibrator._parameter_constraints,
+        "ridge": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(self, *, ridge: float = 1e-3, input: str = "proba") -> None:
+        super().__init__(input=input)
+        self.ridge = ridge
+
+    def _penalty(self, n_classes: int) -> np.ndarray:
+        return np.full((n_classes, n_classes + 1), float(self.ridge))
+
+
+class DirichletCalibration(_FullMap):
+    r"""Dirichlet calibration with off-diagonal and intercept regularisation (ODIR).
+
+    .. math:: q_i = \mathrm{softmax}(W \log p_i + b), \qquad
+              W, b = \arg\min -\sum_i w_i \log q_{i, y_i}
+              + \frac{\lambda}{c (c - 1)} \sum_{j \ne k} W_{jk}^2 + \frac{\mu}{c} \sum_k b_k^2
+
+    with weights that sum to 1. This is the form that calibrated probabilities take if, in every
+    class, the probability vectors follow a Dirichlet distribution. Convex; solved by Newton's method
+    with the exact Hessian (L-BFGS above 24 classes).
+
+    Parameters
+    ----------
+    reg_lambda : float, default=1e-3
+        :math:`\lambda`: pull of the off-diagonal coefficients to 0.
+    reg_mu : float or None, default=None
+        :math:`\mu`: pull of the intercepts to 0. None: as `reg_lambda`.
+    input : {"proba", "logits"}, default="proba"
+        What `y_proba` holds, in `fit` and in `predict_proba`. It is never guessed.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_classes, n_classes)
+        W: row k gives class k's new logit.
+    intercept_ : ndarray of shape (n_classes,)
+        b.
+    classes_ : ndarray of shape (n_classes,)
+        Labels, in the order of the columns.
+
+    Warns
+    -----
+    CalibrationWarning
+        If the optimiser stops before the optimum.
+
+    See Also
+    --------
+    MatrixScaling : The same map of logits, the whole matrix pulled to the identity.
+    BetaCalibration : Two classes, as the original: one against the rest.
+
+    Notes
+    -----
+    A pull of 1e-8 to the identity is added to the published loss on every coefficient. It keeps a
+    class without rows finite.
+
+    References
+    ----------
+    .. [1] Kull, M., Perello Nieto, M., Kängsepp, M., Silva Filho, T., Song, H. and Flach, P. (2019).
+           Beyond temperature scaling: Obtaining well-calibrated multiclass probabilities with
+           Dirichlet calibration. NeurIPS. :arxiv:`1910.12656`
+
+    Examples
+    --------
+    >>> from sksve.calibration import DirichletCalibration
+    >>> y_proba = [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]]
+    >>> y = ["cat", "cat", "dog", "dog", "dog", "cat"]
+    >>> DirichletCalibration().fit(y_proba, y).predict_proba([[0.9, 0.1]]).round(3)
+    array([[0.667, 0.333]])
+    """
+
+    _space: ClassVar[str] = "log_proba"
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        **Calibrator._parameter_constraints,
+        "reg_lambda": [Interval(Real, 0, None, closed="left")],
+        "reg_mu": [Interval(Real, 0, None, closed="left"), None],
+    }
+
+    def __init__(
+        self, *, reg_lambda: float = 1e-3, reg_mu: float | None = None, input: str = "proba"
+    ) -> None:
+        super().__init__(input=input)
+        self.reg_lambda = reg_lambda
+        self.reg_mu = reg_mu
+
+    def _penalty(self, n_classes: int) -> np.ndarray:
+        mu = self.reg_lambda if self.reg_mu is None else self.reg_mu
+        penalty = np.full(
+            (n_classes, n_classes + 1), self.reg_lambda / (n_classes * (n_classes - 1))
+        )
+        np.fill_diagonal(penalty, 0.0)
+        penalty[:, n_classes] = mu / n_classes
+        return penalty + TINY_RIDGE

@@ -1,0 +1,141 @@
+"""Training that goes on when new rows arrive."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sksve._validation import check_parameters
+from sksve.estimators._labels import read_targets
+from sksve.estimators._rows import encode_rows
+from sksve.estimators._settings import CONSTRAINTS, Precision, choose_device
+from sksve.estimators._soft_labels import read_soft_labels
+from sksve.estimators._warm_start import STRUCTURE_FREE, same_value
+from sksve.training import train_further
+
+__all__ = ["PartialFitMixin"]
+
+# Parameters that may change from call to call: they guide a training, no member is shaped by them.
+_FREE = STRUCTURE_FREE | {
+    "batch_size", "class_weight", "early_stopping", "head_init_scale", "head_lr", "init_scale", "lr",
+    "max_epochs", "max_grad_norm", "member_batches", "n_iter_no_change", "validation_fraction",
+    "warmup", "weight_decay",
+}  # fmt: skip
+
+
+class PartialFitMixin:
+    """``partial_fit`` for classifiers whose members are trained on one backbone."""
+
+    def partial_fit(
+        self: Any, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> Any:
+        """Train the members for one epoch on the given rows, from where they are.
+
+        The first call on an estimator that is not fitted is a fit of one epoch; after that, or after
+        ``fit``, every call goes on. Each call is one pass over its rows with the learning rates'
+        whole schedule and a fresh optimizer, and each member draws its own order of rows, a
+        function of `random_state`, the member and the number of calls: the members stay
+        independent. If a call fails, the estimator is what it was before.
+
+        Parameters
+        ----------
+        X : as in fit
+            Of the kind and columns of the first call.
+        y : array-like of shape (n_samples,), or (n_samples, n_classes)
+            Labels, or soft labels. A call need not hold every class.
+        classes : array-like of shape (n_classes,), default=None
+            Every label there will be. Needed in the first call unless `y` is soft.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Rows of weight zero are left out; the others are scaled to mean 1 over the call's rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If classes are missing in the first call or others later, if a label is unknown, or if a
+            parameter has changed that shapes the members (learning rates and the like may change;
+            `max_epochs`, `n_jobs` and `warm_start` do not matter here).
+
+        Examples
+        --------
+        >>> from sksve import SVEClassifier
+        >>> from sksve.backbones import make_tiny_backbone
+        >>> clf = SVEClassifier(make_tiny_backbone(), n_members=2, random_state=0)
+        >>> clf = clf.partial_fit(["good film", "fun"] * 4, ["pos"] * 8, classes=["neg", "pos"])
+        >>> clf = clf.partial_fit(["bad film", "dull"] * 4, ["neg"] * 8)
+        >>> clf.n_iter_, clf.classes_
+        (2, array(['neg', 'pos'], dtype='<U3'))
+        """
+        params = self.get_params(deep=False)
+        check_parameters(CONSTRAINTS | self._own_constraints, params, owner=type(self).__name__)
+        if params.get("early_stopping"):
+            raise ValueError("partial_fit does not support early_stopping=True: set it to False.")
+        if isinstance(params.get("class_weight"), str):
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit, which sees part of the data. "
+                "Compute the weights with sklearn.utils.compute_class_weight and pass the dict."
+            )
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        if not hasattr(self, "net_"):
+            return self._fit(X, y, sample_weight, classes=_first_classes(classes, y), max_epochs=1)
+        if classes is not None and not np.array_equal(
+            np.unique(np.asarray(classes)), np.unique(self.classes_)
+        ):
+            raise ValueError(
+                f"classes={np.unique(classes).tolist()!r} is not the same as on the first call to "
+                f"partial_fit or in fit, {self.classes_.tolist()!r}."
+            )
+        self._check_shape()
+        samples = self._read(X, reset=False)
+        targets = read_targets(
+            y, samples.n_samples, sample_weight, self.class_weight, self.classes_
+        )
+        texts = self._texts(X, samples, reset=False)
+        split = self.net_.module_.split
+        rows = encode_rows(
+            samples.kind, texts, self._tokenizer, self._max_length, split.model, keep=True
+        )
+        data = rows.dataset(
+            split.model, split.blocks, targets.rows, targets.y, targets.weight,
+            pad_token_id=self._pad_token_id, dtype=self._dtype,
+        )  # fmt: skip
+        device = choose_device(self.device)
+        precision = Precision.choose(self.precision, device)
+        config = self._training_config(len(self.classes_), self._seed, device, precision)
+        config = replace(config, max_epochs=1, part=self._n_parts)
+        members = train_further(self.net_, self.history_, data, config)
+        self.net_, self.history_ = members.net, members.history
+        self.n_iter_ = len(members.history)
+        self._n_parts += 1
+        self._structure = self._structural_parameters()
+        return self
+
+    def _check_shape(self: Any) -> None:
+        now = {k: v for k, v in self._structural_parameters().items() if k not in _FREE}
+        changed = [
+            name for name, value in now.items() if not same_value(value, self._structure[name])
+        ]
+        if len(self.net_.member_ids) != self.n_members:
+            changed.append("n_members")
+        if changed:
+            raise ValueError(
+                f"partial_fit goes on with the members there are, so {', '.join(changed)} cannot "
+                "change. Set the old value again, or call fit to train anew."
+            )
+
+
+def _first_classes(classes: Any, y: Any) -> np.ndarray | None:
+    if classes is None:
+        if read_soft_labels(y) is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        return None
+    known = np.unique(np.asarray(classes))
+    if len(known) < 2:
+        raise ValueError(f"There must be at least two classes. Got classes={known.tolist()}.")
+    return known

