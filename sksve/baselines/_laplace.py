@@ -81,6 +81,7 @@ device, precision, callbacks, verbose, random_state, head_init_scale
     member_batches = "independent"
     n_jobs = None
     warm_start = False
+    _can_go_on = False  # the posterior needs all rows
     _own_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_samples": CONSTRAINTS["n_members"],
         "hessian_structure": [StrOptions({"full", "kron", "diag"})],
@@ -171,6 +172,16 @@ device, precision, callbacks, verbose, random_state, head_init_scale
         """
         import_laplace()  # before anything slow
         return super().fit(X, y, sample_weight, X_val=X_val, y_val=y_val)
+
+    def _read_task(self, *args: Any, **kwargs: Any) -> Any:
+        task = super()._read_task(*args, **kwargs)
+        if task.y.ndim == 2:
+            raise ValueError(
+                "LaplaceClassifier takes labels, y of shape (n_samples,): laplace-torch has no "
+                f"posterior for soft labels. Got y of shape {task.y.shape}; take y.argmax(axis=1), or "
+                "another classifier."
+            )
+        return task
 
     def _after_training(self, data: TokenDataset) -> None:
         heads = self.net_.module_.heads

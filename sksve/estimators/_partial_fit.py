@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from sklearn.utils.metaestimators import available_if
 
 from sksve._validation import check_parameters
 from sksve.estimators._labels import read_targets
@@ -23,9 +24,16 @@ _FREE = STRUCTURE_FREE | {
 }  # fmt: skip
 
 
+def _goes_on(estimator: Any) -> bool:
+    return bool(estimator._can_go_on)
+
+
 class PartialFitMixin:
     """``partial_fit`` for classifiers whose members are trained on one backbone."""
 
+    _can_go_on = True  # False: what fit learns beyond the members needs all rows at once
+
+    @available_if(_goes_on)
     def partial_fit(
         self: Any, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sksve._exceptions import PersistenceError
 from sksve.adapters import BasisMismatchError
 from sksve.backbones import AdaptationPlan, Backbone
-from sksve.training._fit import LayerFactory, TrainingConfig, _make_net, build_module
+from sksve.training._fit import LayerFactory, TrainingConfig, build_module, make_net
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
 
@@ -105,7 +105,7 @@ def restore_net(
         for name, p in module.named_parameters():
             if p.requires_grad:
                 p.copy_(torch.from_numpy(np.array(state[name])))
-    net = _make_net(module, tuple(ids), config, None)
+    net = make_net(module, tuple(ids), config, None)
     net.initialize()
     return net
 

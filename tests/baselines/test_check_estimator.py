@@ -75,18 +75,13 @@ def each_check():
             marks = [pytest.mark.slow]
             if reason is not None:
                 marks.append(pytest.mark.xfail(reason=reason, strict=True))
-            if rival == "laplace":
-                marks.append(pytest.mark.usefixtures("laplace_torch"))
             yield pytest.param(one, check, marks=marks, id=f"{rival}-{name(check)}")
-
-
-@pytest.fixture
-def laplace_torch():
-    pytest.importorskip("laplace", reason="the extra sksve[laplace] is not installed")
 
 
 @pytest.mark.parametrize(("estimator", "check"), list(each_check()))
 def test_check(estimator, check):
+    if isinstance(estimator, LaplaceClassifier):
+        pytest.importorskip("laplace", reason="the extra sksve[laplace] is not installed")
     check(estimator)
 
 

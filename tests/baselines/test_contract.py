@@ -133,7 +133,13 @@ def test_early_stopping__keeps_the_best_weights(rival, make, texts, labels):
         np.testing.assert_allclose(now, np.nanmin(losses, axis=0), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "deberta-v2", "llama", "electra"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "gpt2",
+        *(pytest.param(f, marks=pytest.mark.slow) for f in ("deberta-v2", "llama", "electra")),
+    ],
+)
 def test_other_families(rival, family, make, texts, labels):
     clf = make(rival, make_tiny_backbone(family), max_epochs=1).fit(texts, labels)
     members = clf.predict_proba_members(texts)
