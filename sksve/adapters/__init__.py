@@ -27,6 +27,7 @@ from sksve.adapters._functional import apply_band, band_size, sve_linear
 from sksve.adapters._lora import LoRALinear, lora_linear
 from sksve.adapters._member_linear import MemberLinear, MemberModule
 from sksve.adapters._rank import energy_rank, numerical_rank, resolve_rank
+from sksve.adapters._routes import choose_route
 from sksve.adapters._svd_linear import SVDLinear
 from sksve.adapters._switch import member_layers, merged_member, use_members
 
@@ -44,6 +45,7 @@ __all__ = [
     "band_size",
     "batch_ensemble_linear",
     "cached_decompose",
+    "choose_route",
     "clear_svd_cache",
     "decompose",
     "dropout_layers",

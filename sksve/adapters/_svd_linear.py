@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sksve.adapters._autograd import dense_product, dense_weight, thin_product
 from sksve.adapters._basis import restore_basis, saved_basis
 from sksve.adapters._cache import cached_decompose, weight_key
 from sksve.adapters._functional import band_size, correction_linear, sve_linear
@@ -17,6 +18,7 @@ from sksve.adapters._member_linear import (
     weight_and_bias,
 )
 from sksve.adapters._rank import resolve_rank
+from sksve.adapters._routes import Route, choose_route, keeps_weight
 
 __all__ = ["SVDLinear"]
 
@@ -171,7 +173,7 @@ class SVDLinear(MemberLinear):
         U, S, Vh = cached_decompose(weight)
         r = resolve_rank(S, rank)
         like: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
-        o, i, k = weight.shape[0], weight.shape[1], S.shape[0]
+        o, i = weight.shape
         layer = cls(
             U.to(**like, copy=True),
             S.to(**like, copy=True),
@@ -182,7 +184,7 @@ class SVDLinear(MemberLinear):
             off_diagonals=off_diagonals,
             train_bias=train_bias,
             # Below this rank `W x + correction` takes fewer multiply-adds than `U s Vh x`.
-            weight=weight.detach().clone() if r < k - o * i / (o + i) else None,
+            weight=weight.detach().clone() if keeps_weight(o, i, r) else None,
         )
         layer.weight_hash = weight_key(weight)
         if init_scale > 0.0:
@@ -223,41 +225,51 @@ class SVDLinear(MemberLinear):
 
     def apply_members(self, rows: Tensor, members: Tensor | None) -> Tensor:
         delta, band, bias = self._core(members)
-        r = self.rank
+        U, s, Vh = self._factors(delta)
+        if band is None:
+            # Without a backward pass, whoever has many rows merges (`merged_member`): for all of them.
+            train = torch.is_grad_enabled() and (rows.requires_grad or delta.requires_grad)
+            dense = train and self.route(rows.shape[1], rows.shape[0]) == "dense"
+            product = dense_product if dense else thin_product
+            return product(rows, U, s, Vh, bias, self.weight)
+        d = self.off_diagonals
         if self.weight is not None:
-            return correction_linear(
-                rows,
-                self.weight,
-                self.U[:, :r],
-                self.S[:r] * delta,
-                self.Vh[:r],
-                bias,
-                band,
-                off_diagonals=self.off_diagonals,
-            )
-        s = self.S * (1.0 + F.pad(delta, (0, self.S.shape[0] - r)))
-        return sve_linear(
-            rows, self.U, s, self.Vh, bias, band, r=r, off_diagonals=self.off_diagonals
-        )
+            return correction_linear(rows, self.weight, U, s, Vh, bias, band, off_diagonals=d)
+        return sve_linear(rows, U, s, Vh, bias, band, r=self.rank, off_diagonals=d)
+
+    def route(self, tokens: int, members: int = 1) -> Route:
+        """Which way a training pass over `tokens` tokens of each of `members` members takes.
+
+        Returns
+        -------
+        {"factorised", "correction", "dense"}
+            See :func:`~sksve.adapters.choose_route`.
+        """
+        o, i, banded = self.out_features, self.in_features, self.band is not None
+        return choose_route(o, i, self.rank, tokens, members, banded=banded)
+
+    def _factors(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """U, the members' s, and Vh: of what `weight` does not hold."""
+        r = self.rank
+        if self.weight is not None:  # small r: correct W, which keeps its other directions exact
+            return self.U[:, :r], self.S[:r] * delta, self.Vh[:r]
+        return self.U, self.S * (1.0 + F.pad(delta, (0, self.S.shape[0] - r))), self.Vh
 
     def member_weight(self, member: int) -> tuple[Tensor, Tensor | None]:
-        index = torch.tensor([member], device=self.S.device)
-        delta, band, bias = self._core(index)
-        r, k = self.rank, self.S.shape[0]
-        if self.weight is not None:  # small r: correct W, which keeps its other directions exact
-            core = torch.diag(self.S[:r] * delta[0])
+        delta, band, bias = self._core(torch.tensor([member], device=self.S.device))
+        U, s, Vh = self._factors(delta)
+        r = self.rank
+        if band is None:
+            weight = dense_weight(U, s[0], Vh, self.weight)
         else:
-            core = torch.diag(self.S * (1.0 + F.pad(delta[0], (0, k - r))))
-        start = 0
-        if band is not None:
+            core = torch.diag(s[0])
+            start = 0
             for d in range(1, self.off_diagonals + 1):
                 for side in (d, -d):
-                    entries = torch.diag(band[0, start : start + r - d], side)
-                    core[:r, :r] += entries
+                    core[:r, :r] += torch.diag(band[0, start : start + r - d], side)
                     start += r - d
-        n = core.shape[0]
-        product = (self.U[:, :n] @ core) @ self.Vh[:n]
-        weight = product if self.weight is None else self.weight + product
+            weight = (U @ core) @ Vh
+            weight = weight if self.weight is None else self.weight + weight
         return weight, (bias[0] if bias is not None and bias.ndim == 2 else bias)
 
     def pretrained_weight(self) -> Tensor:

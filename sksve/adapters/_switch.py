@@ -39,7 +39,7 @@ def use_members(module: nn.Module, members: Sequence[int] | None) -> Iterator[No
 
 
 @contextmanager
-def merged_member(module: nn.Module, member: int) -> Iterator[None]:
+def merged_member(module: nn.Module, member: int, tokens: int | None = None) -> Iterator[None]:
     """Let every linear layer with members inside `module` act as `member`, through dense weights.
 
     The same function as with ``use_members(module, [member])``, cheaper for many rows: one dense
@@ -50,12 +50,18 @@ def merged_member(module: nn.Module, member: int) -> Iterator[None]:
     ----------
     module : torch.nn.Module
     member : int
+    tokens : int, optional
+        What the block is for: a layer whose dense weight does not pay for so many tokens stays as it
+        is. All layers are merged without it.
     """
     layers = member_layers(module)
     try:
         for layer in layers:
-            layer._merged = layer.dense(member)
+            layer._members = torch.tensor([member], device=next(layer.parameters()).device)
+            thin, merged = (1, 0) if tokens is None else layer.multiply_adds(tokens)
+            if merged < thin:
+                layer._merged = layer.dense(member)
         yield
     finally:
         for layer in layers:
-            layer._merged = None
+            layer._merged = layer._members = None

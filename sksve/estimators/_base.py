@@ -274,6 +274,7 @@ class MemberClassifier(
             autocast=precision.training,
             callbacks=self.callbacks,
             verbose=self.verbose,
+            max_length=self.max_length,
         )
 
     def _after_training(self, data: TokenDataset) -> None:

@@ -1,5 +1,7 @@
 """The half of a classifier with members that reads X and predicts."""
 
+from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from sksve.estimators._rows import encode_rows
 from sksve.estimators._soft_labels import expected_accuracy, read_soft_labels
+from sksve.estimators._stream import pieces
 from sksve.inputs import Samples, read_pairs, read_samples
 from sksve.metrics import Uncertainty
 from sksve.preprocessing import TabularToText
@@ -130,6 +133,49 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
             float64, rows sum to 1, columns in the order of ``classes_``.
         """
         return _pool(self.predict_proba_members(X))
+
+    def predict_proba_iter(self, X: Any, *, chunk_size: int = 1024) -> Iterator[np.ndarray]:
+        """Class probabilities of any number of rows, piece by piece, in bounded memory.
+
+        Parameters
+        ----------
+        X : iterable of rows, or as in fit
+            A generator of texts (images, rows of a table) is read as far as it is needed; of an array,
+            memory-mapped or not, a frame or a list, `chunk_size` rows are looked at at a time. Rows
+            must be of the kind seen in fit.
+        chunk_size : int, default=1024
+            Rows of a piece. Lengths are sorted, and members merged, within a piece, so small pieces
+            are slower.
+
+        Yields
+        ------
+        ndarray of shape (n_rows, n_classes)
+            As :meth:`predict_proba`, for the next `chunk_size` rows; fewer in the last piece.
+
+        Raises
+        ------
+        ValueError
+            If `chunk_size` is not an int of at least 1, X is one bare str, or rows are bad.
+
+        Examples
+        --------
+        >>> from sksve import SVEClassifier
+        >>> from sksve.backbones import make_tiny_backbone
+        >>> clf = SVEClassifier(make_tiny_backbone(), n_members=2, max_epochs=1, random_state=0)
+        >>> clf = clf.fit(["good", "bad"] * 4, ["pos", "neg"] * 4)
+        >>> lines = (line for line in ["good film", "bad film", "good"])  # a file, a queue, ...
+        >>> [proba.shape for proba in clf.predict_proba_iter(lines, chunk_size=2)]
+        [(2, 2), (1, 2)]
+        """
+        check_is_fitted(self)
+        if not isinstance(chunk_size, Integral) or isinstance(chunk_size, bool) or chunk_size < 1:
+            raise ValueError(
+                f"'chunk_size' must be an int in the range [1, inf). Got {chunk_size!r}."
+            )
+        if isinstance(X, str):
+            read_samples(X)  # raises: the letters of a text are not rows
+        # A function of its own: whatever is wrong so far is raised now, not at the first piece.
+        return (self.predict_proba(piece) for piece in pieces(X, int(chunk_size)))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithm of :meth:`predict_proba`, finite where the probability underflows.

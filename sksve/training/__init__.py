@@ -5,6 +5,7 @@ No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (
 
 from sksve.training._continue import train_further
 from sksve.training._data import TokenDataset
+from sksve.training._feature_cache import feature_cache
 from sksve.training._first import take_first
 from sksve.training._fit import (
     LayerFactory,
@@ -41,6 +42,7 @@ __all__ = [
     "build_module",
     "compute_features",
     "describe_frozen",
+    "feature_cache",
     "join",
     "merged_model",
     "pooled_vectors",

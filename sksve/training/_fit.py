@@ -19,6 +19,8 @@ from sksve.backbones import (
     swap_modules,
 )
 from sksve.training._data import TokenDataset
+from sksve.training._feature_cache import weights_key
+from sksve.training._forecast import TrainingForecast
 from sksve.training._history import member_history
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
@@ -36,9 +38,6 @@ __all__ = [
     "join",
     "train",
 ]
-
-# Features of the frozen part are kept in memory up to this size; beyond it they are computed anew.
-MAX_FEATURE_BYTES = 4 * 2**30
 
 
 class LayerFactory(Protocol):
@@ -75,6 +74,7 @@ class TrainingConfig:
     autocast: torch.dtype | None = None
     callbacks: Any = None
     verbose: int = 0
+    max_length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -218,15 +218,11 @@ def _keep_features(
         has_prefix=True,
         has_suffix=plan.first_block < plan.n_blocks,
     )
+    config_text = backbone.model.config.to_json_string()
+    key = weights_key(backbone.model, config_text, plan.first_block, backbone.pooling)
     module.to(config.device)
     for data in datasets:
-        compute_features(
-            module,
-            data,
-            device=config.device,
-            autocast=config.autocast,
-            max_bytes=MAX_FEATURE_BYTES,
-        )
+        compute_features(module, data, device=config.device, autocast=config.autocast, key=key)
     backbone.model.to("cpu")
 
 
@@ -259,6 +255,7 @@ def make_net(
     # skorch changes callbacks in place; the user's own objects are parameters and must stay.
     callbacks = copy.deepcopy(list(config.callbacks or []))
     if config.verbose:
+        callbacks.append(("forecast", TrainingForecast(config.max_length)))
         callbacks.append(ProgressBar())
     return MemberNet(
         module,
