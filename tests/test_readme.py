@@ -39,13 +39,15 @@ def blocks_of_readme():
     return re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
-def test_readme__code_blocks_run(tiny_folder, monkeypatch, capsys):
+def test_readme__code_blocks_run(tiny_folder, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sksve.backbones.fetch_backbone", lambda name: tiny_folder)
-    monkeypatch.setattr(
-        "sksve.estimators._base.resolve_backbone", lambda name: resolve_backbone(tiny_folder)
-    )
+    for room in ("_base", "_saving"):
+        monkeypatch.setattr(
+            f"sksve.estimators.{room}.resolve_backbone", lambda name: resolve_backbone(tiny_folder)
+        )
     blocks = blocks_of_readme()
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     namespace = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # the tiny tokenizer spells words out
@@ -56,6 +58,8 @@ def test_readme__code_blocks_run(tiny_folder, monkeypatch, capsys):
     assert "epistemic" in out
     assert "'n_members': 2" in out
     assert namespace["proba"].shape == (100, 2)
+    assert "pick" in (tmp_path / "comparison.html").read_text(encoding="utf-8").lower()
+    assert namespace["restored"].classes_.tolist() == namespace["clf"].classes_.tolist()
 
 
 def test_quickstart__runs_top_to_bottom(tiny_folder, tmp_path):

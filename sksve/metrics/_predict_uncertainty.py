@@ -4,6 +4,7 @@ Here, not beside the classifiers: it knows none of them, and every room that dra
 needs it without torch.
 """
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
-from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils.validation import check_is_fitted
 
 from sksve.metrics._members import Uncertainty
@@ -32,7 +32,6 @@ _KEEPS = {
     BaseSearchCV: "best_estimator_",
     FixedThresholdClassifier: "estimator_",
     TunedThresholdClassifierCV: "estimator_",
-    SelfTrainingClassifier: "estimator_",
     FrozenEstimator: "estimator",
 }
 
@@ -144,8 +143,14 @@ def _inside(estimator: Any) -> list[Any]:
         if fitted is None:
             return [estimator.estimator]
         return list({id(c.estimator): c.estimator for c in fitted}.values())
-    for kind, name in _KEEPS.items():
+    for kind, name in (_KEEPS | _self_training()).items():
         if isinstance(estimator, kind):
             return [getattr(estimator, name, estimator.estimator)]
     # Other packages' search objects
     return [estimator.best_estimator_] if hasattr(estimator, "best_estimator_") else []
+
+
+def _self_training() -> dict[type, str]:
+    """As `_KEEPS`; whoever has such an object has loaded its module, which loads much else."""
+    module = sys.modules.get("sklearn.semi_supervised")
+    return {} if module is None else {module.SelfTrainingClassifier: "estimator_"}

@@ -108,6 +108,7 @@ class Savable:
         Parameters
         ----------
         folder : str or path-like
+            Where the model was saved.
         backbone : str, path-like or (model, processor), default=None
             The backbone, if it was fitted as a pair, or is found by another name now.
         device : str or torch.device, default="auto"

@@ -110,7 +110,7 @@ BAD_Y = {
     "none": (["a", "b", None, "a"], {}, "None"),
     "NA": (pd.Series(["a", "b", pd.NA, "a"], dtype="string"), {}, "NaN|NA"),
     "continuous": ([0.5, 1.5, 0.1, 0.2], {}, "(?i)unknown label type|continuous"),
-    "two-columns": (np.zeros((4, 2)), {}, "1d array"),
+    "two-columns": (np.zeros((4, 2)), {}, "must hold soft labels"),
     "negative-weight": (Y, {"sample_weight": [1, -1, 1, 1]}, "[Nn]egative"),
     "nan-weight": (Y, {"sample_weight": [1, np.nan, 1, 1]}, "NaN"),
     "weight-length": (Y, {"sample_weight": [1, 1]}, r"sample_weight.shape"),

@@ -59,13 +59,14 @@ def test__no_noise_no_training__is_the_backbone_itself(
 @pytest.mark.parametrize("family", TINY_VISION_FAMILIES)
 @pytest.mark.parametrize("group", ["all-linear", "attention", "mlp"])
 def test__frozen_prefix__changes_nothing_but_the_time(family, group, make, pictures, labels):
-    """The features kept from the prefix, and none kept, train the same members."""
-    import sksve.training._fit as fit
+    """The features kept from the prefix, in memory or in a file, train the same members."""
+    import sksve.training._feature_cache as room
 
     settings = {"adapt_blocks": 1, "target_modules": group, "n_members": 2}
     clf = make(make_tiny_backbone(family), **settings).fit(pictures, labels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit, "MAX_FEATURE_BYTES", 1)
+        patch.setattr(room, "MEMORY_BYTES", 1)
+        room.feature_cache.clear()
         anew = make(make_tiny_backbone(family), **settings).fit(pictures, labels)
     members = clf.predict_proba_members(pictures)
     np.testing.assert_allclose(anew.predict_proba_members(pictures), members, rtol=0, atol=1e-10)

@@ -60,8 +60,10 @@ def test__forms__give_the_same(fitted_on_pairs, make, labels):
     assert (clf.input_kind_, clf.n_features_in_) == ("text_pair", 2)
     assert clf.feature_names_in_.tolist() == ["premise", "claim"]
     np.testing.assert_array_equal(clf.predict_proba(frame), expected)
-    with pytest.raises(ValueError, match="feature names"):
-        clf.predict(frame[["claim", "premise"]])
+    # Columns are found by name, so their order does not matter.
+    np.testing.assert_array_equal(clf.predict_proba(frame[["claim", "premise"]]), expected)
+    with pytest.raises(ValueError, match="premise"):
+        clf.predict(frame.rename(columns={"premise": "other"}))
 
 
 def test__order_and_padding__do_not_matter(fitted_on_pairs):
