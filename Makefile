@@ -20,8 +20,12 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[demo]"
 	touch $@
 
+# laplace-torch asks for torchvision, never imports it, and torchvision breaks CPU builds of torch.
+LAPLACE := laplace-torch asdfghjkl backpack-for-pytorch curvlinops-for-pytorch einconv einops unfoldNd
+
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[test]"
+	$(BIN)/pip install --quiet --no-deps -c constraints.txt $(LAPLACE)
 	touch $@
 
 demo: $(VENV)/.demo
