@@ -2,9 +2,10 @@
 
     python benchmarks/defaults.py sve       # SVEClassifier, last two blocks adapted
     python benchmarks/defaults.py probe     # LinearProbeClassifier
+    python benchmarks/defaults.py lora      # a rival: fine_tuned, deep, lora, batch, dropout, laplace
     python benchmarks/defaults.py sve --adapt-blocks 6 --only init_scale lr --name sve_all_blocks
 
-Both methods get about the same number of trials. The rows used here are the first 8,000 of
+All methods get about the same number of trials. The rows used here are the first 8,000 of
 ``fetch_movie_reviews()`` (its default order): training from the front, validation rows 6,000 to
 6,999. The rows from 8,000 on are test rows and are not touched. Writes results/defaults_<name>.json
 after every trial, so that an interrupted run keeps what it has.
@@ -20,7 +21,15 @@ from _record import RESULTS, write
 
 from sksve import SVEClassifier
 from sksve.backbones import fetch_backbone
-from sksve.baselines import LinearProbeClassifier
+from sksve.baselines import (
+    BatchEnsembleClassifier,
+    DeepEnsembleClassifier,
+    FineTunedClassifier,
+    LaplaceClassifier,
+    LinearProbeClassifier,
+    LoRAEnsembleClassifier,
+    MCDropoutClassifier,
+)
 from sksve.datasets import fetch_movie_reviews
 from sksve.metrics import (
     brier_score,
@@ -31,6 +40,25 @@ from sksve.metrics import (
 )
 
 VALIDATION = slice(6000, 7000)
+# name -> class, and whether it has members of its own to train.
+METHODS = {
+    "sve": (SVEClassifier, True),
+    "probe": (LinearProbeClassifier, False),
+    "fine_tuned": (FineTunedClassifier, False),
+    "deep": (DeepEnsembleClassifier, True),
+    "lora": (LoRAEnsembleClassifier, True),
+    "batch": (BatchEnsembleClassifier, True),
+    "dropout": (MCDropoutClassifier, False),
+    "laplace": (LaplaceClassifier, False),
+}
+# Shared by the methods that fine-tune a whole model.
+WHOLE = [
+    ("lr", [1e-4, 3e-5, 3e-4, 1e-3]),
+    ("head_lr", [1e-3, 1e-4, 1e-2]),
+    ("weight_decay", [0.01, 0.0, 0.1]),
+    ("max_epochs", [4, 2, 8]),
+    ("head_init_scale", [0.01, 0.2]),
+]
 # Values tried in turn; the best of each (validation NLL) is kept for the next: coordinate descent.
 SEARCH = {
     "sve": [
@@ -49,6 +77,43 @@ SEARCH = {
         ("head_init_scale", [0.01, 0.2]),
         ("batch_size", [32, 16, 64]),
         ("max_grad_norm", [1.0, None]),
+    ],
+    "fine_tuned": [
+        *WHOLE,
+        ("batch_size", [32, 16]),
+        ("warmup", [0.1, 0.0]),
+        ("max_grad_norm", [1.0, None]),
+    ],
+    "deep": [
+        *WHOLE,
+        ("batch_size", [32, 16]),
+        ("warmup", [0.1, 0.0]),
+        ("max_grad_norm", [1.0, None]),
+    ],
+    "lora": [
+        ("lr", [1e-4, 3e-5, 3e-4, 1e-3]),
+        ("head_lr", [1e-3, 1e-2, 1e-4]),
+        ("init_gain", [10.0, 1.0, 3.0]),
+        ("rank", [8, 4, 16]),
+        ("target_modules", ["attention", "all-linear"]),
+        ("weight_decay", [0.0, 0.01]),
+        ("head_init_scale", [0.01, 0.2]),
+        ("max_epochs", [4, 2, 8]),
+    ],
+    "batch": [
+        ("lr", [3e-3, 1e-3, 1e-2]),
+        ("head_lr", [1e-2, 1e-3, 3e-2]),
+        ("init_scale", [0.1, 0.0, 0.01, 0.03, 0.3]),
+        ("head_init_scale", [0.01, 0.2]),
+        ("train_bias", [True, False]),
+        ("weight_decay", [0.0, 0.01, 0.1]),
+        ("max_epochs", [4, 2, 8]),
+    ],
+    "dropout": [*WHOLE, ("dropout", [0.1, 0.02, 0.05, 0.2]), ("batch_size", [32, 16])],
+    "laplace": [
+        *WHOLE,
+        ("hessian_structure", ["kron", "full"]),
+        ("prior_precision", ["marglik", 1.0, 10.0]),
     ],
 }
 
@@ -107,12 +172,11 @@ def main():
         known = [t for t in trials if t["settings"] == settings]
         if known:
             return known[0]["validation"]["nll"]
-        if args.method == "sve":
-            clf = SVEClassifier(
-                n_members=args.members, adapt_blocks=args.adapt_blocks, random_state=0, **settings
-            )
-        else:
-            clf = LinearProbeClassifier(random_state=0, **settings)
+        cls, has_members = METHODS[args.method]
+        fixed = {"n_members": args.members} if has_members else {}
+        if args.method != "probe":
+            fixed["adapt_blocks"] = args.adapt_blocks
+        clf = cls(random_state=0, **fixed, **settings)
         start = time.perf_counter()
         clf.fit(X[: args.rows], y[: args.rows])
         seconds = time.perf_counter() - start

@@ -13,10 +13,14 @@ __version__ = "0.1.0.dev0"
 _LAZY = {
     "MemberSearchCV": "sksve.estimators",
     "SVEClassifier": "sksve.estimators",
-    "predict_uncertainty": "sksve.estimators",
+    "CalibrationComparison": "sksve.comparison",
+    "compare_calibration": "sksve.comparison",
+    "predict_uncertainty": "sksve.metrics._predict_uncertainty",
     "BackboneNotFoundError": "sksve._exceptions",
     "CalibrationWarning": "sksve._exceptions",
+    "IntegrityError": "sksve._exceptions",
     "NonFiniteLossError": "sksve._exceptions",
+    "PersistenceError": "sksve._exceptions",
     "TruncationWarning": "sksve._exceptions",
 }
 _ROOMS = (
@@ -24,9 +28,12 @@ _ROOMS = (
     "backbones",
     "baselines",
     "calibration",
+    "comparison",
     "datasets",
+    "diagnostics",
     "estimators",
     "metrics",
+    "persistence",
     "plotting",
     "preprocessing",
 )

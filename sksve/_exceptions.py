@@ -33,5 +33,9 @@ class TruncationWarning(UserWarning):
     """Some texts were longer than ``max_length`` tokens and were cut."""
 
 
+class PersistenceError(SksveError, ValueError):
+    """A model cannot be saved, or what was saved cannot be read; the message names the cure."""
+
+
 class CalibrationWarning(UserWarning):
     """A calibrator could not learn what it should from these rows; the message says why."""

@@ -22,8 +22,9 @@ ALLOWED = {
     "inputs": {"preprocessing", "backbones"},
     "training": {"backbones", "adapters"},
     "persistence": set(),
-    "plotting": {"metrics"},
-    "calibration": {"metrics"},
+    "diagnostics": {"backbones", "adapters"},
+    "plotting": {"metrics", "diagnostics"},
+    "calibration": {"metrics", "persistence"},
     "comparison": {"calibration", "metrics", "plotting"},
     "estimators": {
         "training",
@@ -47,7 +48,7 @@ ALLOWED = {
 
 # third party -> rooms that may import it anywhere in a file (inside functions too).
 FOREIGN = {
-    "torch": {"adapters", "backbones", "training", "estimators", "baselines"},
+    "torch": {"adapters", "backbones", "training", "estimators", "baselines", "diagnostics"},
     "transformers": {"backbones", "inputs"},
     "skorch": {"training"},
     "matplotlib": {"plotting", "comparison"},
@@ -120,8 +121,10 @@ def modules_after(statement):
     [
         "sksve",
         "sksve.calibration",
+        "sksve.comparison",
         "sksve.datasets",
         "sksve.metrics",
+        "sksve.persistence",
         "sksve.plotting",
         "sksve.preprocessing",
     ],

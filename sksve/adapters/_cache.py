@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sksve.adapters._decompose import decompose
 
-__all__ = ["SVDCache", "cached_decompose", "clear_svd_cache", "svd_cache"]
+__all__ = ["SVDCache", "cached_decompose", "clear_svd_cache", "svd_cache", "weight_key"]
 
 # Part of every key: raise it when `decompose` changes what it returns.
 FORMAT_VERSION = 1

@@ -1,20 +1,29 @@
 """A linear layer whose members share singular vectors and own singular values."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sksve.adapters._cache import cached_decompose
+from sksve.adapters._autograd import dense_product, dense_weight, thin_product
+from sksve.adapters._basis import restore_basis, saved_basis
+from sksve.adapters._cache import cached_decompose, weight_key
 from sksve.adapters._functional import band_size, correction_linear, sve_linear
+from sksve.adapters._member_linear import (
+    MemberLinear,
+    check_n_members,
+    one_each,
+    weight_and_bias,
+)
 from sksve.adapters._rank import resolve_rank
+from sksve.adapters._routes import Route, choose_route, keeps_weight
 
 __all__ = ["SVDLinear"]
 
 
-class SVDLinear(nn.Module):
+class SVDLinear(MemberLinear):
     r"""Linear layer of a singular value ensemble: one basis, one core per member.
 
     Member :math:`m` computes
@@ -69,6 +78,11 @@ class SVDLinear(nn.Module):
     weight: Tensor | None
     band_scale: Tensor | None
 
+    #: Buffers that are computed anew from the pretrained weight when a saved model is loaded.
+    recomputed = ("U", "S", "Vh", "band_scale")
+    #: Hash of the pretrained weight; empty for a layer that was not made by `from_linear`.
+    weight_hash: str = ""
+
     def __init__(
         self,
         U: Tensor,
@@ -82,9 +96,8 @@ class SVDLinear(nn.Module):
         train_bias: bool = True,
         weight: Tensor | None = None,
     ) -> None:
-        super().__init__()
-        self.out_features, self.in_features = U.shape[0], Vh.shape[1]
-        self.n_members, self.rank = n_members, rank
+        super().__init__(Vh.shape[1], U.shape[0], n_members)
+        self.rank = rank
         self.off_diagonals = min(off_diagonals, max(rank - 1, 0))
         self.register_buffer("U", U)
         self.register_buffer("S", S)
@@ -100,9 +113,6 @@ class SVDLinear(nn.Module):
         self.bias_delta = (
             nn.Parameter(torch.zeros(n_members, self.out_features, **like)) if trains_bias else None
         )
-        # Set by `use_members` and `merged_member` (_switch.py), for the time of a with block only.
-        self._members: Tensor | None = None
-        self._merged: tuple[Tensor, Tensor | None] | None = None
 
     @classmethod
     def from_linear(
@@ -152,11 +162,8 @@ class SVDLinear(nn.Module):
         ValueError
             If another argument is out of range.
         """
-        weight, bias = _weight_and_bias(linear)
-        if n_members < 1:
-            raise ValueError(
-                f"'n_members' must be an int in the range [1, inf). Got {n_members!r}."
-            )
+        weight, bias = weight_and_bias(linear, cls.__name__)
+        check_n_members(n_members)
         if off_diagonals < 0:
             raise ValueError(
                 f"'off_diagonals' must be an int in the range [0, inf). Got {off_diagonals!r}."
@@ -166,7 +173,7 @@ class SVDLinear(nn.Module):
         U, S, Vh = cached_decompose(weight)
         r = resolve_rank(S, rank)
         like: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
-        o, i, k = weight.shape[0], weight.shape[1], S.shape[0]
+        o, i = weight.shape
         layer = cls(
             U.to(**like, copy=True),
             S.to(**like, copy=True),
@@ -177,8 +184,9 @@ class SVDLinear(nn.Module):
             off_diagonals=off_diagonals,
             train_bias=train_bias,
             # Below this rank `W x + correction` takes fewer multiply-adds than `U s Vh x`.
-            weight=weight.detach().clone() if r < k - o * i / (o + i) else None,
+            weight=weight.detach().clone() if keeps_weight(o, i, r) else None,
         )
+        layer.weight_hash = weight_key(weight)
         if init_scale > 0.0:
             layer._draw_start(init_scale, generator)
         return layer
@@ -187,16 +195,7 @@ class SVDLinear(nn.Module):
     def _draw_start(
         self, scale: float, generator: torch.Generator | Sequence[torch.Generator] | None
     ) -> None:
-        if generator is None or isinstance(generator, torch.Generator):
-            generators: Sequence[torch.Generator | None] = [generator] * self.n_members
-        elif len(generator) == self.n_members:
-            generators = generator
-        else:
-            raise ValueError(
-                f"'generator' must be one torch.Generator or {self.n_members}, one per member. "
-                f"Got {len(generator)}."
-            )
-        for member, g in enumerate(generators):
+        for member, g in enumerate(one_each(generator, self.n_members)):
             # float64 on the CPU whatever the layer's dtype: float32 and float64 fits start alike.
             for parameter in (self.delta, self.bias_delta):
                 if parameter is not None:
@@ -209,17 +208,6 @@ class SVDLinear(nn.Module):
         for d in range(1, self.off_diagonals + 1):
             pieces += [root[d:] * root[: self.rank - d]] * 2
         return torch.cat(pieces)
-
-    @property
-    def n_active(self) -> int:
-        """Members whose rows a forward pass takes now: one if merged, else those in use."""
-        if self._merged is not None:
-            return 1
-        return self.n_members if self._members is None else self._members.shape[0]
-
-    def member_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the trainable parameters; axis 0 of each is the member."""
-        yield from self.parameters()
 
     def _core(self, members: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Delta, band and bias of the chosen members (None: all)."""
@@ -235,100 +223,88 @@ class SVDLinear(nn.Module):
         assert delta is not None
         return delta, band, bias
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply each member's matrix to its own rows.
+    def apply_members(self, rows: Tensor, members: Tensor | None) -> Tensor:
+        delta, band, bias = self._core(members)
+        U, s, Vh = self._factors(delta)
+        if band is None:
+            # Without a backward pass, whoever has many rows merges (`merged_member`): for all of them.
+            train = torch.is_grad_enabled() and (rows.requires_grad or delta.requires_grad)
+            dense = train and self.route(rows.shape[1], rows.shape[0]) == "dense"
+            product = dense_product if dense else thin_product
+            return product(rows, U, s, Vh, bias, self.weight)
+        d = self.off_diagonals
+        if self.weight is not None:
+            return correction_linear(rows, self.weight, U, s, Vh, bias, band, off_diagonals=d)
+        return sve_linear(rows, U, s, Vh, bias, band, r=self.rank, off_diagonals=d)
 
-        Parameters
-        ----------
-        x : Tensor of shape (n_members * b, ..., in_features)
-            Member axis outermost.
+    def route(self, tokens: int, members: int = 1) -> Route:
+        """Which way a training pass over `tokens` tokens of each of `members` members takes.
 
         Returns
         -------
-        Tensor of shape (n_members * b, ..., out_features)
+        {"factorised", "correction", "dense"}
+            See :func:`~sksve.adapters.choose_route`.
+        """
+        o, i, banded = self.out_features, self.in_features, self.band is not None
+        return choose_route(o, i, self.rank, tokens, members, banded=banded)
+
+    def _factors(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """U, the members' s, and Vh: of what `weight` does not hold."""
+        r = self.rank
+        if self.weight is not None:  # small r: correct W, which keeps its other directions exact
+            return self.U[:, :r], self.S[:r] * delta, self.Vh[:r]
+        return self.U, self.S * (1.0 + F.pad(delta, (0, self.S.shape[0] - r))), self.Vh
+
+    def member_weight(self, member: int) -> tuple[Tensor, Tensor | None]:
+        delta, band, bias = self._core(torch.tensor([member], device=self.S.device))
+        U, s, Vh = self._factors(delta)
+        r = self.rank
+        if band is None:
+            weight = dense_weight(U, s[0], Vh, self.weight)
+        else:
+            core = torch.diag(s[0])
+            start = 0
+            for d in range(1, self.off_diagonals + 1):
+                for side in (d, -d):
+                    core[:r, :r] += torch.diag(band[0, start : start + r - d], side)
+                    start += r - d
+            weight = (U @ core) @ Vh
+            weight = weight if self.weight is None else self.weight + weight
+        return weight, (bias[0] if bias is not None and bias.ndim == 2 else bias)
+
+    def pretrained_weight(self) -> Tensor:
+        return (self.U * self.S) @ self.Vh if self.weight is None else self.weight
+
+    def multiply_adds(self, n_tokens: int) -> tuple[int, int]:
+        o, i = self.out_features, self.in_features
+        k = min(o, i) if self.weight is None else self.rank
+        thin = n_tokens * (k * (o + i) + (0 if self.weight is None else o * i))
+        return thin, k * o * i + n_tokens * o * i
+
+    def saved_tensors(self) -> dict[str, Tensor]:
+        """Return what is saved beside the parameters: `S`, and projections of U and V.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``S`` (k,); ``projected_U`` and ``projected_V`` (8, r'), of the trained vectors and those
+            whose singular value equals the last trained one.
+        """
+        return saved_basis(self.U, self.S, self.Vh, self.rank, self.weight_hash)
+
+    @torch.no_grad()
+    def align(self, saved: Mapping[str, Tensor]) -> None:
+        """Turn U and V into those of the layer whose :meth:`saved_tensors` these are.
 
         Raises
         ------
-        ValueError
-            If the rows cannot be shared out equally among the members.
+        BasisMismatchError
+            If they cannot be: another weight, or singular vectors that differ by more than signs and
+            rotations. The layer is then unchanged.
         """
-        if self._merged is not None:
-            return F.linear(x, *self._merged)
-        m = self.n_active
-        if x.shape[0] % m:
-            raise ValueError(
-                f"The input has {x.shape[0]} rows, which {m} members cannot share equally: stack the "
-                "rows of all members, member axis outermost."
-            )
-        delta, band, bias = self._core(self._members)
-        rows = x.reshape(m, -1, self.in_features)
-        r = self.rank
-        if self.weight is not None:
-            y = correction_linear(
-                rows,
-                self.weight,
-                self.U[:, :r],
-                self.S[:r] * delta,
-                self.Vh[:r],
-                bias,
-                band,
-                off_diagonals=self.off_diagonals,
-            )
-        else:
-            s = self.S * (1.0 + F.pad(delta, (0, self.S.shape[0] - r)))
-            y = sve_linear(
-                rows, self.U, s, self.Vh, bias, band, r=r, off_diagonals=self.off_diagonals
-            )
-        return y.reshape(*x.shape[:-1], self.out_features)
-
-    @torch.no_grad()
-    def dense(self, member: int) -> tuple[Tensor, Tensor | None]:
-        """Weight (out_features, in_features) and bias (out_features,) of one member, computed now."""
-        if not 0 <= member < self.n_members:
-            raise ValueError(
-                f"'member' must be an int in the range [0, {self.n_members}). Got {member!r}."
-            )
-        index = torch.tensor([member], device=self.S.device)
-        delta, band, bias = self._core(index)
-        r, k = self.rank, self.S.shape[0]
-        if self.weight is not None:  # small r: correct W, which keeps its other directions exact
-            core = torch.diag(self.S[:r] * delta[0])
-        else:
-            core = torch.diag(self.S * (1.0 + F.pad(delta[0], (0, k - r))))
-        start = 0
-        if band is not None:
-            for d in range(1, self.off_diagonals + 1):
-                for side in (d, -d):
-                    entries = torch.diag(band[0, start : start + r - d], side)
-                    core[:r, :r] += entries
-                    start += r - d
-        n = core.shape[0]
-        product = (self.U[:, :n] @ core) @ self.Vh[:n]
-        weight = product if self.weight is None else self.weight + product
-        return weight, (bias[0] if bias is not None and bias.ndim == 2 else bias)
-
-    def merge(self, member: int) -> nn.Linear:
-        """Return member `member` as an ordinary layer, from the parameters as they are now.
-
-        Parameters
-        ----------
-        member : int
-            In ``[0, n_members)``.
-
-        Returns
-        -------
-        torch.nn.Linear
-            An independent copy.
-        """
-        weight, bias = self.dense(member)
-        linear = nn.utils.skip_init(
-            nn.Linear, self.in_features, self.out_features, bias=bias is not None,
-            device=weight.device, dtype=weight.dtype,
-        )  # fmt: skip
-        linear.weight = nn.Parameter(weight.clone())
-        if bias is not None:
-            linear.bias = nn.Parameter(bias.clone())
-        return linear
+        U, Vh = restore_basis(self.U, self.S, self.Vh, saved, self.rank, self.weight_hash)
+        self.U.copy_(U)
+        self.Vh.copy_(Vh)
 
     def extra_repr(self) -> str:
         return (
@@ -336,19 +312,3 @@ class SVDLinear(nn.Module):
             f"n_members={self.n_members}, rank={self.rank}, off_diagonals={self.off_diagonals}, "
             f"bias={self.bias is not None}"
         )
-
-
-def _weight_and_bias(linear: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """Weight as (out, in) and bias of an nn.Linear or of transformers' Conv1D (stored transposed)."""
-    if isinstance(linear, nn.Linear):
-        return linear.weight, linear.bias
-    if type(linear).__name__ == "Conv1D" and getattr(linear, "nf", None) is not None:
-        weight = linear.weight
-        bias = linear.bias
-        assert isinstance(weight, Tensor)
-        assert isinstance(bias, Tensor)
-        return weight.T.contiguous(), bias
-    raise TypeError(
-        "SVDLinear.from_linear takes a torch.nn.Linear or a transformers Conv1D. "
-        f"Got {type(linear).__name__} instead."
-    )

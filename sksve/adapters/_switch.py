@@ -6,19 +6,19 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from sksve.adapters._svd_linear import SVDLinear
+from sksve.adapters._member_linear import MemberLinear, MemberModule
 
-__all__ = ["merged_member", "svd_layers", "use_members"]
+__all__ = ["member_layers", "merged_member", "use_members"]
 
 
-def svd_layers(module: nn.Module) -> list[SVDLinear]:
-    """Return every :class:`SVDLinear` inside `module`, in module order."""
-    return [m for m in module.modules() if isinstance(m, SVDLinear)]
+def member_layers(module: nn.Module) -> list[MemberLinear]:
+    """Return every linear layer with members inside `module`, in module order."""
+    return [m for m in module.modules() if isinstance(m, MemberLinear)]
 
 
 @contextmanager
 def use_members(module: nn.Module, members: Sequence[int] | None) -> Iterator[None]:
-    """Let every :class:`SVDLinear` inside `module` run these members only, in this order.
+    """Let everything with members inside `module` run these members only, in this order.
 
     Parameters
     ----------
@@ -26,11 +26,12 @@ def use_members(module: nn.Module, members: Sequence[int] | None) -> Iterator[No
     members : sequence of int, or None
         Indices; the input then has ``len(members) * b`` rows. None: all members.
     """
-    layers = svd_layers(module)
+    layers = [m for m in module.modules() if isinstance(m, MemberModule)]
     try:
         for layer in layers:
             if members is not None:
-                layer._members = torch.tensor(list(members), device=layer.S.device)
+                device = next(layer.parameters()).device
+                layer._members = torch.tensor(list(members), device=device)
         yield
     finally:
         for layer in layers:
@@ -38,8 +39,8 @@ def use_members(module: nn.Module, members: Sequence[int] | None) -> Iterator[No
 
 
 @contextmanager
-def merged_member(module: nn.Module, member: int) -> Iterator[None]:
-    """Let every :class:`SVDLinear` inside `module` act as `member`, through dense weights.
+def merged_member(module: nn.Module, member: int, tokens: int | None = None) -> Iterator[None]:
+    """Let every linear layer with members inside `module` act as `member`, through dense weights.
 
     The same function as with ``use_members(module, [member])``, cheaper for many rows: one dense
     product per layer in place of two thin ones. The dense weights live as long as the block, so they
@@ -49,12 +50,18 @@ def merged_member(module: nn.Module, member: int) -> Iterator[None]:
     ----------
     module : torch.nn.Module
     member : int
+    tokens : int, optional
+        What the block is for: a layer whose dense weight does not pay for so many tokens stays as it
+        is. All layers are merged without it.
     """
-    layers = svd_layers(module)
+    layers = member_layers(module)
     try:
         for layer in layers:
-            layer._merged = layer.dense(member)
+            layer._members = torch.tensor([member], device=next(layer.parameters()).device)
+            thin, merged = (1, 0) if tokens is None else layer.multiply_adds(tokens)
+            if merged < thin:
+                layer._merged = layer.dense(member)
         yield
     finally:
         for layer in layers:
-            layer._merged = None
+            layer._merged = layer._members = None

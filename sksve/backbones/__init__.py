@@ -5,7 +5,9 @@ name, folder or pair -> :func:`resolve_backbone` -> :func:`load_backbone` -> :fu
 """
 
 from sksve.backbones._blocks import base_model, find_blocks
+from sksve.backbones._copies import MemberCopies, add_dropout
 from sksve.backbones._fetch import fetch_backbone
+from sksve.backbones._identity import check_identity, describe_config, describe_processor
 from sksve.backbones._image_size import count_image_tokens, with_image_size
 from sksve.backbones._load import Backbone, load_backbone
 from sksve.backbones._plan import AdaptationPlan, plan_adaptation
@@ -17,7 +19,7 @@ from sksve.backbones._report import (
     count_parameters,
 )
 from sksve.backbones._resolve import ResolvedBackbone, resolve_backbone
-from sksve.backbones._shell import entry_replaces_inputs
+from sksve.backbones._shell import entry_replaces_inputs, run_model
 from sksve.backbones._skeleton import plan_from_config, positions_from_config
 from sksve.backbones._split import SplitBackbone
 from sksve.backbones._swap import swap_modules
@@ -31,13 +33,18 @@ __all__ = [
     "AdaptationPlan",
     "AdapterReport",
     "Backbone",
+    "MemberCopies",
     "ResolvedBackbone",
     "SplitBackbone",
     "adapter_report",
+    "add_dropout",
     "base_model",
+    "check_identity",
     "check_partition",
     "count_image_tokens",
     "count_parameters",
+    "describe_config",
+    "describe_processor",
     "entry_replaces_inputs",
     "fetch_backbone",
     "find_blocks",
@@ -50,6 +57,7 @@ __all__ = [
     "positions_from_config",
     "resolve_backbone",
     "resolve_pooling",
+    "run_model",
     "swap_modules",
     "with_image_size",
 ]

@@ -1,4 +1,4 @@
-"""Calibrators: probabilities that mean what they say, for any classifier.
+"""Calibrators, and wrappers that use them: probabilities that mean what they say, for any classifier.
 
 Needs numpy, scipy and scikit-learn only; `BBQ` and `ENIR` import netcal when they are fitted.
 """
@@ -6,11 +6,13 @@ Needs numpy, scipy and scikit-learn only; `BBQ` and `ENIR` import netcal when th
 from sksve.calibration._affine import DirichletCalibration, MatrixScaling, VectorScaling
 from sksve.calibration._base import Calibrator
 from sksve.calibration._beta import BetaCalibration
+from sksve.calibration._calibrated_classifier import CalibratedClassifier
 from sksve.calibration._ensemble_temperature import EnsembleTemperatureScaling
 from sksve.calibration._histogram import HistogramBinning
 from sksve.calibration._isotonic import IsotonicCalibration
 from sksve.calibration._make import CALIBRATORS, make_calibrator
 from sksve.calibration._netcal import BBQ, ENIR
+from sksve.calibration._selective import SelectiveClassifier
 from sksve.calibration._temperature import TemperatureScaling
 
 __all__ = [
@@ -18,12 +20,14 @@ __all__ = [
     "CALIBRATORS",
     "ENIR",
     "BetaCalibration",
+    "CalibratedClassifier",
     "Calibrator",
     "DirichletCalibration",
     "EnsembleTemperatureScaling",
     "HistogramBinning",
     "IsotonicCalibration",
     "MatrixScaling",
+    "SelectiveClassifier",
     "TemperatureScaling",
     "VectorScaling",
     "make_calibrator",

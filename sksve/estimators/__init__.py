@@ -2,7 +2,14 @@
 
 from sksve.estimators._base import MemberClassifier
 from sksve.estimators._member_search import MemberSearchCV
+from sksve.estimators._settings import CONSTRAINTS
 from sksve.estimators._sve import SVEClassifier
-from sksve.estimators._uncertainty import predict_uncertainty
+from sksve.metrics._predict_uncertainty import predict_uncertainty
 
-__all__ = ["MemberClassifier", "MemberSearchCV", "SVEClassifier", "predict_uncertainty"]
+__all__ = [
+    "CONSTRAINTS",
+    "MemberClassifier",
+    "MemberSearchCV",
+    "SVEClassifier",
+    "predict_uncertainty",
+]

@@ -4,7 +4,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -21,18 +21,21 @@ from sksve.backbones import (
     positions_from_config,
     resolve_backbone,
 )
+from sksve.estimators._card import data_sizes
+from sksve.estimators._export import ExportMixin
 from sksve.estimators._first_members import FirstMembersMixin
 from sksve.estimators._labels import encode_labels, read_targets
 from sksve.estimators._partial_fit import PartialFitMixin
 from sksve.estimators._predict import MemberPredictor
 from sksve.estimators._rows import EncodedRows, encode_rows
+from sksve.estimators._saving import SavingMixin
 from sksve.estimators._settings import CONSTRAINTS, Precision, base_seed, choose_device
 from sksve.estimators._task import Task, hold_out
 from sksve.estimators._warm_start import STRUCTURE_FREE, check_unchanged, members_of
 from sksve.inputs import as_paths, check_kind, max_tokens
 from sksve.training import (
     EnsembleModule,
-    LayerFactory,
+    MemberFactory,
     TokenDataset,
     TrainedMembers,
     TrainingConfig,
@@ -44,21 +47,27 @@ from sksve.training import (
 __all__ = ["MemberClassifier"]
 
 _LEARNED_PRIVATELY = {
-    "_dtype", "_max_length", "_n_parts", "_pad_token_id", "_prediction_autocast", "_seed", "_serializer",
+    "_data_sizes", "_dtype", "_max_length", "_n_parts", "_pad_token_id", "_prediction_autocast", "_seed",
+    "_serializer",
     "_structure", "_tokenizer",
 }  # fmt: skip
 
 
-class MemberClassifier(PartialFitMixin, FirstMembersMixin, MemberPredictor):
+class MemberClassifier(
+    PartialFitMixin, FirstMembersMixin, SavingMixin, ExportMixin, MemberPredictor
+):
     """Base of the classifiers whose members are trained on one backbone.
 
     A subclass has the parameters of ``SVEClassifier`` (those it needs) and says which layers replace
     the backbone's linear ones.
     """
 
+    #: Constraints of parameters that only a subclass has, or means differently.
+    _own_constraints: ClassVar[dict[str, list[Any]]] = {}
+
     @abstractmethod
-    def _layer_factory(self) -> LayerFactory:
-        """Make the factory of the layers that replace linear ones."""
+    def _layer_factory(self) -> MemberFactory:
+        """Make the factory of the members' layers, or of whole members."""
 
     def _plan(self, resolved: ResolvedBackbone) -> AdaptationPlan:
         return plan_from_config(
@@ -125,7 +134,7 @@ class MemberClassifier(PartialFitMixin, FirstMembersMixin, MemberPredictor):
     ) -> Self:
         """Fit; with `classes` and `max_epochs`, as the first call of partial_fit does."""
         params = self.get_params(deep=False)
-        check_parameters(CONSTRAINTS, params, owner=type(self).__name__)
+        check_parameters(CONSTRAINTS | self._own_constraints, params, owner=type(self).__name__)
         warm = self.warm_start and hasattr(self, "net_")
         seed = self._seed if warm else base_seed(self.random_state)
         # Learns in place of self; what it has learned moves here when all has gone well.
@@ -153,11 +162,8 @@ class MemberClassifier(PartialFitMixin, FirstMembersMixin, MemberPredictor):
                 return self
 
         backbone = load_backbone(resolved, pooling=self.pooling, dtype=precision.dtype)
-        fresh._tokenizer = backbone.processor
-        fresh._pad_token_id = getattr(backbone.processor, "pad_token_id", None) or 0
-        fresh._max_length = self.max_length
-        fresh._dtype = precision.dtype
-        fresh._prediction_autocast = precision.prediction
+        fresh._take_backbone(backbone, precision)
+        fresh._data_sizes = data_sizes(task)
         data = fresh._tokenized(task, backbone, plan)
         config = self._training_config(len(task.classes), seed, device, precision)
         config = replace(config, max_epochs=max_epochs or self.max_epochs)
@@ -167,6 +173,7 @@ class MemberClassifier(PartialFitMixin, FirstMembersMixin, MemberPredictor):
         if old is not None:
             members = assemble(backbone, plan, factory, join(old, members), config)
         fresh._record(task.classes, seed, members, plan, backbone)
+        fresh._after_training(data[0])
         self._take_over(fresh)
         return self
 
@@ -236,6 +243,14 @@ class MemberClassifier(PartialFitMixin, FirstMembersMixin, MemberPredictor):
         texts, y = task.judged
         return parts[0], dataset(encoded(texts), None, y, np.ones(len(y)))
 
+    def _take_backbone(self, backbone: Backbone, precision: Precision) -> None:
+        """Remember what reading X and predicting need of the backbone."""
+        self._tokenizer = backbone.processor
+        self._pad_token_id = getattr(backbone.processor, "pad_token_id", None) or 0
+        self._max_length = self.max_length
+        self._dtype = precision.dtype
+        self._prediction_autocast = precision.prediction
+
     # -- training --------------------------------------------------------------------------------
 
     def _training_config(
@@ -259,7 +274,11 @@ class MemberClassifier(PartialFitMixin, FirstMembersMixin, MemberPredictor):
             autocast=precision.training,
             callbacks=self.callbacks,
             verbose=self.verbose,
+            max_length=self.max_length,
         )
+
+    def _after_training(self, data: TokenDataset) -> None:
+        """Learn what a method learns beyond its members, from the training data."""
 
     def _structural_parameters(self) -> dict[str, Any]:
         params = self.get_params(deep=False)
@@ -297,7 +316,7 @@ class MemberClassifier(PartialFitMixin, FirstMembersMixin, MemberPredictor):
             dict(module.named_parameters()),
             n_members=self.n_members,
             n_total=count_parameters(backbone.model),
-            ranks={name: _rank_of(module, name) for name in plan.targets},
+            ranks=_ranks(module, plan),
         )
         self._seed = seed
         self._n_parts = 1
@@ -306,13 +325,19 @@ class MemberClassifier(PartialFitMixin, FirstMembersMixin, MemberPredictor):
     def _take_over(self, fresh: "MemberClassifier") -> None:
         """Replace what a former fit learned by what `fresh` has learned."""
         params = self.get_params(deep=False)
-        # Only what fit learns goes: meta-estimators leave notes of their own on an estimator.
-        for name in [n for n in vars(self) if n.endswith("_") or n in _LEARNED_PRIVATELY]:
+        for name in self._learned():
             delattr(self, name)
         for name, value in vars(fresh).items():
             if name not in params:
                 setattr(self, name, value)
 
+    def _learned(self) -> dict[str, Any]:
+        """Return what fit has learned: meta-estimators leave notes of their own on an estimator."""
+        learned = {n: v for n, v in vars(self).items() if n in _LEARNED_PRIVATELY}
+        return learned | {n: v for n, v in vars(self).items() if n.endswith("_")}
 
-def _rank_of(module: EnsembleModule, name: str) -> int:
-    return int(module.split.model.get_submodule(name).rank)
+
+def _ranks(module: EnsembleModule, plan: AdaptationPlan) -> dict[str, int]:
+    """Adapted module -> its rank, where it has one."""
+    layers = {name: module.split.model.get_submodule(name) for name in plan.targets}
+    return {name: int(layer.rank) for name, layer in layers.items() if hasattr(layer, "rank")}

@@ -5,6 +5,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sksve.estimators._settings import Precision
@@ -13,9 +14,14 @@ from sksve.training import take_first
 __all__ = ["FirstMembersMixin"]
 
 
+def _has_number(estimator: Any) -> bool:
+    return "n_members" in estimator.get_params(deep=False)
+
+
 class FirstMembersMixin:
     """``first_members`` for classifiers whose members are independent."""
 
+    @available_if(_has_number)
     def first_members(self: Any, n_members: int) -> Any:
         """Return a fitted copy that has the first members only.
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from sklearn.utils.metaestimators import available_if
 
 from sksve._validation import check_parameters
 from sksve.estimators._labels import read_targets
@@ -23,9 +24,16 @@ _FREE = STRUCTURE_FREE | {
 }  # fmt: skip
 
 
+def _goes_on(estimator: Any) -> bool:
+    return bool(estimator._can_go_on)
+
+
 class PartialFitMixin:
     """``partial_fit`` for classifiers whose members are trained on one backbone."""
 
+    _can_go_on = True  # False: what fit learns beyond the members needs all rows at once
+
+    @available_if(_goes_on)
     def partial_fit(
         self: Any, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> Any:
@@ -70,7 +78,7 @@ class PartialFitMixin:
         (2, array(['neg', 'pos'], dtype='<U3'))
         """
         params = self.get_params(deep=False)
-        check_parameters(CONSTRAINTS, params, owner=type(self).__name__)
+        check_parameters(CONSTRAINTS | self._own_constraints, params, owner=type(self).__name__)
         if params.get("early_stopping"):
             raise ValueError("partial_fit does not support early_stopping=True: set it to False.")
         if isinstance(params.get("class_weight"), str):

@@ -1,5 +1,7 @@
 """The half of a classifier with members that reads X and predicts."""
 
+from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,12 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from sksve.estimators._rows import encode_rows
 from sksve.estimators._soft_labels import expected_accuracy, read_soft_labels
+from sksve.estimators._stream import pieces
 from sksve.inputs import Samples, read_pairs, read_samples
 from sksve.metrics import Uncertainty
 from sksve.preprocessing import TabularToText
 from sksve.preprocessing._table import in_fitted_order
-from sksve.training import predict_logits, softmax64
+from sksve.training import TokenDataset, predict_logits, softmax64
 
 __all__ = ["MemberPredictor"]
 
@@ -28,6 +31,7 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
     """
 
     input_kind_: str
+    _pools_by_mean = True  # sksve.metrics reads it: wrappers need one sweep for members and mean
 
     def _read(self, X: Any, *, reset: bool) -> Samples:
         """Check X and that its kind is the one seen in fit."""
@@ -71,7 +75,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
 
     # -- predict ---------------------------------------------------------------------------------
 
-    def _member_logits(self, X: Any) -> tuple[np.ndarray, Samples]:
+    def _dataset(self, X: Any) -> tuple[TokenDataset, Samples]:
+        """Read X as in fit and tokenise it."""
         check_is_fitted(self)
         samples = self._read(X, reset=False)
         texts = self._texts(X, samples, reset=False)
@@ -82,9 +87,11 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         data = rows.dataset(
             split.model, split.blocks, pad_token_id=self._pad_token_id, dtype=self._dtype
         )
-        logits = predict_logits(
-            self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast
-        )
+        return data, samples
+
+    def _member_logits(self, X: Any) -> tuple[np.ndarray, Samples]:
+        data, samples = self._dataset(X)
+        logits = self._logits(data)
         if not np.isfinite(logits).all():  # a runaway last step, which no loss has seen
             member, row = np.argwhere(~np.isfinite(logits))[0][:2]
             raise FloatingPointError(
@@ -92,6 +99,12 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
                 "Fit again with a lower lr, head_lr or init_scale, or with precision='float32'."
             )
         return logits, samples
+
+    def _logits(self, data: TokenDataset) -> np.ndarray:
+        """Logits (m, n, c) of the members."""
+        return predict_logits(
+            self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast
+        )
 
     def predict_proba_members(self, X: Any) -> np.ndarray:
         """Class probabilities of each member.
@@ -120,6 +133,49 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
             float64, rows sum to 1, columns in the order of ``classes_``.
         """
         return _pool(self.predict_proba_members(X))
+
+    def predict_proba_iter(self, X: Any, *, chunk_size: int = 1024) -> Iterator[np.ndarray]:
+        """Class probabilities of any number of rows, piece by piece, in bounded memory.
+
+        Parameters
+        ----------
+        X : iterable of rows, or as in fit
+            A generator of texts (images, rows of a table) is read as far as it is needed; of an array,
+            memory-mapped or not, a frame or a list, `chunk_size` rows are looked at at a time. Rows
+            must be of the kind seen in fit.
+        chunk_size : int, default=1024
+            Rows of a piece. Lengths are sorted, and members merged, within a piece, so small pieces
+            are slower.
+
+        Yields
+        ------
+        ndarray of shape (n_rows, n_classes)
+            As :meth:`predict_proba`, for the next `chunk_size` rows; fewer in the last piece.
+
+        Raises
+        ------
+        ValueError
+            If `chunk_size` is not an int of at least 1, X is one bare str, or rows are bad.
+
+        Examples
+        --------
+        >>> from sksve import SVEClassifier
+        >>> from sksve.backbones import make_tiny_backbone
+        >>> clf = SVEClassifier(make_tiny_backbone(), n_members=2, max_epochs=1, random_state=0)
+        >>> clf = clf.fit(["good", "bad"] * 4, ["pos", "neg"] * 4)
+        >>> lines = (line for line in ["good film", "bad film", "good"])  # a file, a queue, ...
+        >>> [proba.shape for proba in clf.predict_proba_iter(lines, chunk_size=2)]
+        [(2, 2), (1, 2)]
+        """
+        check_is_fitted(self)
+        if not isinstance(chunk_size, Integral) or isinstance(chunk_size, bool) or chunk_size < 1:
+            raise ValueError(
+                f"'chunk_size' must be an int in the range [1, inf). Got {chunk_size!r}."
+            )
+        if isinstance(X, str):
+            read_samples(X)  # raises: the letters of a text are not rows
+        # A function of its own: whatever is wrong so far is raised now, not at the first piece.
+        return (self.predict_proba(piece) for piece in pieces(X, int(chunk_size)))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithm of :meth:`predict_proba`, finite where the probability underflows.

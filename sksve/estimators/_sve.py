@@ -82,7 +82,8 @@ class SVEClassifier(MemberClassifier):
     callbacks : list or None, default=None
         skorch callbacks; copied before use.
     verbose : int, default=0
-        1: a table of losses and a progress bar.
+        1: what the fit is going to do (tokens, routes, memory, time), a table of losses and a
+        progress bar.
     warm_start : bool, default=False
         A later fit with more `n_members` trains only the new ones.
     random_state : int, RandomState, Generator or None, default=None
@@ -96,7 +97,8 @@ class SVEClassifier(MemberClassifier):
         Most epochs any member ran.
     history_ : list of dict
         One per epoch: ``train_loss`` and, with validation data, ``valid_loss`` (nats) and
-        ``valid_accuracy``, arrays of shape (n_members,); NaN where a member had stopped.
+        ``valid_accuracy``, and ``padding``, the share of padding in the member's batches: arrays of
+        shape (n_members,); NaN where a member had stopped.
     net_ : MemberNet
         The skorch net.
     input_kind_ : {"text", "text_column", "text_pair", "table", "image"}
@@ -116,6 +118,10 @@ class SVEClassifier(MemberClassifier):
     The defaults of `init_scale`, `lr`, `head_lr`, `head_init_scale`, `weight_decay` and `max_epochs`
     were chosen on validation data, see ``benchmarks/defaults.py`` and its results; among rates of
     nearly equal likelihood `lr` is the one that holds on shifted text (``benchmarks/shift.py``).
+
+    One member is a method of its own: ``n_members=1, init_scale=0.0, train_bias=False`` with ``rank=r``
+    is SVFit [2]_, with ``off_diagonals=d`` SVFT, plain (d=0) or banded [3]_. What is learned is the
+    relative change of a value, so one `lr` fits small and large values; the papers learn the values.
 
     References
     ----------

@@ -3,6 +3,7 @@
 from sksve.inputs._kinds import Samples, as_paths, check_kind, is_missing, read_samples
 from sksve.inputs._pairs import read_pairs, tokenize_pairs
 from sksve.inputs._pixels import ImageRows
+from sksve.inputs._token_cache import token_cache
 from sksve.inputs._tokenize import max_tokens, tokenize
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "max_tokens",
     "read_pairs",
     "read_samples",
+    "token_cache",
     "tokenize",
     "tokenize_pairs",
 ]

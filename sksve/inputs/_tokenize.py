@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sksve._exceptions import TruncationWarning
+from sksve.inputs._token_cache import token_cache
 
 __all__ = ["blank_token", "max_tokens", "tokenize"]
 
@@ -51,19 +52,24 @@ def tokenize(
     TruncationWarning
         If any text was cut.
     """
-    ids = _encode(tokenizer, list(texts), max_length)
-    # Only texts of exactly max_length tokens can have been cut: count those again in full.
-    full = [row for row, tokens in enumerate(ids) if len(tokens) >= max_length]
-    if warn and full:
-        long = _encode(tokenizer, [texts[row] for row in full], None)
-        n_cut = sum(len(tokens) > max_length for tokens in long)
-        if n_cut:
-            warnings.warn(
-                f"{n_cut} of {len(texts)} texts ({n_cut / len(texts):.1%}) have more than "
-                f"max_length={max_length} tokens and were cut.",
-                TruncationWarning,
-                stacklevel=2,
-            )
+    key = token_cache.key(tokenizer, texts, max_length)
+    found = None if key is None else token_cache.get(key)
+    if found is None:
+        ids = _encode(tokenizer, list(texts), max_length)
+        # Only texts of exactly max_length tokens can have been cut: count those again in full.
+        full = [row for row, tokens in enumerate(ids) if len(tokens) >= max_length]
+        long = _encode(tokenizer, [texts[row] for row in full], None) if full else []
+        found = ids, sum(len(tokens) > max_length for tokens in long)
+        if key is not None:
+            token_cache.put(key, found)
+    ids, n_cut = found
+    if warn and n_cut:
+        warnings.warn(
+            f"{n_cut} of {len(texts)} texts ({n_cut / len(texts):.1%}) have more than "
+            f"max_length={max_length} tokens and were cut.",
+            TruncationWarning,
+            stacklevel=2,
+        )
     if not all(ids):
         blank = blank_token(tokenizer)
         ids = [tokens or [blank] for tokens in ids]

@@ -15,7 +15,7 @@ from sksve.metrics._inputs import Checked, check_inputs, make_generator, settle
 from sksve.metrics._kinds import Kind, kind_of
 from sksve.metrics._top_label import reduce_rows
 
-__all__ = ["bootstrap_interval", "interval_of"]
+__all__ = ["bootstrap_interval", "centre_of", "interval_of"]
 
 
 def bootstrap_interval(
@@ -137,8 +137,13 @@ def bootstrap_interval(
     return interval_of(kind, estimate, rows, confidence_level, n_resamples, rng)
 
 
-def interval_of(kind: Kind, estimate, rows, confidence_level, n_resamples, rng, top=None):
-    """Interval of one of our metrics from checked rows; `top` spares a second reduction."""
+def interval_of(
+    kind: Kind, estimate, rows, confidence_level, n_resamples, rng, top=None, drawn=None
+):
+    """Interval of one of our metrics from checked rows.
+
+    `top` spares a second reduction; `drawn` is the metric on resamples that were made before.
+    """
     tail = (1.0 - confidence_level) / 2
     weight = rows.weight
     if kind.reads == "top":
@@ -148,15 +153,15 @@ def interval_of(kind: Kind, estimate, rows, confidence_level, n_resamples, rng, 
     else:
         a, b = kind.core(rows.codes, rows.proba), None
     uniform = kind.reads == "top" and kind.options.get("strategy") == "uniform"
-    if uniform and weight is None:
+    if drawn is not None:
+        pass
+    elif uniform and weight is None:
         edges = uniform_edges(kind.options["n_bins"])
         gap, size = bootstrap_sums(a, b, edges, n_resamples, rng)
         drawn = pool_bins(gap, size, kind.options["norm"])
     else:
         drawn = _evaluate(kind, a, b, weight, n_resamples, rng)
-    centre = estimate
-    if kind.population is not None:
-        centre = kind.population(a, b, weight, **kind.options)
+    centre = centre_of(kind, estimate, a, b, weight)
     low, high = _reflect(estimate, centre, drawn, tail)
     if kind.is_calibration_error:
         # Where true gaps are about as large as chance's, resamples overstate the bias, and taking
@@ -167,6 +172,13 @@ def interval_of(kind: Kind, estimate, rows, confidence_level, n_resamples, rng, 
             if estimate <= np.quantile(chance, 1 - tail):
                 low = 0.0
     return float(max(low, 0.0)), float(min(high, kind.high))
+
+
+def centre_of(kind: Kind, estimate, a, b, weight):
+    """Return the metric's value if the rows themselves are the law: what resamples spread around."""
+    if kind.population is None:
+        return estimate
+    return kind.population(a, b, weight, **kind.options)
 
 
 def _reflect(estimate, centre, drawn, tail):

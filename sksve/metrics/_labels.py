@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["encode_labels"]
+__all__ = ["encode_labels", "label_kind"]
 
 
 def encode_labels(y, n_classes, labels=None):
@@ -30,10 +30,10 @@ def encode_labels(y, n_classes, labels=None):
     if not labels_given:
         _demand_one_label_a_column(seen, n_classes)
         return inverse, labels
-    if _kind(seen) != _kind(labels):
+    if label_kind(seen) != label_kind(labels):
         raise ValueError(
-            f"y_true and labels must be of one kind. Got {_kind(seen)} in y_true "
-            f"and {_kind(labels)} in labels."
+            f"y_true and labels must be of one kind. Got {label_kind(seen)} in y_true "
+            f"and {label_kind(labels)} in labels."
         )
     order = np.argsort(labels)
     at = np.searchsorted(labels[order], seen).clip(max=len(labels) - 1)
@@ -118,7 +118,7 @@ def _plain(y):
     return y
 
 
-def _kind(labels):
+def label_kind(labels):
     """'numbers', 'strings' or the like: only labels of one kind can be compared."""
     if labels.dtype.kind in "biuf":
         return "numbers"

@@ -26,7 +26,7 @@ from sksve.metrics._selective import aurc, eaurc, selective_accuracy
 from sksve.metrics._smooth import smooth_calibration_error
 from sksve.metrics._top_label import reduce_rows
 
-__all__ = ["CalibrationReport", "MetricEstimate", "calibration_report"]
+__all__ = ["CalibrationReport", "MetricEstimate", "calibration_report", "headlines"]
 
 _HEADLINES = (
     expected_calibration_error,
@@ -210,16 +210,8 @@ def calibration_report(
     top = reduce_rows(rows.codes, rows.proba)
     given = {"labels": rows.labels, "sample_weight": rows.weight}
     y = rows.labels[rows.codes]
-    # Accuracy is a mean over rows like any other.
-    accuracy = Kind(lambda codes, proba: top[1].astype(np.float64), "losses")
-    value = float(np.average(top[1], weights=rows.weight))
-    jobs = {"accuracy": (accuracy, value)}
-    for metric in _HEADLINES:
-        kind = kind_of(metric)
-        assert kind is not None  # every headline is one of ours
-        jobs[metric.__name__] = (kind, metric(y, rows.proba, **given))
     found = {}
-    for name, (kind, value) in jobs.items():
+    for name, (kind, value) in headlines(rows, top).items():
         interval = interval_of(kind, value, rows, confidence_level, n_resamples, rng, top)
         found[name] = MetricEstimate(value, *interval)
     tests = {
@@ -235,6 +227,20 @@ def calibration_report(
         n_classes=len(rows.labels),
         confidence_level=float(confidence_level),
     )
+
+
+def headlines(rows, top):
+    """Return kind and value of every headline metric, by name."""
+    # Accuracy is a mean over rows like any other.
+    accuracy = Kind(lambda codes, proba: top[1].astype(np.float64), "losses")
+    found = {"accuracy": (accuracy, float(np.average(top[1], weights=rows.weight)))}
+    given = {"labels": rows.labels, "sample_weight": rows.weight}
+    y = rows.labels[rows.codes]
+    for metric in _HEADLINES:
+        kind = kind_of(metric)
+        assert kind is not None  # every headline is one of ours
+        found[metric.__name__] = (kind, metric(y, rows.proba, **given))
+    return found
 
 
 def _rows_counted(weight):

@@ -1,16 +1,31 @@
 """The reliability diagram."""
 
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
 from sksve.metrics import CalibrationCurve, calibration_curve, expected_calibration_error
-from sksve.plotting._canvas import GREY, axes_below, axes_to_draw_on, probabilities_of, tidy
+from sksve.metrics._bootstrap import interval_of
+from sksve.metrics._inputs import check_inputs, make_generator
+from sksve.metrics._kinds import kind_of
+from sksve.metrics._top_label import reduce_rows
+from sksve.plotting._base import ProbabilityDisplay
+from sksve.plotting._canvas import (
+    GREY,
+    axes_below,
+    axes_to_draw_on,
+    has_curves,
+    next_style,
+    plain_text,
+    tidy,
+    with_user_style,
+)
 
 __all__ = ["ReliabilityDisplay"]
 
 
-class ReliabilityDisplay:
+class ReliabilityDisplay(ProbabilityDisplay):
     """Reliability diagram: how often a classifier is right when it says it is sure.
 
     Accuracy against confidence, bin by bin, with an exact interval for each bin's accuracy and the
@@ -24,7 +39,9 @@ class ReliabilityDisplay:
     curve : CalibrationCurve
         What :func:`sksve.metrics.calibration_curve` returns.
     ece : float, default=None
-        Expected calibration error for the legend. None: not shown.
+        Expected calibration error for the legend, in [0, 1]. None: not shown.
+    ece_interval : tuple of (float, float), default=None
+        Its interval for the legend: low, high. None: not shown.
     name : str, default=None
         Name of the classifier for the legend.
     class_label : object, default=None
@@ -77,81 +94,15 @@ class ReliabilityDisplay:
         curve: CalibrationCurve,
         *,
         ece: float | None = None,
+        ece_interval: tuple[float, float] | None = None,
         name: str | None = None,
         class_label: Any = None,
     ) -> None:
         self.curve = curve
         self.ece = ece
+        self.ece_interval = ece_interval
         self.name = name
         self.class_label = class_label
-
-    @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        *,
-        sample_weight: Any = None,
-        n_bins: int = 15,
-        strategy: str = "uniform",
-        class_label: Any = None,
-        confidence_level: float = 0.95,
-        name: str | None = None,
-        ax: Any = None,
-        **plot_params: Any,
-    ) -> Self:
-        """Draw the reliability diagram of a fitted classifier.
-
-        Parameters
-        ----------
-        estimator : classifier
-            Fitted, with ``predict_proba``.
-        X : array-like of length n_samples
-            What it predicts from; rows it was not trained on.
-        y : array-like of shape (n_samples,)
-            True labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        n_bins : int, default=15
-            Number of bins.
-        strategy : {"uniform", "quantile"}, default="uniform"
-            Bins of equal width, or of equally many rows.
-        class_label : object, default=None
-            Class whose probability is drawn. None: the predicted class of each row.
-        confidence_level : float, default=0.95
-            Level of the intervals.
-        name : str, default=None
-            Name for the legend. None: the class name of the estimator.
-        ax : matplotlib.axes.Axes, default=None
-            Axes to draw on. None: those of a new figure.
-        **plot_params : dict
-            Further parameters of :meth:`plot`.
-
-        Returns
-        -------
-        ReliabilityDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        ValueError
-            If the estimator has no ``predict_proba``, or as :meth:`from_predictions`.
-        """
-        y_proba, labels, own_name = probabilities_of(estimator, X)
-        return cls.from_predictions(
-            y,
-            y_proba,
-            labels=labels,
-            sample_weight=sample_weight,
-            n_bins=n_bins,
-            strategy=strategy,
-            class_label=class_label,
-            confidence_level=confidence_level,
-            name=own_name if name is None else name,
-            ax=ax,
-            **plot_params,
-        )
 
     @classmethod
     def from_predictions(
@@ -165,6 +116,8 @@ class ReliabilityDisplay:
         strategy: str = "uniform",
         class_label: Any = None,
         confidence_level: float = 0.95,
+        n_resamples: int = 1000,
+        random_state: Any = 0,
         name: str | None = None,
         ax: Any = None,
         **plot_params: Any,
@@ -186,9 +139,14 @@ class ReliabilityDisplay:
         strategy : {"uniform", "quantile"}, default="uniform"
             Bins of equal width, or of equally many rows.
         class_label : object, default=None
-            Class whose probability is drawn. None: the predicted class of each row.
+            Class whose probability is drawn, one versus the rest, and whose error stands in the
+            legend. None: the predicted class of each row (top label).
         confidence_level : float, default=0.95
-            Level of the intervals.
+            Level of each bin's interval and of the error's.
+        n_resamples : int, default=1000
+            Bootstrap resamples behind the error's interval.
+        random_state : int, Generator, RandomState or None, default=0
+            Source of the resamples; by default the same each time.
         name : str, default=None
             Name for the legend.
         ax : matplotlib.axes.Axes, default=None
@@ -206,22 +164,34 @@ class ReliabilityDisplay:
         ValueError
             If shapes, labels, probabilities, weights or parameters are malformed.
         """
-        shared = {
-            "labels": labels,
-            "sample_weight": sample_weight,
-            "n_bins": n_bins,
-            "strategy": strategy,
-        }
+        binning = {"n_bins": n_bins, "strategy": strategy}
         curve = calibration_curve(
-            y_true, y_proba, class_label=class_label, confidence_level=confidence_level, **shared
+            y_true,
+            y_proba,
+            labels=labels,
+            sample_weight=sample_weight,
+            class_label=class_label,
+            confidence_level=confidence_level,
+            **binning,
         )
-        # The error is that of the predicted class; beside one class's curve it would mislead.
-        ece = (
-            None
-            if class_label is not None
-            else expected_calibration_error(y_true, y_proba, **shared)
+        rows = check_inputs(y_true, y_proba, labels, sample_weight)
+        if class_label is None:
+            score, hit = reduce_rows(rows.codes, rows.proba)
+        else:
+            column = int(np.flatnonzero(rows.labels == class_label)[0])
+            score, hit = rows.proba[:, column], rows.codes == column
+        kind = kind_of(partial(expected_calibration_error, **binning))
+        ece = kind.core(score, hit, rows.weight, **kind.options)
+        interval = interval_of(
+            kind,
+            ece,
+            rows,
+            confidence_level,
+            n_resamples,
+            make_generator(random_state),
+            top=(score, hit),
         )
-        display = cls(curve, ece=ece, name=name, class_label=class_label)
+        display = cls(curve, ece=ece, ece_interval=interval, name=name, class_label=class_label)
         return display.plot(ax=ax, **plot_params)
 
     def plot(
@@ -231,13 +201,13 @@ class ReliabilityDisplay:
         name: str | None = None,
         show_interval: bool = True,
         show_counts: bool = True,
-        show_reference: bool = True,
+        show_reference: bool | None = None,
         **line_params: Any,
     ) -> Self:
         """Draw the diagram.
 
-        To compare classifiers, draw them on one `ax` with ``show_counts=False`` and, from the
-        second on, ``show_reference=False``.
+        To compare classifiers, draw them on one `ax`: each gets its own colour, line style and
+        marker, and their counts share the axes below.
 
         Parameters
         ----------
@@ -249,8 +219,8 @@ class ReliabilityDisplay:
             Whether to draw each bin's interval as a box of the bin's width.
         show_counts : bool, default=True
             Whether to draw the number of rows per bin below.
-        show_reference : bool, default=True
-            Whether to draw the diagonal.
+        show_reference : bool, default=None
+            Whether to draw the diagonal. None: for the first classifier on these axes only.
         **line_params : dict
             Parameters of the curve, as :meth:`matplotlib.axes.Axes.plot` has them.
 
@@ -269,7 +239,8 @@ class ReliabilityDisplay:
         full = self.curve.counts > 0
         confidence, accuracy = self.curve.mean_confidence[full], self.curve.accuracy[full]
         self.reference_ = self.band_ = self.counts_ax_ = self.bars_ = None
-        if show_reference:
+        compared = has_curves(ax)
+        if not compared if show_reference is None else show_reference:
             (self.reference_,) = ax.plot(
                 [0, 1],
                 [0, 1],
@@ -278,32 +249,38 @@ class ReliabilityDisplay:
                 linewidth=1,
                 label="Perfectly calibrated",
             )
-        style = {"marker": "o", "markersize": 4, "linewidth": 1.6, "label": self._label(name)}
-        (self.line_,) = ax.plot(confidence, accuracy, **(style | line_params))
+        style = next_style(ax) | {"markersize": 4, "linewidth": 1.6, "label": self._label(name)}
+        (self.line_,) = ax.plot(confidence, accuracy, **with_user_style(style, line_params))
         if show_interval:
             low, high = np.nan_to_num(self.curve.interval).T
-            self.band_ = self._draw_bins(ax, high - low, low, alpha=0.2)
-        one_class = self.class_label is not None
-        ax.set_ylabel(f"Observed share of {self.class_label}" if one_class else "Accuracy")
+            self.band_ = self._draw_bins(ax, high - low, low, compared, alpha=0.2)
+        class_name = None if self.class_label is None else plain_text(self.class_label)
+        ax.set_ylabel("Accuracy" if class_name is None else f"Observed share of {class_name}")
         start = self._start(confidence, accuracy)
-        if ax.lines[0] is not self.line_ and ax.lines[0] is not self.reference_:
-            start = min(start, ax.get_xlim()[0])  # something was drawn here before
+        if compared:
+            start = min(start, ax.get_xlim()[0])
         ax.set_xlim(start, 1)
         ax.set_ylim(start, 1)
-        ax.legend(loc="upper left", frameon=False)
+        ax.legend(loc="upper left", framealpha=0.8, edgecolor="none")
         lowest = ax
         if show_counts:
             lowest = self.counts_ax_ = axes_below(ax, share=0.2)
-            self.bars_ = self._draw_bins(lowest, self.curve.counts, 0.0, alpha=0.5)
+            self.bars_ = self._draw_bins(lowest, self.curve.counts, 0.0, compared, alpha=0.5)
             lowest.set_ylabel("Rows")
-        lowest.set_xlabel(f"Probability of {self.class_label}" if one_class else "Confidence")
+        lowest.set_xlabel("Confidence" if class_name is None else f"Probability of {class_name}")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
     def _label(self, name: str | None) -> str:
         name = self.name if name is None else name
-        shown = "Classifier" if name is None else name
-        return shown if self.ece is None else f"{shown} (ECE {100 * self.ece:.1f} %)"
+        shown = "Classifier" if name is None else plain_text(name)
+        if self.ece is None:
+            return shown
+        error = f"ECE {100 * self.ece:.1f} %"
+        if self.ece_interval is not None:
+            low, high = self.ece_interval
+            error += f" [{100 * low:.1f}, {100 * high:.1f}]"
+        return f"{shown} ({error})"
 
     def _start(self, confidence: np.ndarray, accuracy: np.ndarray) -> float:
         """Tenth at which both axes begin: two classes leave nothing below a confidence of 0.5."""
@@ -312,15 +289,18 @@ class ReliabilityDisplay:
         first = self.curve.bin_edges[:-1][self.curve.counts > 0][0]
         return float(np.clip(np.floor(10 * min(first, accuracy.min())) / 10, 0.0, 0.9))
 
-    def _draw_bins(self, ax: Any, heights: Any, bottom: Any, alpha: float) -> Any:
+    def _draw_bins(self, ax: Any, heights: Any, bottom: Any, compared: bool, alpha: float) -> Any:
+        """Draw a box a bin: filled for the first curve on the axes, outlined for the others."""
+        colour = self.line_.get_color()
+        look: dict[str, Any] = {"color": colour, "alpha": alpha, "edgecolor": "white"}
+        if compared:
+            look = {"fill": False, "edgecolor": colour, "linestyle": self.line_.get_linestyle()}
         return ax.bar(
             self.curve.bin_edges[:-1],
             heights,
             bottom=bottom,
             width=np.diff(self.curve.bin_edges),
             align="edge",
-            color=self.line_.get_color(),
-            alpha=alpha,
-            edgecolor="white",
             linewidth=0.8,
+            **look,
         )

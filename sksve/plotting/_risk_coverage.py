@@ -10,12 +10,21 @@ from sklearn.utils._param_validation import Interval
 from sksve._validation import check_parameters
 from sksve.metrics import RiskCoverageCurve, aurc, risk_coverage_curve
 from sksve.metrics._curve import clopper_pearson
-from sksve.plotting._canvas import GREY, axes_to_draw_on, probabilities_of, tidy
+from sksve.plotting._base import ProbabilityDisplay
+from sksve.plotting._canvas import (
+    GREY,
+    axes_to_draw_on,
+    has_curves,
+    next_style,
+    plain_text,
+    tidy,
+    with_user_style,
+)
 
 __all__ = ["RiskCoverageDisplay"]
 
 
-class RiskCoverageDisplay:
+class RiskCoverageDisplay(ProbabilityDisplay):
     """Risk-coverage curve: the error rate among the rows a classifier is most confident of.
 
     From right to left ever more of the least confident rows are left unanswered. A curve that falls
@@ -87,62 +96,6 @@ class RiskCoverageDisplay:
         self.name = name
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        *,
-        sample_weight: Any = None,
-        confidence_level: float = 0.95,
-        name: str | None = None,
-        ax: Any = None,
-        **plot_params: Any,
-    ) -> Self:
-        """Draw the risk-coverage curve of a fitted classifier.
-
-        Parameters
-        ----------
-        estimator : classifier
-            Fitted, with ``predict_proba``.
-        X : array-like of length n_samples
-            What it predicts from; rows it was not trained on.
-        y : array-like of shape (n_samples,)
-            True labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        confidence_level : float, default=0.95
-            Level of the intervals.
-        name : str, default=None
-            Name for the legend. None: the class name of the estimator.
-        ax : matplotlib.axes.Axes, default=None
-            Axes to draw on. None: those of a new figure.
-        **plot_params : dict
-            Further parameters of :meth:`plot`.
-
-        Returns
-        -------
-        RiskCoverageDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        ValueError
-            If the estimator has no ``predict_proba``, or as :meth:`from_predictions`.
-        """
-        y_proba, labels, own_name = probabilities_of(estimator, X)
-        return cls.from_predictions(
-            y,
-            y_proba,
-            labels=labels,
-            sample_weight=sample_weight,
-            confidence_level=confidence_level,
-            name=own_name if name is None else name,
-            ax=ax,
-            **plot_params,
-        )
-
-    @classmethod
     def from_predictions(
         cls,
         y_true: Any,
@@ -205,13 +158,12 @@ class RiskCoverageDisplay:
         *,
         name: str | None = None,
         show_interval: bool = True,
-        show_references: bool = True,
+        show_references: bool | None = None,
         **line_params: Any,
     ) -> Self:
         """Draw the curve.
 
-        To compare classifiers, draw them on one `ax`, from the second on with
-        ``show_references=False``.
+        To compare classifiers, draw them on one `ax`: each gets its own colour and line style.
 
         Parameters
         ----------
@@ -221,8 +173,9 @@ class RiskCoverageDisplay:
             Name for the legend. None: the display's own.
         show_interval : bool, default=True
             Whether to draw the intervals as a band.
-        show_references : bool, default=True
-            Whether to draw the lines of a random and of a perfect order.
+        show_references : bool, default=None
+            Whether to draw the lines of a random and of a perfect order. None: for the first
+            classifier on these axes only.
         **line_params : dict
             Parameters of the curve, as :meth:`matplotlib.axes.Axes.plot` has them.
 
@@ -240,7 +193,8 @@ class RiskCoverageDisplay:
         tidy(ax)
         coverage, risk = self.curve.coverage, self.curve.risk
         self.references_, self.band_ = [], None
-        if show_references:
+        compared = has_curves(ax)
+        if not compared if show_references is None else show_references:
             frame = {"color": GREY, "linewidth": 1}
             self.references_ += ax.plot(
                 [0, 1], [risk[-1], risk[-1]], linestyle="--", label="Random order", **frame
@@ -248,8 +202,8 @@ class RiskCoverageDisplay:
             self.references_ += ax.plot(
                 *self._perfect_order(), linestyle=":", label="Perfect order", **frame
             )
-        style = {"linewidth": 1.6, "label": self._label(name)}
-        (self.line_,) = ax.plot(coverage, risk, **(style | line_params))
+        style = next_style(ax) | {"marker": "", "linewidth": 1.6, "label": self._label(name)}
+        (self.line_,) = ax.plot(coverage, risk, **with_user_style(style, line_params))
         if show_interval and self.interval is not None:
             low, high = np.asarray(self.interval).T
             self.band_ = ax.fill_between(
@@ -257,13 +211,12 @@ class RiskCoverageDisplay:
             )
         # The first few rows say nothing: their intervals reach from 0 to 1.
         settled = risk[coverage >= 0.05].max(initial=risk[-1])
-        drawn_before = [line for line in ax.lines if line not in (self.line_, *self.references_)]
-        top = max(1.35 * settled, 0.02, ax.get_ylim()[1] if drawn_before else 0.0)
+        top = max(1.35 * settled, 0.02, ax.get_ylim()[1] if compared else 0.0)
         ax.set_xlim(0, 1)
         ax.set_ylim(0, min(top, 1.0))
         ax.set_xlabel("Coverage (share of the rows that are answered)")
         ax.set_ylabel("Risk (error rate among them)")
-        ax.legend(loc="upper left", frameon=False)
+        ax.legend(loc="upper left", framealpha=0.8, edgecolor="none")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -276,5 +229,5 @@ class RiskCoverageDisplay:
 
     def _label(self, name: str | None) -> str:
         name = self.name if name is None else name
-        shown = "Classifier" if name is None else name
+        shown = "Classifier" if name is None else plain_text(name)
         return shown if self.area is None else f"{shown} (AURC {self.area:.3f})"

@@ -6,7 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sksve.metrics import Uncertainty
-from sksve.plotting._canvas import BLUE, VERMILLION, axes_to_draw_on, tidy
+from sksve.metrics._predict_uncertainty import has_members, predict_uncertainty
+from sksve.plotting._canvas import (
+    BLUE,
+    RUST,
+    SKY,
+    axes_to_draw_on,
+    plain_text,
+    tidy,
+    with_user_style,
+)
 
 __all__ = ["UncertaintyDisplay"]
 
@@ -107,7 +116,8 @@ class UncertaintyDisplay:
         Parameters
         ----------
         estimator : classifier
-            Fitted, with ``predict_uncertainty``.
+            Fitted, with members; also inside a Pipeline, a search object or a calibrated wrapper,
+            as :func:`sksve.predict_uncertainty` takes them.
         X : array-like of length n_samples
             What it predicts from.
         y : array-like of shape (n_samples,), default=None
@@ -127,17 +137,21 @@ class UncertaintyDisplay:
         Raises
         ------
         ValueError
-            If the estimator has no ``predict_uncertainty``.
+            If the estimator holds no classifier with members.
         """
         own_name = type(estimator).__name__
-        if not hasattr(estimator, "predict_uncertainty"):
+        if hasattr(estimator, "predict_uncertainty"):
+            found = estimator.predict_uncertainty(X)
+        elif has_members(estimator):
+            found = predict_uncertainty(estimator, X)
+        else:
             raise ValueError(
-                f"from_estimator needs a classifier with predict_uncertainty. Got {own_name}. "
-                "For an ensemble inside a pipeline or a search object, use "
-                "from_predictions(sksve.predict_uncertainty(estimator, X), ...)."
+                "from_estimator needs a classifier with members, or a Pipeline, search object or "
+                f"calibrated wrapper around one. Got {own_name}. With members from elsewhere, use "
+                "from_predictions."
             )
         return cls.from_predictions(
-            estimator.predict_uncertainty(X),
+            found,
             y_true=y,
             y_pred=None if y is None else estimator.predict(X),
             name=own_name if name is None else name,
@@ -234,7 +248,7 @@ class UncertaintyDisplay:
         else:
             self.lines_ = self._draw_outlines(ax, measure, n_bins, line_params)
         if self.name is not None:
-            ax.set_title(self.name)
+            ax.set_title(plain_text(self.name))
         if self.correct is not None:
             # Aleatoric and epistemic never add up to more than log(n_classes): that corner is free.
             place = "upper right" if kind == "scatter" else "best"
@@ -243,31 +257,36 @@ class UncertaintyDisplay:
         self.line_, self.ax_, self.figure_ = self.lines_[0], ax, ax.figure
         return self
 
-    def _groups(self) -> list[tuple[NDArray[np.bool_], str, str]]:
-        """Rows, colour and name of each group; the smaller one is drawn last, on top."""
+    def _groups(self) -> list[tuple[NDArray[np.bool_], dict[str, Any], dict[str, Any]]]:
+        """Rows, style of points and of an outline of each group; the smaller one is drawn last.
+
+        Groups differ in shape and lightness, not in colour alone.
+        """
         if self.correct is None:
-            return [(np.ones(len(self.uncertainty), dtype=bool), BLUE, "All rows")]
-        return [
-            (chosen, colour, f"{word} ({np.count_nonzero(chosen):,})")
-            for chosen, colour, word in (
-                (self.correct, BLUE, "Right"),
-                (~self.correct, VERMILLION, "Wrong"),
-            )
-        ]
+            every = np.ones(len(self.uncertainty), dtype=bool)
+            look = {"color": BLUE, "label": "All rows"}
+            return [(every, look | {"marker": "o"}, look | {"linestyle": "-"})]
+        found = []
+        for chosen, word, colour, marker, dashes in (
+            (self.correct, "Right", SKY, "o", "-"),
+            (~self.correct, "Wrong", RUST, "x", "--"),
+        ):
+            look = {"color": colour, "label": f"{word} ({np.count_nonzero(chosen):,})"}
+            found.append((chosen, look | {"marker": marker}, look | {"linestyle": dashes}))
+        return found
 
     def _draw_points(self, ax: Any, line_params: dict[str, Any]) -> list[Any]:
         crowded = len(self.uncertainty) > 500
         style = {
             "linestyle": "none",
-            "marker": "o",
             "markersize": 3 if crowded else 5,
-            "markeredgewidth": 0,
-            "alpha": 0.45 if crowded else 0.75,
+            "markeredgewidth": 0.8 if crowded else 1.2,
+            "alpha": 0.6 if crowded else 0.8,
         }
         lines = []
-        for rows, colour, label in self._groups():
+        for rows, look, _ in self._groups():
             x, y = self.uncertainty.aleatoric[rows], self.uncertainty.epistemic[rows]
-            lines += ax.plot(x, y, **(style | {"color": colour, "label": label} | line_params))
+            lines += ax.plot(x, y, **with_user_style(style | look, line_params))
         ax.set_xlabel(_MEASURES["aleatoric"])
         ax.set_ylabel(_MEASURES["epistemic"])
         return lines
@@ -279,14 +298,12 @@ class UncertaintyDisplay:
         edges = np.histogram_bin_edges(values, bins=n_bins)
         style = {"drawstyle": "steps-post", "linewidth": 1.6}
         lines = []
-        for rows, colour, label in self._groups():
+        for rows, _, look in self._groups():
             counts, _ = np.histogram(values[rows], bins=edges)
             # Shares, not counts: there are far fewer wrong rows than right ones.
             shares = counts / max(counts.sum(), 1)
             heights = np.append(shares, shares[-1])
-            lines += ax.plot(
-                edges, heights, **(style | {"color": colour, "label": label} | line_params)
-            )
+            lines += ax.plot(edges, heights, **with_user_style(style | look, line_params))
             ax.fill_between(edges, heights, step="post", color=lines[-1].get_color(), alpha=0.15)
         ax.set_xlabel(_MEASURES[measure])
         ax.set_ylabel("Share of the rows" if self.correct is None else "Share of each group")

@@ -6,12 +6,15 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
+from sksve.training._data import MemberBatch
 from sksve.training._functional import WarmupLinear, member_hits
 
 __all__ = ["MEMBER_KEYS", "MemberEarlyStopping", "MemberLog", "WarmupSchedule"]
 
 # Lists of length m in the history; PrintLog prints scalars only.
-MEMBER_KEYS = ("member_train_loss", "member_valid_loss", "member_valid_accuracy")
+MEMBER_KEYS = (
+    "member_train_loss", "member_valid_loss", "member_valid_accuracy", "member_padding",
+)  # fmt: skip
 
 
 class WarmupSchedule(Callback):
@@ -57,21 +60,36 @@ class MemberLog(Callback):
         self._rows[training] += b
         losses = kwargs["member_losses"].double().cpu().numpy()
         self._add("member_train_loss" if training else "member_valid_loss", members, m, losses * b)
+        if training:
+            self._add("member_tokens", members, m, _tokens(Xi))
         if not training:
             hits = member_hits(kwargs["y_pred"].cpu(), yi)
             self._add("member_valid_accuracy", members, m, hits.numpy())
 
     def _add(self, key: str, members: list[int], m: int, values: np.ndarray) -> None:
-        total = self._sums.setdefault(key, np.zeros(m))
-        total[members] += values
+        total = self._sums.setdefault(key, np.zeros((*values.shape[:-1], m)))
+        total[..., members] += values
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         stopped = [k for k in range(net.module_.n_members) if k not in net.active_]
+        real, padded = self._sums.pop("member_tokens", np.ones((2, 1)))
+        padding = 1.0 - real / np.maximum(padded, 1.0)
+        padding[stopped] = np.nan
+        net.history.record("member_padding", padding.tolist())
         for key, total in self._sums.items():
             mean = total / max(self._rows[key == "member_train_loss"], 1)
             mean[stopped] = np.nan
             net.history.record(key, mean.tolist())
         self._sums = {}
+
+
+def _tokens(batch: MemberBatch) -> np.ndarray:
+    """Tokens of each member's rows, and as many with the padding up to its longest: shape (2, m)."""
+    m, b = batch.weight.shape
+    if batch.attention_mask is None:
+        return np.full((2, m), float(b * batch.tokens_per_row))
+    lengths = batch.attention_mask.sum(dim=-1).reshape(m, b)
+    return np.stack([lengths.sum(dim=1).numpy(), b * lengths.amax(dim=1).numpy()]).astype(float)
 
 
 class MemberEarlyStopping(Callback):

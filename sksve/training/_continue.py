@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sksve.training._data import TokenDataset
-from sksve.training._fit import MAX_FEATURE_BYTES, TrainedMembers, TrainingConfig, make_net
+from sksve.training._fit import TrainedMembers, TrainingConfig, make_net
 from sksve.training._history import member_history
 from sksve.training._inference import compute_features
 from sksve.training._net import MemberNet
@@ -45,13 +45,7 @@ def train_further(
     further.history = copy.deepcopy(net.history)
     n_before = len(further.history)
     try:
-        compute_features(
-            module,
-            data,
-            device=config.device,
-            autocast=config.autocast,
-            max_bytes=MAX_FEATURE_BYTES,
-        )
+        compute_features(module, data, device=config.device, autocast=config.autocast)
         further.partial_fit(data, None)
     except BaseException:
         with torch.no_grad():

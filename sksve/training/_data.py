@@ -1,12 +1,16 @@
 """Token sequences of unequal length, and the padded batches made from them."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from sksve.training._feature_cache import FeatureFile
 
 __all__ = ["MemberBatch", "TokenDataset"]
 
@@ -43,13 +47,20 @@ class MemberBatch:
         return self.weight.shape[1]
 
     def of_members(self, chosen: slice, m: int) -> "MemberBatch":
-        """Rows of some of the m members, those at the positions `chosen` of the member axis."""
+        """Rows of some of the m members, those at the positions `chosen` of the member axis.
+
+        Padding that only the rows of the others needed is cut off.
+        """
         b = len(self)
         rows = slice(chosen.start * b, chosen.stop * b)
+        mask, t = None, None
+        if self.attention_mask is not None:
+            t = int(self.attention_mask[rows].sum(dim=1).max())
+            mask = self.attention_mask[rows, :t]
         return MemberBatch(
-            self.input_ids[rows],
-            None if self.attention_mask is None else self.attention_mask[rows],
-            None if self.features is None else self.features[rows],
+            self.input_ids[rows, ..., :t],
+            mask,
+            None if self.features is None else self.features[rows, :t],
             self.weight[chosen],
             (tuple(range(m)) if self.members is None else self.members)[chosen],
             self.n_tokens,
@@ -132,6 +143,24 @@ class TokenDataset(Dataset):
         self._features: Tensor | None = None
         self._feature_lengths: np.ndarray | None = None
         self._feature_starts: Tensor | None = None
+        self._feature_file: FeatureFile | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What lies in a file is mapped again by whoever unpickles, not copied.
+        mapped = self._feature_file is not None
+        return self.__dict__ | ({"_features": None} if mapped else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._feature_file is not None:
+            self._features = self._feature_file.tensor
+
+    def content_key(self) -> str | None:
+        """Hash of the rows' tokens, in order; None if hashing costs more than it saves."""
+        digest = hashlib.sha256(self.lengths.tobytes() + self.flat_ids.numpy().tobytes())
+        if self.flat_types is not None:
+            digest.update(b"types" + self.flat_types.numpy().tobytes())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -147,7 +176,14 @@ class TokenDataset(Dataset):
         """Whether the frozen part of the backbone has been computed."""
         return self._features is not None
 
-    def set_features(self, flat: Tensor, lengths: np.ndarray) -> None:
+    @property
+    def features(self) -> Tensor | None:
+        """What :meth:`set_features` keeps."""
+        return self._features
+
+    def set_features(
+        self, flat: Tensor, lengths: np.ndarray, file: FeatureFile | None = None
+    ) -> None:
         """Keep the output of the frozen part.
 
         Parameters
@@ -156,8 +192,10 @@ class TokenDataset(Dataset):
             Rows end to end.
         lengths : ndarray of shape (n_samples,)
             Vectors per row: one per token, or 1 when they are already pooled.
+        file : FeatureFile, optional
+            Where they lie, if not in memory.
         """
-        self._features = flat
+        self._features, self._feature_file = flat, file
         self._feature_lengths = lengths
         self._feature_starts = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])[:-1])
 

@@ -19,14 +19,18 @@ from sksve.backbones import (
     swap_modules,
 )
 from sksve.training._data import TokenDataset
+from sksve.training._feature_cache import weights_key
+from sksve.training._forecast import TrainingForecast
 from sksve.training._history import member_history
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
 from sksve.training._seeds import member_streams, shared_streams
+from sksve.training._whole import WholeBackbone
 
 __all__ = [
     "LayerFactory",
+    "MemberFactory",
     "TrainedMembers",
     "TrainingConfig",
     "assemble",
@@ -35,9 +39,6 @@ __all__ = [
     "train",
 ]
 
-# Features of the frozen part are kept in memory up to this size; beyond it they are computed anew.
-MAX_FEATURE_BYTES = 4 * 2**30
-
 
 class LayerFactory(Protocol):
     """Makes the member-batched layer that replaces a linear one."""
@@ -45,6 +46,10 @@ class LayerFactory(Protocol):
     def __call__(
         self, linear: nn.Module, generators: Sequence[torch.Generator], /
     ) -> nn.Module: ...
+
+
+#: What members are made by: layer by layer, or as whole models.
+MemberFactory = LayerFactory | WholeBackbone
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class TrainingConfig:
     autocast: torch.dtype | None = None
     callbacks: Any = None
     verbose: int = 0
+    max_length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ class TrainedMembers:
 def build_module(
     backbone: Backbone,
     plan: AdaptationPlan,
-    factory: LayerFactory,
+    factory: MemberFactory,
     ids: Sequence[int],
     config: TrainingConfig,
 ) -> EnsembleModule:
@@ -119,16 +125,10 @@ def build_module(
     own = replace(backbone, model=copy.deepcopy(backbone.model))
     streams = [member_streams(config.seed, k) for k in ids]
     adapters = [s.adapter for s in streams]
-    replacements = {name: factory(own.model.get_submodule(name), adapters) for name in plan.targets}
-    swap_modules(own.model, replacements)
-    check_partition(
-        own.model,
-        {
-            f"{name}.{p}"
-            for name, layer in replacements.items()
-            for p, _ in layer.named_parameters()
-        },
-    )
+    if isinstance(factory, WholeBackbone):
+        split: nn.Module = factory(SplitBackbone(own, plan), adapters)
+    else:
+        split = _with_new_layers(own, plan, factory, adapters)
     heads = MemberHeads(
         own.hidden_size,
         config.n_classes,
@@ -137,17 +137,31 @@ def build_module(
         dtype=config.dtype,
     )
     return EnsembleModule(
-        SplitBackbone(own, plan),
+        split,
         heads,
         has_prefix=plan.first_block > 0,
         has_suffix=plan.first_block < plan.n_blocks,
     )
 
 
+def _with_new_layers(
+    own: Backbone,
+    plan: AdaptationPlan,
+    factory: LayerFactory,
+    generators: Sequence[torch.Generator],
+) -> SplitBackbone:
+    """Replace the layers that `plan` names; nothing else may learn."""
+    layers = {name: factory(own.model.get_submodule(name), generators) for name in plan.targets}
+    swap_modules(own.model, layers)
+    learning = {f"{name}.{p}" for name in layers for p, _ in layers[name].named_parameters()}
+    check_partition(own.model, learning)
+    return SplitBackbone(own, plan)
+
+
 def train(
     backbone: Backbone,
     plan: AdaptationPlan,
-    factory: LayerFactory,
+    factory: MemberFactory,
     ids: Sequence[int],
     train_data: TokenDataset,
     valid_data: TokenDataset | None,
@@ -173,15 +187,17 @@ def train(
     ids = tuple(ids)
     _keep_features(backbone, plan, config, [d for d in (train_data, valid_data) if d is not None])
     n_tasks = 1 if n_jobs is None else min(len(ids), effective_n_jobs(n_jobs))
-    if n_tasks == 1:
+    n_parts = len(ids) if isinstance(factory, WholeBackbone) else n_tasks
+    if n_parts == 1:
         return _train_jointly(backbone, plan, factory, ids, train_data, valid_data, config)
-    parts = [tuple(int(k) for k in part) for part in np.array_split(ids, n_tasks)]
-    done = Parallel(n_jobs=n_tasks)(
+    parts = [tuple(int(k) for k in part) for part in np.array_split(ids, n_parts)]
+    # One by one, so that the module and optimizer of a part are freed when it has been joined.
+    done = Parallel(n_jobs=n_tasks, return_as="generator")(
         delayed(_train_jointly)(backbone, plan, factory, part, train_data, valid_data, config)
         for part in parts
     )
-    whole = done[0]
-    for part in done[1:]:
+    whole = next(done)
+    for part in done:
         whole = join(whole, part)
     return assemble(backbone, plan, factory, whole, config)
 
@@ -202,22 +218,18 @@ def _keep_features(
         has_prefix=True,
         has_suffix=plan.first_block < plan.n_blocks,
     )
+    config_text = backbone.model.config.to_json_string()
+    key = weights_key(backbone.model, config_text, plan.first_block, backbone.pooling)
     module.to(config.device)
     for data in datasets:
-        compute_features(
-            module,
-            data,
-            device=config.device,
-            autocast=config.autocast,
-            max_bytes=MAX_FEATURE_BYTES,
-        )
+        compute_features(module, data, device=config.device, autocast=config.autocast, key=key)
     backbone.model.to("cpu")
 
 
 def _train_jointly(
     backbone: Backbone,
     plan: AdaptationPlan,
-    factory: LayerFactory,
+    factory: MemberFactory,
     ids: tuple[int, ...],
     train_data: TokenDataset,
     valid_data: TokenDataset | None,
@@ -243,6 +255,7 @@ def make_net(
     # skorch changes callbacks in place; the user's own objects are parameters and must stay.
     callbacks = copy.deepcopy(list(config.callbacks or []))
     if config.verbose:
+        callbacks.append(("forecast", TrainingForecast(config.max_length)))
         callbacks.append(ProgressBar())
     return MemberNet(
         module,
@@ -268,7 +281,7 @@ def make_net(
 def assemble(
     backbone: Backbone,
     plan: AdaptationPlan,
-    factory: LayerFactory,
+    factory: MemberFactory,
     members: TrainedMembers,
     config: TrainingConfig,
 ) -> TrainedMembers:

@@ -10,6 +10,7 @@ _NAMES = {
     "member_train_loss": "train_loss",
     "member_valid_loss": "valid_loss",
     "member_valid_accuracy": "valid_accuracy",
+    "member_padding": "padding",
 }
 
 

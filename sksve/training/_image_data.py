@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sksve.training._data import MemberBatch, TokenDataset
+from sksve.training._feature_cache import FeatureFile
 
 __all__ = ["ImageDataset"]
 
@@ -60,8 +61,13 @@ class ImageDataset(TokenDataset):
         """Return pixel values and target of one row."""
         return self._pixels(np.array([row]))[0], self.y[row]
 
-    def set_features(self, flat: Tensor, lengths: np.ndarray) -> None:
-        super().set_features(flat, lengths)
+    def content_key(self) -> str | None:
+        return None
+
+    def set_features(
+        self, flat: Tensor, lengths: np.ndarray, file: FeatureFile | None = None
+    ) -> None:
+        super().set_features(flat, lengths, file)
         if self.features_suffice:
             self.images.forget()
 

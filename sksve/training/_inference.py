@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sksve.adapters import merged_member, svd_layers
+from sksve.adapters import member_layers, merged_member
 from sksve.training._data import MemberBatch, TokenDataset
+from sksve.training._feature_cache import FeatureFile, allocate_features, feature_cache
 from sksve.training._module import EnsembleModule
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
 # Tokens a forward pass holds at once. Small enough for a laptop's cache hierarchy, large enough that
 # Python is no cost; on an accelerator, large enough to fill it.
 TOKENS_CPU, TOKENS_GPU = 4096, 65536
+# Members take turns if that saves a tenth of the multiply-adds: a turn costs a pass of its own.
+TURNS = 0.9
 # Frozen features kept at once while members take turns.
 FEATURE_BYTES = 2**28
 
@@ -73,14 +76,9 @@ def merging_pays(module: EnsembleModule, n_tokens: int) -> bool:
     n_tokens : int
         Tokens that each member must process.
     """
-    dense = thin = 0
-    for layer in svd_layers(module):
-        o, i, r = layer.out_features, layer.in_features, layer.rank
-        k = r if layer.weight is not None else min(o, i)
-        product = k * o * i  # U diag(s) Vh
-        dense += product + n_tokens * o * i
-        thin += n_tokens * (k * (o + i) + (o * i if layer.weight is not None else 0))
-    return dense < thin
+    costs = [layer.multiply_adds(n_tokens) for layer in member_layers(module)]
+    # Layers whose dense weight does not pay stay as they are, whoever's turn it is.
+    return sum(map(min, costs)) < TURNS * sum(thin for thin, _ in costs)
 
 
 def _one_member(dataset: TokenDataset, rows: np.ndarray, device: torch.device) -> MemberBatch:
@@ -111,6 +109,7 @@ def compute_features(
     device: str | torch.device = "cpu",
     autocast: torch.dtype | None = None,
     max_bytes: int | None = None,
+    key: str | None = None,
 ) -> bool:
     """Run the frozen part of the backbone once over all rows and keep its output in the data set.
 
@@ -122,18 +121,28 @@ def compute_features(
     device, autocast
         As :func:`predict_logits`.
     max_bytes : int, optional
-        Do nothing if the features would be larger.
+        Features larger than this (4 GiB) lie in a memory-mapped temporary file, which goes with the
+        data set.
+    key : str, optional
+        Hash of the module: the features are taken from, and left in, the cache of the process.
 
     Returns
     -------
     bool
-        Whether the features were kept; training computes them batch by batch otherwise.
+        Whether there was anything to compute: False if no block is frozen, or it has been done.
     """
     if not module.has_prefix or dataset.has_features:
         return False
     device = torch.device(device)
+    content = None if key is None else dataset.content_key()
+    if content is not None:
+        key = f"{key}|{content}|{device}|{autocast}|{module.has_suffix}|{dataset.dtype}"
+        if (known := feature_cache.get(key)) is not None:
+            dataset.set_features(*known)
+            return True
     lengths = dataset.lengths if module.has_suffix else np.ones_like(dataset.lengths)
     flat: Tensor | None = None
+    file: FeatureFile | None = None
     starts = np.concatenate([[0], np.cumsum(lengths)])
     for rows in token_batches(dataset, _budget(device)):
         batch = _one_member(dataset, rows, device)
@@ -142,15 +151,16 @@ def compute_features(
         assert out is not None
         out = out.to(dataset.dtype)
         if flat is None:
-            if max_bytes is not None and starts[-1] * out[0, 0].nbytes > max_bytes:
-                return False
-            flat = torch.empty(int(starts[-1]), out.shape[-1], dtype=dataset.dtype)
+            width = out.shape[-1]
+            flat, file = allocate_features(int(starts[-1]), width, dataset.dtype, max_bytes)
         n = torch.from_numpy(lengths[rows])
         mask = torch.arange(out.shape[1]) < n[:, None]
         index = torch.from_numpy(starts[rows])[:, None] + torch.arange(out.shape[1])
         flat[index[mask]] = out.cpu()[mask]
     assert flat is not None
-    dataset.set_features(flat, lengths)
+    dataset.set_features(flat, lengths, file)
+    if content is not None and key is not None and file is None:
+        feature_cache.put(key, flat, lengths)
     return True
 
 
@@ -194,8 +204,10 @@ def predict_logits(
     chosen = list(range(module.n_members)) if members is None else list(members)
     n_classes = module.heads.weight.shape[1]
     logits = np.empty((len(chosen), len(dataset), n_classes))
+    n_tokens = None  # told to merge: all layers
     if merge is None:
-        merge = merging_pays(module, int(dataset.lengths.sum()))
+        n_tokens = int(dataset.lengths.sum())
+        merge = merging_pays(module, n_tokens)
     m = 1 if merge or not module.has_suffix else len(chosen)
     batches = token_batches(dataset, max(1, _budget(device) // m))
     for group in _groups(module, dataset, batches):
@@ -209,7 +221,7 @@ def predict_logits(
             features.append(batch)
         if merge and module.has_suffix:
             for position, k in enumerate(chosen):
-                with merged_member(module, k), low_precision(device, autocast):
+                with merged_member(module, k, n_tokens), low_precision(device, autocast):
                     for rows, batch in zip(group, features):
                         logits[position, rows] = _run(module, batch, [k])[0]
         else:

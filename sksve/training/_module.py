@@ -151,7 +151,5 @@ class EnsembleModule(nn.Module):
     forward = logits
 
     def train(self, mode: bool = True) -> "EnsembleModule":
-        """Keep the backbone in evaluation mode: its dropout must never wake."""
-        super().train(mode)
-        self.split.eval()
-        return self
+        """Set the mode; a backbone stays in evaluation mode by itself, its dropout never wakes."""
+        return super().train(mode)

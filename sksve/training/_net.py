@@ -20,8 +20,25 @@ from sksve.training._module import EnsembleModule
 __all__ = ["MemberNet"]
 
 # Tokens of a forward and backward pass. Members of a step with more take turns: activations, not
-# weights, are what fills the memory, and one long text is enough to make a step large.
-STEP_TOKENS_CPU, STEP_TOKENS_GPU = 8192, 2**18
+# weights, are what fills the memory; on a CPU small passes stay in its caches, and each member is
+# padded to its own longest row only.
+STEP_TOKENS_CPU, STEP_TOKENS_GPU = 1024, 2**18
+
+
+def members_at_once(n_members: int, tokens: int, device: torch.device) -> int:
+    """Members that share a pass, in groups as equal as can be.
+
+    Parameters
+    ----------
+    n_members : int
+        Members of the step.
+    tokens : int
+        Padded tokens of each.
+    device : torch.device
+    """
+    most = STEP_TOKENS_CPU if device.type == "cpu" else STEP_TOKENS_GPU
+    n_groups = -(-n_members // max(1, most // max(tokens, 1)))
+    return -(-n_members // n_groups)
 
 
 class MemberNet(NeuralNet):
@@ -179,9 +196,7 @@ class MemberNet(NeuralNet):
         self._set_training(True)
         Xi, yi = batch
         n = len(yi)
-        on_cpu = torch.device(self.device).type == "cpu"
-        most = (STEP_TOKENS_CPU if on_cpu else STEP_TOKENS_GPU) // max(Xi.tokens_per_row, 1)
-        size = min(n, max(1, most // len(Xi)))
+        size = members_at_once(n, len(Xi) * Xi.tokens_per_row, torch.device(self.device))
         parts = []
         for start in range(0, n, size):
             part = Xi if size == n else Xi.of_members(slice(start, start + size), n)
@@ -224,4 +239,11 @@ class MemberNet(NeuralNet):
         # packs what may live on a GPU (the optimizer, too) into bytes.
         bare = object.__new__(type(self))
         bare.__dict__.update(self.__dict__, valid_dataset=None, optimizer_=None)
+        if getattr(self, "module_", None) is self.module:
+            bare.__dict__["module"] = None  # skorch would pack the same weights a second time
         return super(MemberNet, bare).__getstate__()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if vars(self)["module"] is None:
+            self.module = self.module_

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-__all__ = ["MemberStreams", "member_streams", "shared_streams"]
+__all__ = ["MemberStreams", "member_streams", "sample_seeds", "shared_streams"]
 
 # Purposes of a member's streams, by position; append only, or saved seeds change their meaning.
 _ADAPTER, _HEAD, _BATCHES = range(3)
 # Spawn key of the stream that no member owns. A key, not a longer entropy list: SeedSequence pads
 # entropy with zeros, so [seed] and [seed, 0] are the same sequence.
 _SHARED = (0x53,)
+_SAMPLES = (0x4D,)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,27 @@ def shared_streams(seed: int, part: int = 0) -> tuple[np.random.Generator, np.ra
 
 def _of_part(sequence: np.random.SeedSequence, part: int) -> np.random.SeedSequence:
     return sequence if part == 0 else sequence.spawn(part)[-1]
+
+
+def sample_seeds(seed: int, sample: int, n: int) -> list[int]:
+    """Seeds of one draw from a posterior (a mask a layer, a head): of `seed` and `sample` alone.
+
+    Parameters
+    ----------
+    seed : int
+        Base seed of the fit.
+    sample : int
+        Number of the draw, from 0.
+    n : int
+        How many seeds.
+
+    Returns
+    -------
+    list of int
+        In ``[0, 2**63)``.
+    """
+    state = np.random.SeedSequence([seed, sample], spawn_key=_SAMPLES).generate_state(n, np.uint64)
+    return [int(s) & (2**63 - 1) for s in state]
 
 
 def _torch_generator(sequence: np.random.SeedSequence) -> torch.Generator:

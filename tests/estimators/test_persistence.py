@@ -13,6 +13,7 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
 
 
@@ -92,6 +93,23 @@ def test__pickle__leaves_data_optimizer_and_merged_weights_out(make, texts, labe
     assert len(pickle.dumps(many)) < len(pickle.dumps(few)) + 2000
     assert by_pickle(many).net_.optimizer_ is None
     assert by_pickle(many).net_.valid_dataset is None
+
+
+def test__pickle__holds_each_weight_once(texts, labels, tmp_path):
+    for part in make_tiny_backbone(hidden_size=64):
+        part.save_pretrained(tmp_path)
+    clf = SVEClassifier(tmp_path, n_members=2, max_epochs=1, random_state=0).fit(texts, labels)
+    clf.predict(texts)
+
+    def pickled(thing):
+        return len(pickle.dumps(thing))
+
+    weights = sum(t.nbytes for t in clf.net_.module_.state_dict().values())
+    module, tokenizer = pickled(clf.net_.module_), pickled(clf._tokenizer)
+    assert weights > 300_000
+    assert pickled(clf) < module + tokenizer + weights / 4
+    net = by_pickle(clf).net_
+    assert net.module is net.module_
 
 
 def test__pickle__of_an_unfitted_estimator(make):

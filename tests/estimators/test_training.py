@@ -34,16 +34,32 @@ def test__history__has_one_row_per_epoch_and_one_value_per_member(make, texts, l
     clf = make(max_epochs=3).fit(texts, labels)
     assert clf.n_iter_ == len(clf.history_) == 3
     for row in clf.history_:
-        assert row.keys() == {"train_loss"}
-        assert row["train_loss"].shape == (3,)
+        assert row.keys() == {"train_loss", "padding"}
+        assert row["train_loss"].shape == row["padding"].shape == (3,)
         assert np.isfinite(row["train_loss"]).all()
+
+
+def test__history__padding_is_counted_and_is_the_members_own(make):
+    # One batch of lengths 3, 3, 3, 6 (with the special tokens): 9 of 24 places are padding.
+    texts, labels = ["a", "b", "c", "a b c d"], ["x", "y", "x", "y"]
+    clf = make(max_epochs=1, batch_size=4).fit(texts, labels)
+    lengths = [len(clf._tokenizer(t)["input_ids"]) for t in texts]
+    expected = 1 - sum(lengths) / (4 * max(lengths))
+    np.testing.assert_allclose(clf.history_[0]["padding"], expected, rtol=1e-12)
+    rng = np.random.default_rng(0)
+    many = [" ".join("a" * rng.integers(1, 20)) for _ in range(40)]
+    fits = [
+        make(max_epochs=1, batch_size=4, n_members=m).fit(many, ["x", "y"] * 20) for m in (1, 3)
+    ]
+    alone, together = (clf.history_[0]["padding"] for clf in fits)
+    assert alone[0] == together[0]
 
 
 def test__history__of_X_val_is_what_the_members_would_score(make, texts, labels):
     X_val, y_val = texts[:5], np.array(labels)[[0, 1, 2, 3, 5]]
     clf = make(max_epochs=2).fit(texts, labels, X_val=X_val, y_val=y_val)
     last = clf.history_[-1]
-    assert last.keys() == {"train_loss", "valid_loss", "valid_accuracy"}
+    assert last.keys() == {"train_loss", "valid_loss", "valid_accuracy", "padding"}
     members = clf.predict_proba_members(X_val)
     own = members[:, np.arange(5), np.searchsorted(clf.classes_, y_val)]
     np.testing.assert_allclose(last["valid_loss"], -np.log(own).mean(axis=1), rtol=1e-9)

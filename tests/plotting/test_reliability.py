@@ -8,7 +8,8 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from sksve.metrics import calibration_curve, expected_calibration_error
+from sksve.metrics import bootstrap_interval, calibration_curve, expected_calibration_error
+from sksve.metrics._calibration_error import binned_error
 from sksve.plotting import ReliabilityDisplay
 
 
@@ -56,21 +57,48 @@ def test_from_predictions__legend_and_labels(answers):
     display = ReliabilityDisplay.from_predictions(*answers, name="mine")
     words = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     ece = expected_calibration_error(*answers)
-    assert words == ["Perfectly calibrated", f"mine (ECE {100 * ece:.1f} %)"]
+    low, high = bootstrap_interval(expected_calibration_error, *answers, random_state=0)
+    assert 0 < low < ece < high
+    shown = f"mine (ECE {100 * ece:.1f} % [{100 * low:.1f}, {100 * high:.1f}])"
+    assert words == ["Perfectly calibrated", shown]
     assert display.ax_.get_ylabel() == "Accuracy"
     assert display.counts_ax_.get_xlabel() == "Confidence"
     assert display.counts_ax_.get_ylabel() == "Rows"
 
 
 def test_from_predictions__one_class(answers):
+    y_true, y_proba = answers
     display = ReliabilityDisplay.from_predictions(*answers, class_label="bee", n_bins=5)
     curve = calibration_curve(*answers, class_label="bee", n_bins=5)
     np.testing.assert_array_equal(display.line_.get_ydata(), curve.accuracy)
     assert display.counts_ax_.get_xlabel() == "Probability of bee"
     assert display.ax_.get_ylabel() == "Observed share of bee"
     assert display.ax_.get_xlim() == (0, 1)
-    assert display.ece is None, "the error of the predicted class does not belong to one class"
-    assert display.ax_.get_legend().get_texts()[1].get_text() == "Classifier"
+    p = y_proba[:, 1]
+    own = binned_error(p, y_true == "bee", None, n_bins=5, strategy="uniform", norm="l1")
+    assert display.ece == pytest.approx(own)
+    low, high = display.ece_interval
+    assert low <= own <= high
+    assert display.line_.get_label().startswith(f"Classifier (ECE {100 * own:.1f} % [")
+
+
+def test_init__a_curve_alone_shows_no_error(answers):
+    display = ReliabilityDisplay(calibration_curve(*answers)).plot()
+    assert display.line_.get_label() == "Classifier"
+    assert ReliabilityDisplay(display.curve, ece=0.123, name="x").plot().line_.get_label() == (
+        "x (ECE 12.3 %)"
+    )
+
+
+def test_plot__names_are_text_not_mathematics(answers, tmp_path):
+    y_true = np.char.add("$", answers[0])
+    display = ReliabilityDisplay.from_predictions(
+        y_true, answers[1], name="_a$\\nonsense$", class_label="$bee"
+    )
+    display.figure_.savefig(tmp_path / "drawn.png")  # would raise on mathematics it cannot read
+    words = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert len(words) == 2, "a name that starts with an underscore is in the legend, too"
+    assert r"\$\nonsense\$" in words[1]
 
 
 @pytest.mark.parametrize("strategy", ["uniform", "quantile"])
@@ -144,12 +172,15 @@ def test_plot__two_classifiers_on_one_axes(answers):
     y_true, y_proba = answers
     blunt = y_proba**0.2 / (y_proba**0.2).sum(axis=1, keepdims=True)
     _, ax = plt.subplots()
-    options = {"ax": ax, "show_counts": False}
-    first = ReliabilityDisplay.from_predictions(y_true, blunt, name="a", **options)
+    first = ReliabilityDisplay.from_predictions(y_true, blunt, name="a", ax=ax)
     second = ReliabilityDisplay.from_predictions(
-        y_true, np.eye(3)[y_proba.argmax(1)], name="b", show_reference=False, **options
+        y_true, np.eye(3)[y_proba.argmax(1)], name="b", ax=ax
     )
-    assert first.line_.get_color() != second.line_.get_color()
+    for look in ("get_color", "get_linestyle", "get_marker"):
+        assert getattr(first.line_, look)() != getattr(second.line_, look)()
+    assert second.counts_ax_ is first.counts_ax_, "counts share one axes"
+    assert ax.figure.axes == [ax, first.counts_ax_]
+    assert second.reference_ is None, "one diagonal is enough"
     low = ax.get_xlim()[0]
     assert low <= first.line_.get_xdata().min(), "the first curve stays in sight"
     words = [text.get_text() for text in ax.get_legend().get_texts()]
@@ -184,7 +215,7 @@ def test_plot__global_state_is_left_alone(answers):
 def test_plot__nothing_is_computed_while_drawing(answers, monkeypatch):
     display = ReliabilityDisplay.from_predictions(*answers)
     again = display.line_.get_xydata().copy()
-    for name in ("calibration_curve", "expected_calibration_error"):
+    for name in ("calibration_curve", "interval_of", "check_inputs"):
         monkeypatch.delattr(f"sksve.plotting._reliability.{name}")
     np.testing.assert_array_equal(display.plot().line_.get_xydata(), again)
 

@@ -117,11 +117,11 @@ def test_plot__two_classifiers_on_one_axes(answers):
     bad = RiskCoverageDisplay.from_predictions(y_true, y_proba[:, [1, 2, 0]], ax=ax, name="a")
     top = ax.get_ylim()[1]
     good = RiskCoverageDisplay.from_predictions(
-        y_true, y_proba, ax=ax, name="b", show_references=False, show_interval=False, linestyle="--"
+        y_true, y_proba, ax=ax, name="b", show_interval=False, ls=":"
     )
     assert ax.get_ylim()[1] >= top, "the first curve stays in sight"
     assert (good.references_, good.band_) == ([], None)
-    assert good.line_.get_linestyle() == "--"
+    assert good.line_.get_linestyle() == ":", "an alias of linestyle is understood"
     assert bad.line_.get_color() != good.line_.get_color()
     assert plt.get_fignums() == [figure.number]
     assert dict(mpl.rcParams) == dict(before)

@@ -4,8 +4,16 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from sksve import predict_uncertainty
 from sksve.metrics import Uncertainty
 from sksve.plotting import UncertaintyDisplay
 
@@ -105,9 +113,56 @@ def test_from_estimator__is_from_predictions(members, labels):
     assert unlabelled.ax_.get_title() == "mine"
 
 
+class Forest(ClassifierMixin, BaseEstimator):
+    """An ensemble that scikit-learn can wrap: its members are a random forest's trees."""
+
+    def fit(self, X, y):
+        self.forest_ = RandomForestClassifier(4, max_depth=2, random_state=0).fit(X, y)
+        self.classes_ = self.forest_.classes_
+        return self
+
+    def predict_proba_members(self, X):
+        return np.array([tree.predict_proba(X) for tree in self.forest_.estimators_])
+
+    def predict_proba(self, X):
+        return self.predict_proba_members(X).mean(axis=0)
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda clf: make_pipeline(StandardScaler(), clf),
+        lambda clf: GridSearchCV(clf, {}, cv=2),
+        lambda clf: CalibratedClassifierCV(clf, cv=2, ensemble=False),
+    ],
+    ids=["pipeline", "search", "calibrated"],
+)
+def test_from_estimator__looks_through_wrappers(wrap):
+    X, y = load_iris(return_X_y=True)
+    wrapped = wrap(Forest()).fit(X, y)
+    display = UncertaintyDisplay.from_estimator(wrapped, X, y)
+    found = predict_uncertainty(wrapped, X)
+    assert found.epistemic.max() > 0.01
+    np.testing.assert_array_equal(display.line_.get_xdata(), found.aleatoric[display.correct])
+    np.testing.assert_array_equal(display.correct, wrapped.predict(X) == y)
+
+
+def test_groups__differ_without_colour(members, labels):
+    y_true, y_pred = labels
+    points = UncertaintyDisplay.from_predictions(members, y_true=y_true, y_pred=y_pred)
+    outlines = points.plot(kind="hist")
+    right, wrong = outlines.lines_
+    assert right.get_linestyle() != wrong.get_linestyle()
+    markers = {line.get_marker() for line in points.plot().lines_}
+    assert markers == {"o", "x"}
+
+
 def test_from_estimator__needs_an_ensemble():
     model = LogisticRegression().fit([[0], [1]], [0, 1])
-    with pytest.raises(ValueError, match=r"Got LogisticRegression.*sksve\.predict_uncertainty"):
+    with pytest.raises(ValueError, match=r"classifier with members.*Got LogisticRegression"):
         UncertaintyDisplay.from_estimator(model, [[0]])
 
 

@@ -101,13 +101,6 @@ def test_predict_logits__leaves_the_mode_as_it_was():
     assert not module.split.model.training
 
 
-def test_compute_features__respects_the_limit():
-    module, dataset = make(1)
-    data = dataset()
-    assert not compute_features(module, data, max_bytes=8)
-    assert not data.has_features
-
-
 def test_merging__pays_for_many_tokens_only():
     module, _ = make()
     assert not merging_pays(module, 1)

@@ -1,0 +1,195 @@
+"""What every layer with members shares: the member axis, dense weights on demand, merging."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["MemberLinear", "MemberModule", "check_n_members", "one_each", "weight_and_bias"]
+
+
+class MemberModule(nn.Module):
+    """A module whose input and parameters have a member axis, outermost.
+
+    Parameters
+    ----------
+    n_members : int
+    """
+
+    def __init__(self, n_members: int) -> None:
+        super().__init__()
+        self.n_members = n_members
+        # Set by `use_members` (_switch.py), for the time of a with block only.
+        self._members: Tensor | None = None
+
+    @property
+    def n_active(self) -> int:
+        """Members whose rows a forward pass takes now."""
+        return self.n_members if self._members is None else self._members.shape[0]
+
+
+class MemberLinear(MemberModule):
+    """A linear map of each member's own, made from one pretrained linear map.
+
+    Parameters
+    ----------
+    in_features, out_features, n_members : int
+    """
+
+    def __init__(self, in_features: int, out_features: int, n_members: int) -> None:
+        super().__init__(n_members)
+        self.in_features, self.out_features = in_features, out_features
+        # Set by `merged_member` (_switch.py), for the time of a with block only.
+        self._merged: tuple[Tensor, Tensor | None] | None = None
+
+    @property
+    def n_active(self) -> int:
+        """Members whose rows a forward pass takes now: one if merged, else those in use."""
+        return 1 if self._merged is not None else super().n_active
+
+    def member_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the trainable parameters; axis 0 of each is the member."""
+        yield from self.parameters()
+
+    @abstractmethod
+    def apply_members(self, rows: Tensor, members: Tensor | None) -> Tensor:
+        """Map rows (m, n, in_features) of the chosen members (None: all) to (m, n, out_features)."""
+
+    @abstractmethod
+    def member_weight(self, member: int) -> tuple[Tensor, Tensor | None]:
+        """Weight (out_features, in_features) and bias (out_features,) of one member."""
+
+    @abstractmethod
+    def pretrained_weight(self) -> Tensor:
+        """Weight (out_features, in_features) that every member started from."""
+
+    @abstractmethod
+    def multiply_adds(self, n_tokens: int) -> tuple[int, int]:
+        """Cost of a member's forward pass: by its factors, and merged (the merge included)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply each member's map to its own rows.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_members * b, ..., in_features)
+            Member axis outermost.
+
+        Returns
+        -------
+        Tensor of shape (n_members * b, ..., out_features)
+
+        Raises
+        ------
+        ValueError
+            If the rows cannot be shared out equally among the members.
+        """
+        if self._merged is not None:
+            return F.linear(x, *self._merged)
+        m = self.n_active
+        if x.shape[0] % m:
+            raise ValueError(
+                f"The input has {x.shape[0]} rows, which {m} members cannot share equally: stack the "
+                "rows of all members, member axis outermost."
+            )
+        y = self.apply_members(x.reshape(m, -1, self.in_features), self._members)
+        return y.reshape(*x.shape[:-1], self.out_features)
+
+    @torch.no_grad()
+    def dense(self, member: int) -> tuple[Tensor, Tensor | None]:
+        """Weight (out_features, in_features) and bias (out_features,) of one member, computed now.
+
+        Parameters
+        ----------
+        member : int
+            In ``[0, n_members)``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such member.
+        """
+        if not 0 <= member < self.n_members:
+            raise ValueError(
+                f"'member' must be an int in the range [0, {self.n_members}). Got {member!r}."
+            )
+        return self.member_weight(member)
+
+    def merge(self, member: int) -> nn.Linear:
+        """Return member `member` as an ordinary layer, from the parameters as they are now.
+
+        Parameters
+        ----------
+        member : int
+            In ``[0, n_members)``.
+
+        Returns
+        -------
+        torch.nn.Linear
+            An independent copy.
+        """
+        weight, bias = self.dense(member)
+        linear = nn.utils.skip_init(
+            nn.Linear, self.in_features, self.out_features, bias=bias is not None,
+            device=weight.device, dtype=weight.dtype,
+        )  # fmt: skip
+        linear.weight = nn.Parameter(weight.clone())
+        if bias is not None:
+            linear.bias = nn.Parameter(bias.clone())
+        return linear
+
+
+def check_n_members(n_members: int) -> None:
+    """Raise ValueError unless there is at least one member."""
+    if n_members < 1:
+        raise ValueError(f"'n_members' must be an int in the range [1, inf). Got {n_members!r}.")
+
+
+def one_each(
+    generator: torch.Generator | Sequence[torch.Generator] | None, n_members: int
+) -> Sequence[torch.Generator | None]:
+    """Return a generator for each member; a single one (None: torch's own) serves all in turn.
+
+    Raises
+    ------
+    ValueError
+        If there are neither one nor `n_members` of them.
+    """
+    if generator is None or isinstance(generator, torch.Generator):
+        return [generator] * n_members
+    if len(generator) == n_members:
+        return generator
+    raise ValueError(
+        f"'generator' must be one torch.Generator or {n_members}, one per member. "
+        f"Got {len(generator)}."
+    )
+
+
+def weight_and_bias(linear: nn.Module, maker: str) -> tuple[Tensor, Tensor | None]:
+    """Weight as (out, in) and bias of an nn.Linear or of transformers' Conv1D (stored transposed).
+
+    Parameters
+    ----------
+    linear : nn.Module
+    maker : str
+        Who asks, for the message.
+
+    Raises
+    ------
+    TypeError
+        If `linear` is neither.
+    """
+    if isinstance(linear, nn.Linear):
+        return linear.weight, linear.bias
+    if type(linear).__name__ == "Conv1D" and getattr(linear, "nf", None) is not None:
+        weight = linear.weight
+        bias = linear.bias
+        assert isinstance(weight, Tensor)
+        assert isinstance(bias, Tensor)
+        return weight.T.contiguous(), bias
+    raise TypeError(
+        f"{maker}.from_linear takes a torch.nn.Linear or a transformers Conv1D. "
+        f"Got {type(linear).__name__} instead."
+    )

@@ -1,0 +1,177 @@
+"""Whole copies of a backbone, one a member: what full fine-tuning trains."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sksve.adapters import FeatureDropout, MemberModule, dropout_layers
+from sksve.backbones._split import SplitBackbone
+from sksve.backbones._swap import swap_modules
+
+__all__ = ["MemberCopies", "add_dropout"]
+
+
+class MemberCopies(MemberModule):
+    """A backbone of which every member trains a copy: embeddings and normalisation included.
+
+    It stands where a :class:`SplitBackbone` stands, and its parameters have a member axis like those
+    of any layer with members. Members run one after the other. The pretrained weights are kept beside
+    the copies: they are the frozen part, and what a copy can be compared with.
+
+    Parameters
+    ----------
+    split : SplitBackbone
+        Used, not copied. With ``first_block == 0`` all of the model is trained (a pooler, whose output
+        is not used, excepted), else the blocks behind the cut.
+    n_members : int
+    pooled_dropout : FeatureDropout or None, default=None
+        Acts on the pooled vectors.
+
+    Attributes
+    ----------
+    copies : ParameterDict
+        Parameter of the model, with "/" for "." in its name -> all copies, axis 0 the member.
+
+    Examples
+    --------
+    >>> from sksve.backbones import MemberCopies, SplitBackbone, load_backbone, make_tiny_backbone
+    >>> from sksve.backbones import plan_adaptation, resolve_backbone
+    >>> backbone = load_backbone(resolve_backbone(make_tiny_backbone("bert")))
+    >>> split = SplitBackbone(backbone, plan_adaptation(backbone.model))
+    >>> MemberCopies(split, 3).copies["embeddings/LayerNorm/weight"].shape
+    torch.Size([3, 16])
+    """
+
+    def __init__(
+        self,
+        split: SplitBackbone,
+        n_members: int,
+        *,
+        pooled_dropout: FeatureDropout | None = None,
+    ) -> None:
+        super().__init__(n_members)
+        self.runner = _Suffix(split)
+        self.pooled_dropout = pooled_dropout
+        self.copies = nn.ParameterDict(
+            {
+                name.replace(".", "/"): nn.Parameter(
+                    value.detach().expand(n_members, *value.shape).clone()
+                )
+                for name, value in trained_parameters(split).items()
+            }
+        )
+
+    @property
+    def split(self) -> SplitBackbone:
+        """The backbone with its pretrained weights."""
+        return self.runner.split
+
+    @property
+    def model(self) -> nn.Module:
+        """The model inside, with its pretrained weights."""
+        return self.split.model
+
+    @property
+    def blocks(self) -> str:
+        """Dotted name of the model's list of transformer blocks."""
+        return self.split.blocks
+
+    @property
+    def pooling(self) -> str:
+        """How token vectors become one: "mean", "cls" or "last"."""
+        return self.split.pooling
+
+    def member_values(self, position: int) -> dict[str, Tensor]:
+        """Dotted name of each trained parameter of the model -> its value for one member."""
+        one = self.n_members == 1
+        # A single member's squeeze costs nothing in the backward pass, an index a tensor of zeros.
+        return {
+            name.replace("/", "."): p.squeeze(0) if one else p[position]
+            for name, p in self.copies.items()
+        }
+
+    def prefix(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """As :meth:`SplitBackbone.prefix`: the frozen part, the same for all members."""
+        return self.split.prefix(input_ids, attention_mask)
+
+    def suffix(
+        self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
+    ) -> Tensor:
+        """As :meth:`SplitBackbone.suffix`, each member's rows through its own copy."""
+        chosen = range(self.n_members) if self._members is None else self._members.tolist()
+        m = len(chosen)
+
+        def parts(t: Tensor | None) -> Any:
+            return [None] * m if t is None else t.chunk(m)
+
+        rows = zip(chosen, parts(hidden), parts(input_ids), parts(attention_mask), strict=True)
+        return torch.cat([self._run(k, *own) for k, *own in rows])
+
+    def _run(self, position: int, *inputs: Tensor | None) -> Tensor:
+        values = {f"split.model.{n}": v for n, v in self.member_values(position).items()}
+        return torch.func.functional_call(self.runner, values, inputs)
+
+    def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """As :meth:`SplitBackbone.pool`."""
+        pooled = self.split.pool(hidden, attention_mask)
+        return pooled if self.pooled_dropout is None else self.pooled_dropout(pooled)
+
+    def train(self, mode: bool = True) -> "MemberCopies":
+        """Let this module's own dropout draw masks, or not; the model stays in eval mode."""
+        super().train(mode)
+        for layer in dropout_layers(self):
+            layer.active = mode
+        return self
+
+
+class _Suffix(nn.Module):
+    """The suffix as a module, as ``functional_call`` wants it."""
+
+    def __init__(self, split: SplitBackbone) -> None:
+        super().__init__()
+        self.split = split
+
+    def forward(self, *inputs: Any) -> Tensor:
+        return self.split.suffix(*inputs)
+
+
+def trained_parameters(split: SplitBackbone) -> Mapping[str, nn.Parameter]:
+    """Dotted name in the model -> each parameter that full fine-tuning trains."""
+    named = dict(split.model.named_parameters())
+    if split.first_block == 0:
+        return {n: p for n, p in named.items() if not n.startswith("pooler.")}
+    behind = tuple(f"{split.blocks}.{i}." for i in range(split.first_block, split.n_blocks))
+    return {n: p for n, p in named.items() if n.startswith(behind)}
+
+
+def add_dropout(split: SplitBackbone, rate: float, generator: torch.Generator) -> FeatureDropout:
+    """Put :class:`~sksve.adapters.FeatureDropout` where the model has dropout of its own.
+
+    Parameters
+    ----------
+    split : SplitBackbone
+        Its model is changed, behind the cut only.
+    rate : float
+        The rate, whatever the model's own.
+    generator : torch.Generator
+        Draws the layers' seeds.
+
+    Returns
+    -------
+    FeatureDropout
+        One more, for the pooled vectors, as transformers' classifiers have.
+    """
+
+    def new() -> FeatureDropout:
+        seed = int(torch.randint(2**62, (), generator=generator))
+        return FeatureDropout(rate, seed)
+
+    model = split.model
+    behind = tuple(f"{split.blocks}.{i}." for i in range(split.first_block, split.n_blocks))
+    places = [n for n, m in model.named_modules() if isinstance(m, nn.Dropout)]
+    if split.first_block > 0:
+        places = [n for n in places if n.startswith(behind)]
+    swap_modules(model, {name: new() for name in places})
+    return new()

@@ -1,0 +1,25 @@
+"""What classifiers share whose members are whole models."""
+
+from dataclasses import replace
+
+from sksve.backbones import AdaptationPlan, ResolvedBackbone, plan_from_config
+from sksve.estimators import MemberClassifier
+from sksve.training import WholeBackbone
+
+__all__ = ["WholeModelClassifier"]
+
+
+class WholeModelClassifier(MemberClassifier):
+    """Base of the classifiers that fine-tune all parameters of the backbone, or of its last blocks."""
+
+    def _plan(self, resolved: ResolvedBackbone) -> AdaptationPlan:
+        plan = plan_from_config(resolved, adapt_blocks=self.adapt_blocks)
+        if plan.first_block > 0:
+            return plan
+        # Nothing is left alone but a pooler, whose output is not used.
+        others = tuple(name for name in plan.skipped if not name.startswith("pooler."))
+        skipped = {name: why for name, why in plan.skipped.items() if name not in others}
+        return replace(plan, targets=(*others, *plan.targets), skipped=skipped)
+
+    def _layer_factory(self) -> WholeBackbone:
+        return WholeBackbone()

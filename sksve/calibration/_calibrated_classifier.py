@@ -1,0 +1,311 @@
+"""Any classifier with any calibrator; an ensemble stays one."""
+
+from dataclasses import replace
+from functools import partial
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import check_cv
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sksve._validation import check_parameters
+from sksve.calibration._cross_fit import cross_fit
+from sksve.calibration._make import make_calibrator
+from sksve.calibration._pass_through import (
+    calibrate,
+    demand_as_many,
+    fit_calibrators,
+    join_folds,
+    read_proba,
+)
+from sksve.calibration._rows import read_rows
+from sksve.calibration._saving import SavesCalibrated
+from sksve.calibration._wrapper import ClassifierWrapper, members_inside
+from sksve.metrics import Uncertainty
+from sksve.metrics._inputs import normalise_rows
+from sksve.metrics._predict_uncertainty import has_members, is_mean_of_members, row_names
+
+__all__ = ["CalibratedClassifier"]
+
+POOL_FIRST, CALIBRATE_FIRST = "pool-then-calibrate", "calibrate-then-pool"
+CONSTRAINTS = {
+    "cv": ["cv_object"],
+    "order": [StrOptions({POOL_FIRST, CALIBRATE_FIRST})],
+    "n_jobs": [Integral, None],
+}
+
+
+class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
+    r"""A classifier whose probabilities go through a calibrator; an ensemble keeps its members.
+
+    The calibrator learns from out-of-fold probabilities: each fold's rows are judged by a clone that
+    has not seen them. Then one estimator is fitted on all rows. An estimator inside
+    ``FrozenEstimator`` is not fitted again: the rows given to ``fit`` are those it is calibrated on.
+
+    With members :math:`p_1, \dots, p_m`, the estimator's own :math:`\bar p` and a calibrator's map g,
+
+    - ``order="pool-then-calibrate"``: ``predict_proba`` is :math:`g(\bar p)`; the members, and so the
+      uncertainty, are :math:`g(p_j)`, through the same map;
+    - ``order="calibrate-then-pool"``: each member has a map of its own, fitted on its out-of-fold
+      probabilities, and ``predict_proba`` is :math:`\frac1m \sum_j g_j(p_j)`.
+
+    Either way ``epistemic >= 0``, and ``confidence`` is that of ``predict_proba``.
+
+    Parameters
+    ----------
+    estimator : classifier
+        With ``predict_proba``. `X` may be whatever it takes, texts too. A pipeline or a search
+        object around an ensemble keeps the members as well.
+    method : str or calibrator, default="temperature"
+        A name out of ``sksve.calibration.CALIBRATORS``, or any object with ``fit(y_proba, y,
+        sample_weight)`` and ``predict_proba(y_proba)``; it is cloned. One with ``input="logits"`` is
+        given the logarithm of the probabilities, floored at 2.2e-16.
+    cv : int, splitter or iterable of (train, test), default=5
+        Folds; an int makes stratified ones. Not used with ``FrozenEstimator``. Rows may be in
+        several test parts or in none.
+    order : {"pool-then-calibrate", "calibrate-then-pool"}, default="pool-then-calibrate"
+        Whether the mean is calibrated or the members. The second needs members.
+    n_jobs : int, default=None
+        Folds fitted at the same time.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        Fitted on all rows, or the ``FrozenEstimator``.
+    calibrators_ : list of calibrators
+        One, or one a member.
+    classes_ : ndarray of shape (n_classes,)
+        Labels; those of a frozen estimator.
+    n_features_in_ : int
+        If the fitted estimator has it.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        If the fitted estimator has them.
+
+    See Also
+    --------
+    sksve.predict_uncertainty : Finds this wrapper's calibrated uncertainty inside others.
+    SelectiveClassifier : Abstains where it is not sure.
+
+    Notes
+    -----
+    A class that is in no training row of a fold has probability 0 there. Rows of that class say
+    nothing of the map then, and are left out with a warning.
+
+    Decision values are no probabilities on any scale, so they are not turned into some. For a
+    classifier without ``predict_proba``, wrap ``CalibratedClassifierCV``, which reads them.
+
+    References
+    ----------
+    .. [1] Guo, C., Pleiss, G., Sun, Y. and Weinberger, K.Q. (2017). On Calibration of Modern Neural
+           Networks. ICML. :arxiv:`1706.04599`
+    .. [2] Rahaman, R. and Thiery, A.H. (2021). Uncertainty Quantification and Deep Ensembles.
+           NeurIPS. :arxiv:`2007.08792` (pool, then calibrate)
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from sksve.calibration import CalibratedClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = CalibratedClassifier(GaussianNB(), method="temperature").fit(X, y)
+    >>> round(clf.calibrators_[0].temperature_, 3)
+    1.749
+    >>> clf.predict_proba(X[:1]).round(3)
+    array([[1., 0., 0.]])
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        method: Any = "temperature",
+        *,
+        cv: Any = 5,
+        order: str = POOL_FIRST,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.method = method
+        self.cv = cv
+        self.order = order
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Self:
+        """Fit calibrators on out-of-fold probabilities, then the estimator on all rows.
+
+        Parameters
+        ----------
+        X : sequence or array-like of length n_samples
+            As the estimator takes it.
+        y : array-like of shape (n_samples,)
+            Labels of any kind.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Goes to the calibrators always, and to the estimator if its ``fit`` takes it (with
+            metadata routing: if it requests it).
+        **fit_params : dict
+            For the estimator's ``fit``; what has one entry a row is indexed. ``groups`` goes to the
+            splitter. With metadata routing: as requested.
+
+        Returns
+        -------
+        self : object
+            The fitted wrapper.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are at fault, or a fold leaves one class to train on.
+
+        Warns
+        -----
+        CalibrationWarning
+            If folds lack a class, so that its rows cannot be used.
+        """
+        check_parameters(CONSTRAINTS, self.get_params(deep=False), owner=type(self).__name__)
+        calibrator = make_calibrator(self.method)
+        self._demand_estimator()
+        rows = read_rows(X, y, sample_weight, self._frozen_classes(), owner=type(self).__name__)
+        params, split_params = self._route(sample_weight, fit_params)
+        read = partial(read_proba, classes=rows.classes, by_member=self.order == CALIBRATE_FIRST)
+        if self._is_frozen():
+            calibrators = fit_calibrators(calibrator, read(self.estimator, rows.X), rows)
+            fitted = self.estimator
+        else:
+            splits = check_cv(self.cv, rows.y, classifier=True).split(
+                rows.X, rows.y, **split_params
+            )
+            folds = cross_fit(self.estimator, rows.X, rows.y, splits, params, read, self.n_jobs)
+            calibrators = fit_calibrators(calibrator, *join_folds(folds, rows))
+            fitted = clone(self.estimator).fit(rows.X, rows.y, **params)
+        self.classes_ = rows.classes
+        self.calibrators_ = calibrators
+        self.estimator_ = fitted
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Calibrated probabilities.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Rows sum to 1 (float64), columns in the order of ``classes_``.
+        """
+        check_is_fitted(self, "calibrators_")
+        if self.order == CALIBRATE_FIRST:
+            return normalise_rows(self.predict_proba_members(X).mean(axis=0), "The mean")
+        (calibrator,) = self.calibrators_
+        (pooled,) = read_proba(self.estimator_, X, classes=self.classes_, by_member=False)
+        return calibrate(calibrator, pooled)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Most probable class.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels, of the kind given to fit.
+        """
+        check_is_fitted(self, "calibrators_")
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithm of :meth:`predict_proba`; minus infinity where it is 0.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In nats.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    @available_if(members_inside)
+    def predict_proba_members(self, X: Any) -> np.ndarray:
+        """Calibrated probabilities of each member.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_members, n_samples, n_classes)
+            Rows sum to 1 (float64). Their mean is ``predict_proba`` only with
+            ``order="calibrate-then-pool"``.
+        """
+        check_is_fitted(self, "calibrators_")
+        return self._calibrated_members(
+            read_proba(self.estimator_, X, classes=self.classes_, by_member=True)
+        )
+
+    @available_if(members_inside)
+    def predict_uncertainty(self, X: Any) -> Uncertainty:
+        """Uncertainty after calibration, split into its parts.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        Uncertainty
+            Of the calibrated members. ``confidence`` is the largest entry of ``predict_proba``, and
+            ``disagreement`` the share of members whose class is not the one ``predict`` gives.
+        """
+        check_is_fitted(self, "calibrators_")
+        given = read_proba(self.estimator_, X, classes=self.classes_, by_member=True)
+        members = self._calibrated_members(given)
+        found = Uncertainty.from_members(members, index=row_names(X))
+        if self.order == CALIBRATE_FIRST:
+            return found
+        if is_mean_of_members(self.estimator_):
+            mean = given.mean(axis=0)
+            proba = calibrate(self.calibrators_[0], mean / mean.sum(axis=1, keepdims=True))
+        else:
+            proba = self.predict_proba(X)
+        differs = members.argmax(axis=2) != proba.argmax(axis=1)
+        return replace(found, confidence=proba.max(axis=1), disagreement=differs.mean(axis=0))
+
+    def _calibrated_members(self, members: np.ndarray) -> np.ndarray:
+        if self.order == CALIBRATE_FIRST:
+            demand_as_many(len(members), len(self.calibrators_))
+            return np.stack([calibrate(g, p) for g, p in zip(self.calibrators_, members)])
+        (calibrator,) = self.calibrators_
+        flat = members.reshape(-1, members.shape[-1])
+        return calibrate(calibrator, flat).reshape(members.shape)
+
+    def _demand_estimator(self) -> None:
+        """Refuse what cannot be calibrated, before anything is trained."""
+        name = type(self.estimator).__name__
+        self._demand_instance()
+        if not hasattr(self.estimator, "predict_proba"):
+            raise ValueError(
+                f"{name} has no predict_proba, and decision values are no probabilities. Use "
+                f"CalibratedClassifierCV({name}(...)) of scikit-learn, which reads them; its "
+                "result can be wrapped here."
+            )
+        if self.order == CALIBRATE_FIRST and not has_members(self.estimator):
+            raise ValueError(
+                f"order={CALIBRATE_FIRST!r} calibrates each member, but {name} has none "
+                f"(predict_proba_members). Use order={POOL_FIRST!r}."
+            )

@@ -1,0 +1,351 @@
+"""A classifier that says where it is not sure."""
+
+import warnings
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sksve._exceptions import CalibrationWarning
+from sksve._validation import check_parameters
+from sksve.calibration._hand_on import HandsOn
+from sksve.calibration._hold_out import hold_out
+from sksve.calibration._rows import read_rows
+from sksve.calibration._sureness import MEASURES, judge, sureness
+from sksve.calibration._threshold import (
+    measure_at,
+    rows_needed,
+    threshold_for_coverage,
+    threshold_for_risk,
+)
+from sksve.metrics._labels import label_kind
+from sksve.metrics._predict_uncertainty import has_members
+
+__all__ = ["SelectiveClassifier"]
+
+_SHARE = Interval(Real, 0, 1, closed="neither")
+CONSTRAINTS = {
+    "coverage": [Interval(Real, 0, 1, closed="right"), None],
+    "max_risk": [_SHARE, None],
+    "measure": [StrOptions(set(MEASURES)), callable],
+    "cv": [_SHARE, "cv_object"],
+    "confidence_level": [_SHARE],
+    "n_jobs": [Integral, None],
+}
+
+
+class SelectiveClassifier(HandsOn):
+    r"""A classifier that abstains where it is not sure.
+
+    A row is answered if its sureness s(x) is at least a threshold, learned on held-out rows:
+
+    - ``coverage=c``: a new row is answered with probability at least c;
+    - ``max_risk=r``: as many rows are answered as the risk, the share of wrong answers among those
+      given, allows: with probability `confidence_level` over the held-out rows, the risk on new rows
+      is at most r. If no threshold can promise that, it warns and answers nothing.
+
+    ``predict`` gives a label for every row, as any classifier's, unless `reject_label` is set;
+    :meth:`accepts` says which rows are answered, and :meth:`predict_selective` masks the others.
+
+    Parameters
+    ----------
+    estimator : classifier
+        `X` may be whatever it takes, texts too.
+    coverage : float in (0, 1], default=None
+        Share of rows to answer. Give this or `max_risk`.
+    max_risk : float in (0, 1), default=None
+        Largest share of wrong answers among those given.
+    measure : {"confidence", "margin", "entropy", "epistemic"} or callable, default="confidence"
+        What sureness is: the largest probability; its distance to the second largest; minus the
+        entropy; minus the epistemic uncertainty of the ensemble inside. A callable takes
+        ``(fitted estimator, X)`` and returns ``(n_samples,)``, larger where surer.
+    cv : float in (0, 1), int, splitter or iterable, default=0.25
+        A float holds out this share of the rows, stratified, and the estimator is fitted on the
+        others only: the interval speaks of the very model that answers. Otherwise all rows are judged
+        out-of-fold and the estimator is fitted on all: no row is lost, but the threshold is learned
+        from other models than the one that answers, so its guarantee is approximate. Not used with
+        ``FrozenEstimator``: then all rows given are held-out rows.
+    confidence_level : float, default=0.95
+        Level of the intervals and of the promise about the risk.
+    reject_label : label, default=None
+        What ``predict`` gives where it abstains; of the labels' kind and none of them, such as -1 or
+        "unsure". None: ``predict`` always answers. ``score`` counts it as wrong.
+    n_jobs : int, default=None
+        Folds fitted at the same time.
+    random_state : int, RandomState or Generator, default=None
+        Of the rows held out.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted estimator, or the ``FrozenEstimator``.
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    threshold_ : float
+        Least sureness that is answered; infinite where nothing or everything is.
+    coverage_ : float
+        Share of the held-out rows answered.
+    coverage_interval_ : tuple of float
+        Of the share of new rows answered.
+    risk_ : float
+        Share of wrong answers among those given on held-out rows; NaN if there are none.
+    risk_interval_ : tuple of float
+        Of the risk on new rows. With `max_risk`, widened for having chosen among thresholds: its
+        upper end is the promise.
+    n_held_out_ : int
+        Rows the threshold was learned from.
+    n_features_in_ : int
+        If the fitted estimator has it.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        If the fitted estimator has them.
+
+    See Also
+    --------
+    CalibratedClassifier : Makes the confidence honest; wrap it in this class.
+    sksve.metrics.risk_coverage_curve : Risk at every coverage.
+
+    Notes
+    -----
+    For `coverage`, the threshold is the k-th largest of n held-out values,
+    :math:`k = \lceil c\,(n + 1) \rceil`. For `max_risk`, Clopper and Pearson's upper bounds at
+    :math:`\sqrt n / 3` thresholds, 8 to 32, hold together (Bonferroni), and the one that answers most
+    is taken, as in [1]_. There the thresholds are found by bisection; here they are ranks fixed
+    beforehand, because a path that depends on the labels is not covered by a union over its own length.
+    Both promises hold for any measure and any model, if
+    held-out and new rows are drawn alike. A weight of 2 counts as two rows, in the promise too.
+
+    References
+    ----------
+    .. [1] Geifman, Y. and El-Yaniv, R. (2017). Selective Classification for Deep Neural Networks.
+           NeurIPS. :arxiv:`1705.08500`
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from sksve.calibration import SelectiveClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> clf = SelectiveClassifier(GaussianNB(), max_risk=0.1, random_state=0).fit(X[:400], y[:400])
+    >>> clf.coverage_, round(clf.risk_, 3), round(clf.risk_interval_[1], 3)
+    (0.92, 0.022, 0.094)
+    >>> clf.predict_selective(X[538:542])
+    masked_array(data=[1, 1, 1, --],
+                 mask=[False, False, False,  True],
+           fill_value=999999)
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        coverage: float | None = None,
+        max_risk: float | None = None,
+        measure: Any = "confidence",
+        cv: Any = 0.25,
+        confidence_level: float = 0.95,
+        reject_label: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.coverage = coverage
+        self.max_risk = max_risk
+        self.measure = measure
+        self.cv = cv
+        self.confidence_level = confidence_level
+        self.reject_label = reject_label
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Self:
+        """Fit the estimator and learn the threshold on rows it has not seen.
+
+        Parameters
+        ----------
+        X : sequence or array-like of length n_samples
+            As the estimator takes it.
+        y : array-like of shape (n_samples,)
+            Labels of any kind.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Counts in the threshold always, and goes to the estimator if its ``fit`` takes it (with
+            metadata routing: if it requests it).
+        **fit_params : dict
+            For the estimator's ``fit``; what has one entry a row is indexed. ``groups`` goes to the
+            splitter. With metadata routing: as requested.
+
+        Returns
+        -------
+        self : object
+            The fitted wrapper.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are at fault, or a fold leaves one class to train on.
+
+        Warns
+        -----
+        CalibrationWarning
+            If `max_risk` cannot be promised: then no row is answered.
+        """
+        self._check_parameters()
+        rows = read_rows(X, y, sample_weight, self._frozen_classes(), owner=type(self).__name__)
+        self._check_reject_label(rows.classes)
+        params, split_params = self._route(sample_weight, fit_params)
+        found = hold_out(
+            self.estimator,
+            rows,
+            cv=self.cv,
+            read=partial(judge, measure=self.measure),
+            params=params,
+            split_params=split_params,
+            n_jobs=self.n_jobs,
+            random_state=self.random_state,
+        )
+        correct = found.labels == rows.y[found.rows]
+        weight = None if rows.weight is None else rows.weight[found.rows]
+        sure = found.sure
+        if weight is not None:
+            if not weight.any():
+                raise ValueError(
+                    "Every held-out row has weight zero, so no threshold can be learned."
+                )
+            some = weight > 0
+            sure, correct, weight = sure[some], correct[some], weight[some]
+        point = self._choose(sure, correct, weight)
+        self.estimator_ = found.estimator
+        self.classes_ = np.asarray(found.estimator.classes_)
+        self.n_held_out_ = len(sure)
+        self.threshold_ = point.threshold
+        self.coverage_, self.coverage_interval_ = point.coverage, point.coverage_interval
+        self.risk_, self.risk_interval_ = point.risk, point.risk_interval
+        return self
+
+    # -- answers ---------------------------------------------------------------------------------
+
+    def sureness(self, X: Any) -> np.ndarray:
+        """How sure the classifier is of each row, by `measure`.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Larger where surer; a row is answered from ``threshold_`` on.
+        """
+        check_is_fitted(self, "threshold_")
+        return sureness(self.estimator_, X, self.measure)
+
+    def accepts(self, X: Any) -> np.ndarray:
+        """Which rows are answered.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) and dtype bool
+            False where the classifier abstains.
+        """
+        return self.sureness(X) >= self.threshold_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Label of every row; with `reject_label`, that one where the classifier abstains.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels.
+        """
+        check_is_fitted(self, "threshold_")
+        labels = self.estimator_.predict(X)
+        if self.reject_label is None:
+            return labels
+        return np.where(self.accepts(X), labels, self.reject_label)
+
+    def predict_selective(self, X: Any) -> np.ma.MaskedArray:
+        """Labels, masked where the classifier abstains.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        numpy.ma.MaskedArray of shape (n_samples,)
+            ``.compressed()`` gives the answers, ``.mask`` the abstentions, ``.filled(label)`` an array
+            with a label of your own for these.
+        """
+        check_is_fitted(self, "threshold_")
+        return np.ma.MaskedArray(self.estimator_.predict(X), mask=~self.accepts(X))
+
+    # -- fit, step by step -----------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        owner = type(self).__name__
+        check_parameters(CONSTRAINTS, self.get_params(deep=False), owner=owner)
+        if (self.coverage is None) == (self.max_risk is None):
+            raise ValueError(
+                f"{owner} needs 'coverage' or 'max_risk', and not both. Got "
+                f"coverage={self.coverage!r}, max_risk={self.max_risk!r}."
+            )
+        self._demand_instance()
+        name = type(self.estimator).__name__
+        if self.measure == "epistemic" and not has_members(self.estimator):
+            raise ValueError(
+                f"measure='epistemic' needs an ensemble, but {name} has no members. Use another "
+                f"measure: {', '.join(sorted(MEASURES))}."
+            )
+        if isinstance(self.measure, str) and self.measure != "epistemic":
+            if not hasattr(self.estimator, "predict_proba"):
+                raise ValueError(
+                    f"measure={self.measure!r} needs predict_proba, which {name} does not have. Pass "
+                    "a callable, such as lambda clf, X: abs(clf.decision_function(X)) for two classes."
+                )
+
+    def _check_reject_label(self, classes: np.ndarray) -> None:
+        if self.reject_label is None:
+            return
+        label = np.asarray([self.reject_label])
+        if label_kind(label) != label_kind(classes) or self.reject_label in classes.tolist():
+            raise ValueError(
+                "The 'reject_label' parameter must be of the labels' kind and none of them. The "
+                f"labels are {classes.tolist()}. Got {self.reject_label!r} instead."
+            )
+
+    def _choose(self, sure: np.ndarray, correct: np.ndarray, weight: np.ndarray | None) -> Any:
+        level = self.confidence_level
+        if self.coverage is not None:
+            threshold = threshold_for_coverage(sure, self.coverage, weight)
+            return measure_at(threshold, sure, correct, level, level, weight)
+        assert self.max_risk is not None
+        threshold, risk_level = threshold_for_risk(sure, correct, self.max_risk, level, weight)
+        if threshold == np.inf:
+            n = len(sure) if weight is None else weight.sum()
+            needed = rows_needed(self.max_risk, level)
+            warnings.warn(
+                f"max_risk={self.max_risk:g} cannot be promised at level {level:g} from {n:g} "
+                "held-out rows, so every row is abstained on. "
+                + (
+                    f"At least {needed:g} are needed, however good the classifier is."
+                    if needed > n
+                    else "Too many of the surest rows are wrong. Allow more risk, or give more rows."
+                ),
+                CalibrationWarning,
+                stacklevel=3,
+            )
+        return measure_at(threshold, sure, correct, level, risk_level, weight)

@@ -1,0 +1,163 @@
+"""Which model and calibrator to pick, and why, in plain words that claim no more than the rows show."""
+
+from typing import TYPE_CHECKING
+
+from sksve.comparison._calibrate import UNCALIBRATED
+from sksve.comparison._words import METRICS, named, number, p_words, spread
+
+if TYPE_CHECKING:
+    from sksve.comparison._result import CalibrationComparison
+
+__all__ = ["advise"]
+
+ECE = "expected_calibration_error"
+
+
+def advise(comparison: "CalibrationComparison") -> list[str]:
+    """Return the advice, a paragraph each; the first says what to pick."""
+    return [
+        *_pick(comparison),
+        _standing(comparison),
+        _against_itself(comparison),
+        *_against_others(comparison),
+    ]
+
+
+def _pick(c: "CalibrationComparison") -> list[str]:
+    model, method = c.pick
+    what = (
+        f"Pick {model} as it is, uncalibrated."
+        if method == UNCALIBRATED
+        else f"Pick {model} and calibrate it with {method}."
+    )
+    metric, loss = c.choose_by, c.choice[c.pick]
+    short = METRICS[metric].short.split(" (")[0]
+    best = min(c.variants, key=c.choice.__getitem__)
+    if best == c.pick:
+        why = (
+            f"Of {len(c.variants)} candidates it has the lowest {short} on the "
+            f"{c.n_calibration:,} calibration rows, {loss:.4f}. "
+        )
+    else:
+        why = (
+            f"On the {c.n_calibration:,} calibration rows its {short} is {loss:.4f}. "
+            f"{_capital(named(best))} has {c.choice[best]:.4f}, the lowest of "
+            f"{len(c.variants)} candidates, but less than one standard error away, and the simpler "
+            "one is preferred. "
+        )
+    why += (
+        "Each calibrator was judged there on rows it had not learned from (cross-fitting), so that "
+        "flexible calibrators gain nothing by memorising. "
+    )
+    if c.n_folds:
+        why += (
+            f"With {c.n_folds}-fold cross-validation every row calibrates in one fold and is a test "
+            "row in another, so the figures of the pick itself are slightly flattering."
+        )
+    else:
+        why += "The test rows had no part in the choice, so its figures on them are honest."
+    return [what, why]
+
+
+def _standing(c: "CalibrationComparison") -> str:
+    found = c.metrics[c.pick]
+    level = f"{100 * c.confidence_level:g} % interval"
+    accuracy, nll, ece = (found[name] for name in ("accuracy", "negative_log_likelihood", ECE))
+    words = (
+        f"On the {len(c.y_test):,} test rows it answers {number('accuracy', accuracy.value)} % "
+        f"correctly ({level} {spread('accuracy', accuracy.low, accuracy.high)}), with an NLL of "
+        f"{number('negative_log_likelihood', nll.value)} nats "
+        f"({spread('negative_log_likelihood', nll.low, nll.high)}) and an ECE of "
+        f"{number(ECE, ece.value)} % ({spread(ECE, ece.low, ece.high)}). "
+    )
+    if ece.low == 0:
+        return words + "An ECE of that size is what chance alone can produce on so many rows."
+    confidence = float(c.probabilities[c.pick].max(axis=1).mean())
+    gap = confidence - accuracy.value
+    side = "over" if gap > 0 else "under"
+    return words + (
+        "That is more than chance explains: the probabilities are still off. On average they are "
+        f"{side}confident by {100 * abs(gap):.1f} percentage points."
+    )
+
+
+def _against_itself(c: "CalibrationComparison") -> str:
+    model, method = c.pick
+    metric = c.choose_by
+    short = METRICS[metric].short.split(" (")[0]
+    if method == UNCALIBRATED:
+        if len(c.methods) == 1:
+            return "No calibrator was tried."
+        return f"None of the calibrators tried promised to improve {model}."
+    at = c.variants.index((model, UNCALIBRATED))
+    found = c.paired(metric)
+    gain, low, high = found.value[at], found.low[at], found.high[at]
+    p = found.p_adjusted[at]
+    before, after = (c.metrics[model, m][ECE].value for m in (UNCALIBRATED, method))
+    ece = f"Its ECE goes from {number(ECE, before)} % to {number(ECE, after)} %."
+    if p < c.alpha and gain > 0:
+        return (
+            f"Calibration pays: on the same test rows it lowers {model}'s {short} by "
+            f"{number(metric, gain)} (interval {spread(metric, low, high)}), more than chance "
+            f"explains ({p_words(p)}, adjusted for all comparisons). {ece}"
+        )
+    if p < c.alpha:
+        return (
+            f"Beware: on the test rows calibration makes {model}'s {short} worse by "
+            f"{number(metric, -gain)} ({p_words(p)}). Calibration rows and test rows may differ in "
+            f"kind. {ece}"
+        )
+    return (
+        f"Whether calibration helps {model} is not settled: on the test rows its {short} changes "
+        f"by {number(metric, -gain, sign=True)}, a difference that chance can explain "
+        f"({p_words(p)}). Using it uncalibrated is as well supported by these rows. {ece}"
+    )
+
+
+def _against_others(c: "CalibrationComparison") -> list[str]:
+    metric = c.choose_by
+    short = METRICS[metric].short.split(" (")[0]
+    found = c.paired(metric)
+    model, _ = c.pick
+    others = [i for i, v in enumerate(c.variants) if v != c.pick and v != (model, UNCALIBRATED)]
+    if not others:
+        return []
+    sure = found.p_adjusted < c.alpha
+    worse = [i for i in others if sure[i] and found.value[i] > 0]
+    better = [i for i in others if sure[i] and found.value[i] < 0]
+    equal = [i for i in others if not sure[i]]
+    words = []
+    if equal:
+        names = _listed([named(c.variants[i]) for i in equal])
+        words.append(
+            f"Not told apart from the pick by {short} on these test rows: {names}. If one of them "
+            "is simpler or cheaper to run, taking it is no mistake that these rows could show."
+        )
+    if worse:
+        which = f"{len(worse)} others are" if len(worse) > 1 else "One other is"
+        if len(worse) == len(others) > 1:
+            which = "All others are"
+        words.append(
+            f"{which} worse in {short} by more than chance explains (p < {c.alpha:.2g}, adjusted for "
+            f"{len(c.variants) - 1} comparisons with the pick)."
+        )
+    if better:
+        best = min(better, key=lambda i: found.value[i])
+        names = _listed([named(c.variants[i]) for i in better])
+        words.append(
+            f"On the test rows, {names} did better in {short} than the pick, by up to "
+            f"{number(metric, -found.value[best])}, more than chance explains. This is reported, not "
+            "acted upon: a choice made by the test rows would flatter itself. Calibration rows and "
+            "test rows may differ in kind; with new rows, compare again."
+        )
+    return words
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _listed(names: list[str], most: int = 6) -> str:
+    shown = names[:most]
+    more = len(names) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")

@@ -1,0 +1,217 @@
+"""Several models x several calibrators -> one record."""
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from sksve._validation import check_parameters
+from sksve.comparison._calibrate import calibrate, choose, settle_methods
+from sksve.comparison._models import from_folds, from_test_set
+from sksve.comparison._result import CalibrationComparison
+from sksve.comparison._words import METRICS
+from sksve.metrics import MetricEstimate, brier_score, negative_log_likelihood
+from sksve.metrics._bootstrap import centre_of, interval_of
+from sksve.metrics._inputs import Checked, make_generator
+from sksve.metrics._kinds import kind_of
+from sksve.metrics._paired import CommonResamples
+from sksve.metrics._report import headlines
+from sksve.metrics._top_label import reduce_rows
+
+__all__ = ["compare_calibration"]
+
+METHODS = ("temperature", "vector", "dirichlet", "beta", "isotonic")
+_LOSSES = {
+    "negative_log_likelihood": kind_of(negative_log_likelihood),
+    "brier_score": kind_of(brier_score),
+}
+
+
+def compare_calibration(
+    models: Mapping[str, Any],
+    X_cal: Any,
+    y_cal: Any,
+    X_test: Any = None,
+    y_test: Any = None,
+    *,
+    methods: Any = METHODS,
+    cv: Any = None,
+    groups: Any = None,
+    labels: Any = None,
+    choose_by: str = "negative_log_likelihood",
+    confidence_level: float = 0.95,
+    n_resamples: int = 1000,
+    random_state: Any = None,
+) -> CalibrationComparison:
+    r"""Compare models and calibrators: which to pick, how good it is, and how sure that is.
+
+    Every model is calibrated by every method on the calibration rows and judged on the test rows;
+    the model as it is, method ``"none"``, always takes part. The pick is made by the loss on the
+    *calibration* rows, where each calibrator is judged on rows it did not learn from (5-fold
+    cross-fitting): choosing by the test rows would flatter the winner. It is the model with the
+    lowest loss, with the first of its methods that comes within one standard error of that. On the
+    test rows all variants share their bootstrap resamples, so that a difference
+
+    .. math:: \hat\Delta_{ab} = \theta(p_a, y) - \theta(p_b, y)
+
+    is judged by its own spread, which is far smaller than that of either metric.
+
+    Parameters
+    ----------
+    models : mapping of str to classifier or (proba_cal, proba_test)
+        Fitted classifiers, or probabilities of shape (n_samples, n_classes) of calibration and test
+        rows; two classes: also (n_samples,), of the positive class. With `cv`: classifiers, which
+        are cloned and fitted (a ``FrozenEstimator`` stays as it is).
+    X_cal : array-like or None
+        Calibration rows: none of them may have trained a model. None if all models are pairs.
+        With `cv`: all rows.
+    y_cal : array-like of shape (n_calibration,)
+        Their labels.
+    X_test, y_test : array-like, default=None
+        Test rows and labels. Left out: `cv` is needed.
+    methods : sequence of str or calibrator, or mapping of str to either
+        Calibrators, by default temperature, vector, dirichlet, beta and isotonic; names as in
+        :data:`sksve.calibration.CALIBRATORS`, or objects, which are cloned. Simple ones first: of
+        methods that the calibration rows do not tell apart, the first one is picked.
+    cv : int, splitter or iterable, default=None
+        Cross-validation in place of a test set, as scikit-learn takes it; at least 3 folds that hold
+        each row once. Each fold is the test set once, the fold after it calibrates, the models learn
+        from the others.
+    groups : array-like of shape (n_calibration,), default=None
+        Groups for `cv`.
+    labels : array-like of shape (n_classes,), default=None
+        Labels of the columns. None: ``classes_`` of the first classifier, else the sorted labels.
+    choose_by : {"negative_log_likelihood", "brier_score"}, default="negative_log_likelihood"
+        Loss by which the pick is made; both are proper.
+    confidence_level : float, default=0.95
+        Level of the intervals; one minus it is the level of the tests.
+    n_resamples : int, default=1000
+        Bootstrap resamples of the test rows.
+    random_state : int, Generator, RandomState or None, default=None
+        Source of the folds and resamples. None: others each time.
+
+    Returns
+    -------
+    comparison : CalibrationComparison
+        ``.pick``, ``.advice()``, ``.to_frame()``, ``.differences()``, ``.plot()``,
+        ``.to_html(path)``.
+
+    Raises
+    ------
+    ValueError
+        If models, methods, labels, rows, probabilities or parameters are not as above, or a
+        calibrator fails; the message names the model.
+    NotFittedError
+        If a classifier is not fitted and there is no `cv`.
+
+    See Also
+    --------
+    sksve.calibration.CalibratedClassifier : Calibrates the model that was picked.
+    sksve.metrics.calibration_report : One set of probabilities.
+
+    Notes
+    -----
+    Intervals and tests tell how much the test rows leave open, given the fitted models and
+    calibrators; that another training set would give other models is not in them.
+
+    References
+    ----------
+    .. [1] Guo, C., Pleiss, G., Sun, Y. and Weinberger, K.Q. (2017). On Calibration of Modern Neural
+           Networks. ICML. :arxiv:`1706.04599`
+    .. [2] Hsu, J.C. (1984). Constrained Simultaneous Confidence Intervals for Multiple Comparisons
+           with the Best. Annals of Statistics 12, 1136-1144. :doi:`10.1214/aos/1176346732`
+    .. [3] Westfall, P.H. and Young, S.S. (1993). Resampling-Based Multiple Testing. Wiley.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from sksve import compare_calibration
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = GaussianNB().fit(X[:600], y[:600])
+    >>> found = compare_calibration(
+    ...     {"bayes": model}, X[600:1200], y[600:1200], X[1200:], y[1200:],
+    ...     methods=["temperature"], n_resamples=100, random_state=0,
+    ... )
+    >>> found
+    Calibration comparison: 1 models x 2 methods, 597 test rows, 10 classes
+                                   NLL     Brier       ECE  Accuracy
+      bayes, uncalibrated       5.4...    0.4...    0.2...    0.7...
+    * bayes with temperature    0.8...    0.3...    0.0...    0.7...
+    * the pick, by the calibration rows
+    """
+    check_parameters(
+        {
+            "choose_by": [StrOptions(set(_LOSSES))],
+            "confidence_level": [Interval(Real, 0, 1, closed="neither")],
+            "n_resamples": [Interval(Integral, 2, None, closed="left")],
+        },
+        {
+            "choose_by": choose_by,
+            "confidence_level": confidence_level,
+            "n_resamples": n_resamples,
+        },
+        owner="compare_calibration",
+    )
+    calibrators = settle_methods(methods)
+    rng = make_generator(random_state)
+    if y_test is None and X_test is None:
+        if cv is None:
+            raise ValueError(
+                "Neither test rows nor cv are given. Pass X_test and y_test, or cv=5 to fit and judge "
+                "the models by cross-validation on X_cal and y_cal."
+            )
+        data = from_folds(models, X_cal, y_cal, cv, groups, labels)
+    elif cv is not None or y_test is None:
+        got = "both test rows and cv" if cv is not None else "X_test without y_test"
+        raise ValueError(f"Pass either X_test and y_test or cv. Got {got}.")
+    else:
+        data = from_test_set(models, X_cal, y_cal, X_test, y_test, labels)
+    loss = _LOSSES[choose_by]
+    assert loss is not None  # both are ours
+    probabilities, losses = calibrate(data.splits, calibrators, len(data.codes), loss.core, rng)
+    judged = _judge(probabilities, data.codes, data.labels, confidence_level, n_resamples, rng)
+    return CalibrationComparison(
+        labels=data.labels,
+        y_test=data.labels[data.codes],
+        probabilities=probabilities,
+        **judged,
+        choice={variant: float(row_losses.mean()) for variant, row_losses in losses.items()},
+        pick=choose(losses),
+        choose_by=choose_by,
+        n_calibration=sum(len(split.codes) for split in data.splits),
+        n_folds=len(data.splits) if cv is not None else 0,
+        confidence_level=float(confidence_level),
+        rows=X_test if cv is None else X_cal,
+    )
+
+
+def _judge(probabilities, codes, labels, confidence_level, n_resamples, rng) -> dict[str, Any]:
+    """Metrics of every variant, their intervals, and the resamples behind them."""
+    resamples = CommonResamples(len(codes), n_resamples, rng)
+    metrics = {}
+    draws: dict[str, list] = {name: [] for name in METRICS}
+    centres: dict[str, list] = {name: [] for name in METRICS}
+    for variant, proba in probabilities.items():
+        rows = Checked(codes, proba, None, labels)
+        top = reduce_rows(codes, proba)
+        jobs = headlines(rows, top)
+        drawn = resamples.evaluate({name: jobs[name][0] for name in METRICS}, rows, top)
+        found = {}
+        for name in METRICS:
+            kind, value = jobs[name]
+            interval = interval_of(
+                kind, value, rows, confidence_level, n_resamples, rng, top, drawn[name]
+            )
+            found[name] = MetricEstimate(value, *interval)
+            draws[name].append(drawn[name])
+            # Metrics with a centre of their own read the predicted class.
+            centres[name].append(centre_of(kind, value, top[0], top[1], None))
+        metrics[variant] = found
+    return {
+        "metrics": metrics,
+        "draws": {name: np.array(values) for name, values in draws.items()},
+        "centres": {name: np.array(values) for name, values in centres.items()},
+    }

@@ -1,0 +1,96 @@
+"""What a fitted classifier tells about itself on its model card."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sksve.persistence import CardFacts
+
+__all__ = ["card_facts", "data_sizes"]
+
+# Names of backbones that sksve finds elsewhere -> their names on the hub.
+_ON_HUB = {"all-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2"}
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_NOT_SHOWN = {"backbone", "callbacks", "device", "serializer", "verbose", "n_jobs", "class_weight"}
+
+
+def data_sizes(task: Any) -> dict[str, Any]:
+    """Count the rows a classifier is fitted on.
+
+    Parameters
+    ----------
+    task : sksve.estimators._task.Task
+
+    Returns
+    -------
+    dict
+        ``training`` and ``validation``: rows; ``classes``: training rows of each class, where a row
+        has one class.
+    """
+    y = np.asarray(task.y)[task.train_rows]
+    n_valid = len(task.valid_rows) if task.judged is None else len(task.judged[1])
+    counts = np.bincount(y, minlength=len(task.classes)).tolist() if y.ndim == 1 else []
+    return {"training": len(task.train_rows), "validation": n_valid, "classes": counts}
+
+
+def card_facts(
+    clf: Any, content: Mapping[str, Any], metrics: Mapping[str, float], versions: Mapping[str, str]
+) -> CardFacts:
+    """Collect the facts of a fitted classifier's model card.
+
+    Parameters
+    ----------
+    clf : estimator
+    content : mapping
+        What is saved of it.
+    metrics, versions : mapping
+
+    Returns
+    -------
+    CardFacts
+    """
+    given = clf._structure["backbone"]
+    name = "" if isinstance(given, tuple | list) else str(given)
+    on_hub = _ON_HUB.get(name, "")
+    if not on_hub and _REPOSITORY.fullmatch(name) and not Path(name).exists():
+        on_hub = name
+    shown = name if on_hub or not name else Path(name).name  # not a path of somebody's disk
+    sizes = dict(getattr(clf, "_data_sizes", {}))
+    counts = sizes.pop("classes", [])
+    report = clf.adapter_report_
+    home = "sksve" if type(clf).__name__ == "SVEClassifier" else type(clf).__module__
+    return CardFacts(
+        class_name=type(clf).__name__,
+        module=re.sub(r"\._\w+$", "", home),
+        input_kind=clf.input_kind_,
+        backbone=shown,
+        hub_backbone=on_hub,
+        n_members=len(content["members"]),
+        classes=clf.classes_.tolist(),
+        sizes={k: v for k, v in sizes.items() if v},
+        class_counts=counts,
+        parameters={
+            k: repr(v) for k, v in clf.get_params(deep=False).items() if k not in _NOT_SHOWN
+        },
+        history=_last_epoch(clf.history_),
+        metrics=metrics,
+        n_trained=report.n_trainable,
+        n_total=report.n_total,
+        versions=versions,
+    )
+
+
+def _last_epoch(history: list[dict[str, np.ndarray]]) -> dict[str, float]:
+    """Mean over the members of each value in the last epoch the member ran."""
+    found = {}
+    for key in {key: None for row in history for key in row}:
+        rows = np.array([row[key] for row in history if key in row], dtype=np.float64)
+        ran = np.isfinite(rows)
+        last = len(rows) - 1 - ran[::-1].argmax(axis=0)
+        values = rows[last, np.arange(rows.shape[1])][ran.any(axis=0)]
+        if len(values):
+            found[key] = float(values.mean())
+    return found

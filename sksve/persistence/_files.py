@@ -1,0 +1,75 @@
+"""Files and folders that are whole or not there: written beside their place, synced, renamed."""
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+__all__ = ["make_folder", "replace_file", "sweep", "sync_folder", "write_file"]
+
+TEMPORARY = ".saving-"
+# What a killed process left behind goes when it is older than any save could take.
+_STALE_SECONDS = 3600.0
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a new file and wait until the disk has it."""
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Give `path` new content, in one step: whoever reads sees the old bytes or the new."""
+    temporary = path.with_name(TEMPORARY + secrets.token_hex(8))
+    try:
+        write_file(temporary, data)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def make_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Make a folder with these files, in one step.
+
+    Raises
+    ------
+    OSError
+        If the folder has come into being meanwhile, or cannot be written. Nothing is left then.
+    """
+    temporary = folder.with_name(f".{folder.name}{TEMPORARY}{secrets.token_hex(8)}")
+    temporary.mkdir()
+    try:
+        for name, data in files.items():
+            write_file(temporary / name, data)
+        sync_folder(temporary)
+        os.rename(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in a folder; does nothing where folders cannot be synced."""
+    with contextlib.suppress(OSError):  # Windows cannot open a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sweep(folder: Path, pattern: re.Pattern[str]) -> None:
+    """Remove files and folders in `folder` whose name matches `pattern` and that are an hour old."""
+    now = time.time()
+    with contextlib.suppress(OSError):
+        for path in list(folder.iterdir()):
+            with contextlib.suppress(OSError):
+                if pattern.fullmatch(path.name) and now - path.lstat().st_mtime > _STALE_SECONDS:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,283 @@
+"""The format of a saved model: one folder of three files, replaced in one step.
+
+``sksve.json``
+    The manifest, strict JSON: schema version, class, everything that is no tensor, the name, size
+    and SHA-256 of the tensors' file, and its own SHA-256.
+``members-<random>.safetensors``
+    The tensors. Each save gives the file a new name, so that putting the new manifest in the place of
+    the old one is the one step in which the new model replaces the old.
+``README.md``
+    The model card, for people; never read.
+"""
+
+import contextlib
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from sksve._exceptions import IntegrityError, PersistenceError
+from sksve.persistence._files import (
+    TEMPORARY,
+    make_folder,
+    replace_file,
+    sweep,
+    sync_folder,
+    write_file,
+)
+from sksve.persistence._json import dumps, loads
+
+__all__ = ["SCHEMA_VERSION", "SavedModel", "read_folder", "write_folder"]
+
+#: Version of the format that this sksve writes; it reads this one and older ones.
+SCHEMA_VERSION = 1
+
+MANIFEST, CARD = "sksve.json", "README.md"
+_TENSORS = re.compile(r"members-[0-9a-f]{16}\.safetensors")
+_KEYS = {"format", "schema_version", "sksve_version", "class", "tensors", "content", "sha256"}
+_READS = 5  # a reader whose tensors vanish has met a writer: it looks at the new manifest
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a saved folder holds.
+
+    Attributes
+    ----------
+    class_name : str
+        Name of the class that was saved.
+    content : dict
+        Plain JSON values.
+    tensors : dict of str to ndarray
+    """
+
+    class_name: str
+    content: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+
+
+def write_folder(folder: Any, saved: SavedModel, *, card: str = "", version: str = "") -> Path:
+    """Save a model into a folder, in one step.
+
+    A process that is killed at any moment leaves the model that was there, or the new one. Files of
+    other people in a folder that holds a saved model stay.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        A new or empty folder, or one that holds a saved model, which is replaced.
+    saved : SavedModel
+    card : str
+        Text of the model card.
+    version : str
+        Version of sksve, for the record.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder, absolute.
+
+    Raises
+    ------
+    FileExistsError
+        If `folder` is a file, or a folder with other content.
+    OSError
+        If it cannot be written; what was there is as it was.
+    """
+    folder = Path(folder).expanduser().resolve()
+    exists = check_target(folder)
+    data = save_tensors({k: np.ascontiguousarray(v) for k, v in saved.tensors.items()})
+    name = f"members-{secrets.token_hex(8)}.safetensors"
+    manifest = {
+        "format": "sksve",
+        "schema_version": SCHEMA_VERSION,
+        "sksve_version": version,
+        "class": saved.class_name,
+        "tensors": {"file": name, "bytes": len(data), "sha256": _sha256(data)},
+        "content": saved.content,
+    }
+    manifest["sha256"] = _sha256(dumps(manifest).encode())
+    text = dumps(manifest).encode()
+    if not exists:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        stale = rf"\.{re.escape(folder.name)}{re.escape(TEMPORARY)}[0-9a-f]{{16}}"
+        sweep(folder.parent, re.compile(stale))
+        make_folder(folder, {name: data, MANIFEST: text, CARD: card.encode("utf-8", "replace")})
+        return folder
+    before = _tensor_file_of(folder)
+    try:
+        write_file(folder / name, data)
+        sync_folder(folder)
+        replace_file(folder / MANIFEST, text)
+    except BaseException:
+        # Only if the manifest is not the new one: a fault may also come after the rename.
+        if _tensor_file_of(folder) != name:
+            (folder / name).unlink(missing_ok=True)
+        raise
+    sync_folder(folder)
+    replace_file(folder / CARD, card.encode("utf-8", "replace"))
+    if before is not None:
+        with contextlib.suppress(OSError):
+            (folder / before).unlink(missing_ok=True)
+    sweep(folder, re.compile(rf"(?!{re.escape(name)}){_TENSORS.pattern}"))
+    sweep(folder, re.compile(rf"{re.escape(TEMPORARY)}[0-9a-f]{{16}}"))
+    return folder
+
+
+def check_target(folder: Path) -> bool:
+    """Whether the folder exists; refuse one that holds anything but a saved model.
+
+    Raises
+    ------
+    FileExistsError
+    """
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        raise FileExistsError(
+            f"The model must be saved into a folder. {folder} is a file: choose another name."
+        )
+    names = {path.name for path in folder.iterdir()}
+    if MANIFEST in names:
+        with contextlib.suppress(PersistenceError, OSError):
+            if loads((folder / MANIFEST).read_bytes()).get("format") == "sksve":
+                return True
+        raise FileExistsError(
+            f"{folder} holds a {MANIFEST} that no save_pretrained() has written, or that is damaged. "
+            "Remove the folder, or choose another."
+        )
+    # What a save into an empty folder leaves if it is killed: its own files, without the manifest.
+    foreign = {n for n in names if not (_TENSORS.fullmatch(n) or n.startswith(TEMPORARY))}
+    if foreign:
+        raise FileExistsError(
+            f"{folder} is not empty and holds no saved sksve model ({', '.join(sorted(foreign)[:3])}"
+            "): nothing in it was touched. Choose a new or empty folder."
+        )
+    return True
+
+
+def _tensor_file_of(folder: Path) -> str | None:
+    """Return the name of the file the manifest on disk refers to, if it can be told."""
+    try:
+        name = loads((folder / MANIFEST).read_bytes())["tensors"]["file"]
+        return name if _TENSORS.fullmatch(name) else None
+    except (OSError, PersistenceError, KeyError, TypeError):
+        return None
+
+
+def read_folder(folder: Any) -> SavedModel:
+    """Read a saved model, checked byte for byte. Runs no code and reads no pickle.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        As :func:`write_folder` has left it.
+
+    Returns
+    -------
+    SavedModel
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    sksve.PersistenceError
+        If it holds no saved model, or one in a newer format.
+    sksve.IntegrityError
+        If a file is missing, truncated or changed (it is a ValueError).
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {folder}. For a model on the Hugging Face hub, download it first: "
+            "huggingface_hub.snapshot_download(repo_id) gives its folder."
+        )
+    for attempt in range(_READS):
+        manifest = _read_manifest(folder)
+        try:
+            data = _read_tensors(folder, manifest["tensors"])
+            break
+        except FileNotFoundError as error:
+            if attempt + 1 == _READS:
+                raise IntegrityError(
+                    f"{error.filename} is missing: the folder was copied or downloaded in part. "
+                    "Copy or download it again."
+                ) from error
+    try:
+        tensors = load_tensors(data)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise PersistenceError(f"The tensors in {folder} cannot be read: {error}.") from error
+    return SavedModel(manifest["class"], manifest["content"], tensors)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise PersistenceError(
+            f"{folder} holds no {MANIFEST}: it is not the folder of a model that save_pretrained() "
+            "of sksve has written, or it was downloaded in part."
+        ) from error
+    manifest = loads(data, name=str(path))
+    if not isinstance(manifest, dict) or manifest.get("format") != "sksve":
+        raise PersistenceError(f"{path} is not the manifest of a saved sksve model.")
+    schema = manifest.get("schema_version")
+    if type(schema) is not int or schema < 1:
+        raise PersistenceError(f"{path} has the schema version {schema!r}, which never existed.")
+    if schema > SCHEMA_VERSION:
+        raise PersistenceError(
+            f"{path} has schema version {schema}, written by sksve "
+            f"{manifest.get('sksve_version')!s:.40}; this sksve reads versions up to "
+            f"{SCHEMA_VERSION}. Install a newer sksve."
+        )
+    if set(manifest) != _KEYS:
+        raise PersistenceError(
+            f"{path} must have the keys {sorted(_KEYS)}. Got {sorted(manifest)}."
+        )
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    if _sha256(dumps(rest).encode()) != manifest["sha256"]:
+        raise IntegrityError(
+            f"{path} does not have the SHA-256 it names: it was damaged or edited by hand. Save or "
+            "download the model again; to load it with another backbone, use backbone=."
+        )
+    told = manifest["tensors"]
+    if not isinstance(told, dict) or set(told) != {"file", "bytes", "sha256"}:
+        raise PersistenceError(f"{path} does not say which file holds the tensors.")
+    if type(told["file"]) is not str or not _TENSORS.fullmatch(told["file"]):
+        raise PersistenceError(
+            f"{path} names the file {told['file']!r:.80}; the tensors of a saved model lie beside the "
+            "manifest, in members-<16 hexadecimal digits>.safetensors. Nothing else is opened."
+        )
+    if type(manifest["class"]) is not str or not isinstance(manifest["content"], dict):
+        raise PersistenceError(f"{path} does not say what was saved.")
+    return manifest
+
+
+def _read_tensors(folder: Path, told: Mapping[str, Any]) -> bytes:
+    path = folder / told["file"]
+    size = path.stat().st_size
+    if size != told["bytes"]:
+        raise IntegrityError(
+            f"{path} must have {told['bytes']} bytes. Got {size}: it was truncated or changed. Copy "
+            "or download it again."
+        )
+    data = path.read_bytes()
+    if (got := _sha256(data)) != told["sha256"]:
+        raise IntegrityError(
+            f"{path} must have the SHA-256 {told['sha256']}. Got {got}: it was damaged or changed. "
+            "Copy or download it again."
+        )
+    return data
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

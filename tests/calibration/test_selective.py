@@ -1,0 +1,245 @@
+"""SelectiveClassifier: what is held out, what is answered, what is said of it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest, entropy
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.naive_bayes import GaussianNB
+from sklearn.svm import LinearSVC
+from sklearn.utils import check_random_state
+
+from sksve import CalibrationWarning
+from sksve.calibration import CalibratedClassifier, SelectiveClassifier
+
+
+@pytest.fixture(scope="module")
+def split(data):
+    """A fitted classifier and 200 rows it has not seen."""
+    X, y = data
+    return GaussianNB().fit(X[:100], y[:100]), X[100:], y[100:]
+
+
+def test__frozen__by_coverage(split):
+    inner, X, y = split
+    clf = SelectiveClassifier(FrozenEstimator(inner), coverage=0.7).fit(X, y)
+    sure = inner.predict_proba(X).max(axis=1)
+    wrong = inner.predict(X) != y
+    assert clf.n_held_out_ == 200
+    assert clf.threshold_ == np.sort(sure)[::-1][141 - 1]  # ceil(0.7 * 201)
+    answered = sure >= clf.threshold_
+    np.testing.assert_array_equal(clf.accepts(X), answered)
+    np.testing.assert_array_equal(clf.sureness(X), sure)
+    assert clf.coverage_ == answered.mean() == 141 / 200
+    assert clf.risk_ == pytest.approx(wrong[answered].mean())
+    exact = binomtest(int(wrong[answered].sum()), 141).proportion_ci(0.95, method="exact")
+    assert clf.risk_interval_ == pytest.approx(tuple(exact))
+    assert clf.risk_ < wrong.mean()
+
+
+def test__answers(split):
+    inner, X, y = split
+    clf = SelectiveClassifier(FrozenEstimator(inner), coverage=0.5).fit(X, y)
+    np.testing.assert_array_equal(clf.predict(X), inner.predict(X))
+    np.testing.assert_array_equal(clf.predict_proba(X), inner.predict_proba(X))
+    np.testing.assert_array_equal(clf.predict_log_proba(X), inner.predict_log_proba(X))
+    masked = clf.predict_selective(X)
+    np.testing.assert_array_equal(masked.mask, ~clf.accepts(X))
+    np.testing.assert_array_equal(masked.compressed(), inner.predict(X)[clf.accepts(X)])
+    clf.set_params(reject_label="unsure").fit(X, y)
+    assert set(clf.predict(X)) == {"ant", "bee", "cow", "unsure"}
+    expected = np.where(clf.accepts(X), inner.predict(X), "unsure")
+    np.testing.assert_array_equal(clf.predict(X), expected)
+
+
+@pytest.mark.parametrize("measure", ["confidence", "margin", "entropy"])
+def test__measures_of_probabilities(measure, split):
+    inner, X, y = split
+    clf = SelectiveClassifier(FrozenEstimator(inner), coverage=0.6, measure=measure).fit(X, y)
+    p = inner.predict_proba(X)
+    ordered = np.sort(p, axis=1)
+    expected = {
+        "confidence": p.max(axis=1),
+        "margin": ordered[:, -1] - ordered[:, -2],
+        "entropy": -entropy(p, axis=1),
+    }[measure]
+    np.testing.assert_allclose(clf.sureness(X), expected, rtol=0, atol=1e-12)
+    assert clf.coverage_ == pytest.approx(0.605)
+
+
+def test__epistemic_measure(committee, data):
+    X, y = data
+    clf = SelectiveClassifier(committee(), coverage=0.6, measure="epistemic", random_state=0)
+    clf.fit(X, y)
+    expected = -clf.estimator_.predict_uncertainty(X).epistemic
+    np.testing.assert_array_equal(clf.sureness(X), expected)
+    np.testing.assert_array_equal(clf.predict_uncertainty(X).epistemic, -expected)
+    np.testing.assert_array_equal(
+        clf.predict_proba_members(X), clf.estimator_.predict_proba_members(X)
+    )
+
+
+def test__a_callable_measure_needs_no_probabilities(data):
+    X, y = data
+    y = np.where(y == "cow", "bee", y)
+
+    def distance(fitted, X):
+        return np.abs(fitted.decision_function(X))
+
+    clf = SelectiveClassifier(LinearSVC(), coverage=0.6, measure=distance, random_state=0).fit(X, y)
+    assert not hasattr(clf, "predict_proba")
+    np.testing.assert_array_equal(
+        clf.accepts(X), np.abs(clf.decision_function(X)) >= clf.threshold_
+    )
+
+
+class Witness(LogisticRegression):
+    """Remembers the first column of what it was fitted on."""
+
+    def fit(self, X, y, sample_weight=None):
+        self.seen_ = set(X[:, 0])
+        return super().fit(X, y, sample_weight)
+
+
+def test__a_share_is_held_out_and_never_trained_on(data):
+    X, y = data
+    judged = []
+
+    def sure(fitted, X):
+        judged.append(X[:, 0])
+        return fitted.predict_proba(X).max(axis=1)
+
+    clf = SelectiveClassifier(Witness(), coverage=0.7, measure=sure, cv=0.3, random_state=1)
+    clf.fit(X, y)
+    assert clf.n_held_out_ == 90
+    assert len(clf.estimator_.seen_) == 210
+    assert clf.estimator_.seen_.isdisjoint(judged[0])
+    again = SelectiveClassifier(Witness(), coverage=0.7, cv=0.3, random_state=1).fit(X, y)
+    assert again.threshold_ == clf.threshold_
+    other = SelectiveClassifier(Witness(), coverage=0.7, cv=0.3, random_state=2).fit(X, y)
+    assert other.threshold_ != clf.threshold_
+
+
+def test__no_seed_leaves_the_global_generator_alone(data):
+    before = check_random_state(None).get_state()[1].copy()
+    SelectiveClassifier(GaussianNB(), coverage=0.7).fit(*data)
+    np.testing.assert_array_equal(check_random_state(None).get_state()[1], before)
+
+
+def test__folds_judge_every_row_and_the_estimator_sees_all(data):
+    X, y = data
+    clf = SelectiveClassifier(Witness(), coverage=0.7, cv=4).fit(X, y)
+    unseen = cross_val_predict(
+        LogisticRegression(), X, y, cv=StratifiedKFold(4), method="predict_proba"
+    )
+    sure = unseen.max(axis=1)
+    wrong = np.unique(y)[unseen.argmax(axis=1)] != y
+    assert clf.n_held_out_ == len(clf.estimator_.seen_) == 300
+    assert clf.threshold_ == pytest.approx(np.sort(sure)[::-1][int(np.ceil(0.7 * 301)) - 1])
+    assert clf.risk_ == pytest.approx(wrong[sure >= clf.threshold_ - 1e-12].mean())
+
+
+# -- risk ----------------------------------------------------------------------------------------
+
+
+def test__max_risk__is_the_upper_end_of_the_interval(split):
+    inner, X, y = split
+    loose = SelectiveClassifier(FrozenEstimator(inner), max_risk=0.4).fit(X, y)
+    tight = SelectiveClassifier(FrozenEstimator(inner), max_risk=0.3).fit(X, y)
+    assert 0 < tight.coverage_ < loose.coverage_ <= 1
+    assert tight.risk_ < tight.risk_interval_[1] <= 0.3
+    assert loose.risk_ < loose.risk_interval_[1] <= 0.4
+    np.testing.assert_array_equal(tight.accepts(X) & loose.accepts(X), tight.accepts(X))
+
+
+def test__max_risk__out_of_reach_abstains_on_everything(split):
+    inner, X, y = split
+    clf = SelectiveClassifier(FrozenEstimator(inner), max_risk=0.01, reject_label="unsure")
+    with pytest.warns(CalibrationWarning, match="At least 299 are needed"):
+        clf.fit(X, y)
+    assert not clf.accepts(X).any()
+    assert clf.predict_selective(X).mask.all()
+    assert set(clf.predict(X)) == {"unsure"}
+    assert clf.coverage_ == 0
+    assert np.isnan(clf.risk_)
+    wrong = np.roll(inner.predict(X), 7)
+    with pytest.warns(CalibrationWarning, match="Too many of the surest rows are wrong"):
+        SelectiveClassifier(FrozenEstimator(inner), max_risk=0.1).fit(X, wrong)
+
+
+def test__weights_of_zero_are_no_rows(split):
+    inner, X, y = split
+    weight = np.arange(200) % 2
+    clf = SelectiveClassifier(FrozenEstimator(inner), coverage=0.7)
+    clf.fit(X, y, sample_weight=weight)
+    half = SelectiveClassifier(FrozenEstimator(inner), coverage=0.7).fit(X[1::2], y[1::2])
+    assert clf.n_held_out_ == 100
+    assert (clf.threshold_, clf.risk_) == (half.threshold_, half.risk_)
+
+
+# -- composition and refusals ----------------------------------------------------------------------
+
+
+def test__around_a_calibrated_ensemble(committee, data):
+    X, y = data
+    inner = CalibratedClassifier(committee(), cv=3)
+    clf = SelectiveClassifier(inner, coverage=0.8, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(clf.predict_proba(X), clf.estimator_.predict_proba(X))
+    frame = pd.DataFrame(X, index=range(7, 307))
+    found = clf.predict_uncertainty(frame)
+    np.testing.assert_array_equal(found.confidence, clf.predict_proba(X).max(axis=1))
+    np.testing.assert_array_equal(found.confidence, clf.sureness(X))
+    assert found.to_frame().index[0] == 7
+
+
+def test__texts(sve, reviews):
+    y = ["neg", "pos"] * 30
+    clf = SelectiveClassifier(sve(2), coverage=0.5, random_state=0).fit(reviews, y)
+    assert 0 < clf.predict_selective(reviews).mask.sum() < 60
+    assert not hasattr(clf, "n_features_in_")
+
+
+def test__inside_scikit_learns_calibration(data):
+    X, y = data
+    clf = CalibratedClassifierCV(SelectiveClassifier(GaussianNB(), coverage=0.9, random_state=0))
+    assert (clf.fit(X, y).predict(X) == y).mean() > 0.5
+
+
+NB = GaussianNB()
+
+
+@pytest.mark.parametrize(
+    ("clf", "words"),
+    [
+        (SelectiveClassifier(NB), "'coverage' or 'max_risk', and not both"),
+        (SelectiveClassifier(NB, coverage=0.5, max_risk=0.1), "and not both"),
+        (SelectiveClassifier(NB, coverage=0.0), "'coverage' parameter"),
+        (SelectiveClassifier(NB, max_risk=1.0), "'max_risk' parameter"),
+        (SelectiveClassifier(NB, coverage=0.5, measure="luck"), "'measure' parameter"),
+        (SelectiveClassifier(NB, coverage=0.5, measure="epistemic"), "GaussianNB has no members"),
+        (SelectiveClassifier(LinearSVC(), coverage=0.5), "needs predict_proba, which LinearSVC"),
+        (SelectiveClassifier(NB, coverage=0.5, cv=1.5), "'cv' parameter"),
+        (SelectiveClassifier(NB, coverage=0.5, confidence_level=1), "'confidence_level'"),
+        (SelectiveClassifier(NB, coverage=0.5, reject_label=-1), "of the labels' kind"),
+        (SelectiveClassifier(NB, coverage=0.5, reject_label="bee"), "none of them"),
+        (SelectiveClassifier(NB, coverage=0.5, measure=lambda c, X: X), "one number a row"),
+        (SelectiveClassifier(GaussianNB, coverage=0.5), "classifier instance"),
+    ],
+    ids=["neither", "both", "coverage", "risk", "measure", "members", "proba", "cv", "level",
+         "kind", "taken", "shape", "class"],
+)  # fmt: skip
+def test__bad_parameters(clf, words, data):
+    with pytest.raises(ValueError, match=words):
+        clf.fit(*data)
+    assert not hasattr(clf, "estimator_")
+
+
+def test__unfitted(data):
+    clf = SelectiveClassifier(FrozenEstimator(GaussianNB().fit(*data)), coverage=0.5)
+    for method in ("predict", "accepts", "sureness", "predict_selective", "predict_proba"):
+        with pytest.raises(NotFittedError):
+            getattr(clf, method)(data[0])

@@ -1,0 +1,22 @@
+"""Models of which the truth is known."""
+
+import numpy as np
+
+CLASSES = np.array(["ant", "bee", "cat"])
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def make_models(n=800, seed=1):
+    """True log-odds, labels drawn from them, and three models: too sure, noisy, and right."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(2 * n, 3)) * 1.5
+    p = softmax(z)
+    y = CLASSES[(rng.random((len(p), 1)) > np.cumsum(p[:, :-1], axis=1)).sum(axis=1)]
+    noisy = softmax(z + rng.normal(size=z.shape))
+    models = {"too sure": softmax(3 * z), "noisy": noisy, "right": p}
+    pairs = {name: (q[:n], q[n:]) for name, q in models.items()}
+    return pairs, y[:n], y[n:]

@@ -1,0 +1,105 @@
+"""A calibrated ensemble: what people deploy is what is saved."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.naive_bayes import GaussianNB
+
+from sksve import PersistenceError, SVEClassifier
+from sksve.baselines import LinearProbeClassifier
+from sksve.calibration import CalibratedClassifier, TemperatureScaling
+from sksve.persistence import read_folder, write_folder
+
+METHODS = [
+    "temperature", "ensemble-temperature", "vector", "matrix", "dirichlet", "beta", "isotonic",
+    "histogram",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["pool-then-calibrate", "calibrate-then-pool"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test__round_trip(method, order, fitted, tiny, texts, labels, tmp_path):
+    clf = CalibratedClassifier(FrozenEstimator(fitted), method, order=order).fit(texts, labels)
+    saved = clf.save_pretrained(tmp_path, metrics={"accuracy": 0.5})
+    again = CalibratedClassifier.from_pretrained(saved, backbone=tiny)
+    np.testing.assert_array_equal(again.predict_proba(texts), clf.predict_proba(texts))
+    np.testing.assert_array_equal(
+        again.predict_proba_members(texts), clf.predict_proba_members(texts)
+    )
+    np.testing.assert_array_equal(again.predict(texts), clf.predict(texts))
+    assert (again.method, again.order, again.cv) == (method, order, 5)
+    assert "were calibrated" in (saved / "README.md").read_text()
+
+
+def test__round_trip__of_one_that_is_not_frozen(tiny, texts, labels, tmp_path):
+    probe = LinearProbeClassifier(tiny, n_members=2, max_epochs=1, random_state=0)
+    clf = CalibratedClassifier(probe, TemperatureScaling(input="logits"), cv=2).fit(texts, labels)
+    again = CalibratedClassifier.from_pretrained(clf.save_pretrained(tmp_path), backbone=tiny)
+    np.testing.assert_array_equal(again.predict_proba(texts), clf.predict_proba(texts))
+    assert again.method.input == "logits"
+    assert again.cv == 2
+    assert again.estimator.backbone is tiny
+    refitted = clone(again).fit(texts, labels)
+    np.testing.assert_allclose(refitted.predict_proba(texts), clf.predict_proba(texts), atol=1e-6)
+
+
+class Mine(BaseEstimator):
+    def fit(self, y_proba, y, sample_weight=None):
+        self.fitted_ = True
+        return self
+
+    def predict_proba(self, y_proba):
+        return y_proba
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test__save__refuses_before_anything_is_written(fitted, texts, labels, tmp_path):
+    X, y = np.arange(20.0)[:, None], [0, 1] * 10
+    with pytest.raises(PersistenceError, match="GaussianNB has no save_pretrained"):
+        CalibratedClassifier(GaussianNB()).fit(X, y).save_pretrained(tmp_path / "model")
+    clf = CalibratedClassifier(FrozenEstimator(fitted), Mine()).fit(texts, labels)
+    with pytest.raises(PersistenceError, match="calibrator is a Mine"):
+        clf.save_pretrained(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("estimator", "class"), "os.system"),
+        (("estimator", "class"), "CalibratedClassifier"),
+        (("calibrators", 0, "class"), "SVEClassifier"),
+        (("calibrators", 0, "attributes", "predict_proba"), 1),
+        (("calibrators", 0, "parameters", "more"), 1),
+        (("calibrators",), []),
+        (("method",), {"class": "Popen", "parameters": {}, "attributes": {}}),
+        (("parameters", "estimator"), 1),
+        (("estimator", "content"), 3),
+    ],
+    ids=[
+        "foreign class", "nested", "foreign calibrator", "method hidden", "unknown parameter", "none",
+        "foreign method", "estimator", "no content",
+    ],
+)  # fmt: skip
+def test__content_that_is_not_ours(place, value, fitted, tiny, texts, labels, tmp_path):
+    clf = CalibratedClassifier(FrozenEstimator(fitted)).fit(texts, labels)
+    saved = read_folder(clf.save_pretrained(tmp_path))
+    *way, last = place
+    here = saved.content
+    for step in way:
+        here = here[step]
+    here[last] = value
+    write_folder(tmp_path, dataclasses.replace(saved))
+    with pytest.raises(PersistenceError):
+        CalibratedClassifier.from_pretrained(tmp_path, backbone=tiny)
+
+
+def test__each_class_loads_its_own(fitted, tiny, texts, labels, tmp_path):
+    clf = CalibratedClassifier(FrozenEstimator(fitted)).fit(texts, labels)
+    clf.save_pretrained(tmp_path)
+    with pytest.raises(PersistenceError, match=r"CalibratedClassifier\.from_pretrained"):
+        SVEClassifier.from_pretrained(tmp_path, backbone=tiny)

@@ -1,0 +1,386 @@
+"""The folder: whole at every moment, and refused if a byte is not as it was."""
+
+import json
+import os
+import signal
+import sys
+import threading
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from sksve import IntegrityError, PersistenceError
+from sksve.persistence import SCHEMA_VERSION, SavedModel, dumps, read_folder, write_folder
+from sksve.persistence import _files as files_module
+from sksve.persistence import _folder as folder_module
+
+OLD = SavedModel("Old", {"which": "old"}, {"x": np.zeros(3)})
+NEW = SavedModel("New", {"which": "new", "v": [1.5, None]}, {"x": np.ones((2, 2), np.float32)})
+
+
+def which(folder):
+    """Read the folder and check that it is one of the two models, whole."""
+    found = read_folder(folder)
+    expected = {"Old": OLD, "New": NEW}[found.class_name]
+    assert found.content == expected.content
+    assert list(found.tensors) == list(expected.tensors)
+    for name, value in expected.tensors.items():
+        assert found.tensors[name].dtype == value.dtype
+        np.testing.assert_array_equal(found.tensors[name], value)
+    return found.class_name
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "model", OLD, card="old card")
+
+
+def tensor_file(folder):
+    [path] = folder.glob("*.safetensors")
+    return path
+
+
+def test__round_trip(folder):
+    assert which(folder) == "Old"
+    assert (folder / "README.md").read_text() == "old card"
+    assert len(list(folder.iterdir())) == 3
+
+
+def test__round_trip__of_views_and_empty_arrays(tmp_path):
+    tensors = {"t": np.arange(6.0).reshape(2, 3).T, "e": np.zeros((3, 0)), "s": np.arange(9)[::2]}
+    write_folder(tmp_path / "a", SavedModel("New", {}, tensors))
+    found = read_folder(tmp_path / "a").tensors
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test__write__makes_parents_and_takes_an_empty_folder(tmp_path):
+    assert which(write_folder(tmp_path / "a" / "b" / "c", NEW)) == "New"
+    (tmp_path / "empty").mkdir()
+    assert which(write_folder(str(tmp_path / "empty"), NEW)) == "New"
+
+
+def test__write__replaces_a_saved_model_and_keeps_what_others_put_there(folder):
+    (folder / "notes.txt").write_text("mine")
+    write_folder(folder, NEW, card="new card")
+    assert which(folder) == "New"
+    assert (folder / "README.md").read_text() == "new card"
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        ["README.md", "notes.txt", "sksve.json", tensor_file(folder).name]
+    )
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "sksve.json", "README.md"])
+def test__write__refuses_a_folder_of_other_things(name, tmp_path):
+    (tmp_path / name).write_text('{"format": "other"}')
+    with pytest.raises(FileExistsError, match=r"Choose|choose"):
+        write_folder(tmp_path, NEW)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == '{"format": "other"}'
+
+
+def test__write__refuses_a_file(tmp_path):
+    (tmp_path / "model").write_text("x")
+    with pytest.raises(FileExistsError, match="is a file"):
+        write_folder(tmp_path / "model", NEW)
+
+
+# -- a fault or a kill at every moment -----------------------------------------------------------
+
+
+def at_line(n, action):
+    """Trace the room's own code and call `action` before its n-th line runs; count the lines."""
+    ours = {files_module.__file__, folder_module.__file__}
+    count = 0
+
+    def trace(frame, event, _):
+        nonlocal count
+        if frame.f_code.co_filename not in ours:
+            return None
+        if event == "line":
+            count += 1
+            if count == n:
+                action()
+        return trace
+
+    return trace, lambda: count
+
+
+def count_lines(save):
+    before = sys.gettrace()
+    trace, count = at_line(0, None)
+    sys.settrace(trace)
+    try:
+        save()
+    finally:
+        sys.settrace(before)
+    return count()
+
+
+def killed_at(n, save):
+    """Run `save` in a child process that kills itself before line n; whether it was killed."""
+    child = os.fork()
+    if child == 0:
+        trace, _ = at_line(n, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        sys.settrace(trace)
+        save()
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+# All moments in the slow suite, some of them always.
+every_line = pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.slow)])
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+
+
+@needs_fork
+@every_line
+def test__killed_at_every_line__old_or_new_is_there_whole(step, tmp_path):
+    write_folder(tmp_path / "count", OLD)
+    n = count_lines(lambda: write_folder(tmp_path / "count", NEW))
+    seen = []
+    for line in range(n, 0, -step):
+        folder = write_folder(tmp_path / f"model{line}", OLD)
+        assert killed_at(line, lambda folder=folder: write_folder(folder, NEW))
+        seen.append(which(folder))
+        assert which(write_folder(folder, OLD)) == "Old"  # what is left does not stand in the way
+    assert n >= 50
+    assert seen == sorted(seen)  # once the new model is there, it stays
+    assert set(seen) == {"Old", "New"}
+
+
+@needs_fork
+@every_line
+def test__killed_at_every_line__of_a_first_save(step, tmp_path):
+    n = count_lines(lambda: write_folder(tmp_path / "count", NEW))
+    for line in range(n, 0, -step):
+        folder = tmp_path / f"model{line}"
+        assert killed_at(line, lambda folder=folder: write_folder(folder, NEW))
+        assert not folder.exists() or which(folder) == "New"
+        assert which(write_folder(folder, OLD)) == "Old"
+
+
+@needs_fork
+@every_line
+def test__killed_at_every_line__of_a_save_into_an_empty_folder(step, tmp_path):
+    (tmp_path / "count").mkdir()
+    n = count_lines(lambda: write_folder(tmp_path / "count", NEW))
+    for line in range(n, 0, -step):
+        folder = tmp_path / f"model{line}"
+        folder.mkdir()
+        assert killed_at(line, lambda folder=folder: write_folder(folder, NEW))
+        if (folder / "sksve.json").exists():
+            assert which(folder) == "New"
+        else:
+            with pytest.raises(PersistenceError, match=r"no sksve\.json"):
+                read_folder(folder)
+        assert which(write_folder(folder, OLD)) == "Old"
+
+
+class Interrupted(BaseException):
+    pass
+
+
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+@every_line
+def test__interrupted_at_every_line__old_or_new_is_there_whole(step, folder):
+    n = count_lines(lambda: write_folder(folder, OLD))
+
+    def interrupt():
+        raise Interrupted
+
+    for line in range(n, 0, -step):
+        before = sys.gettrace()
+        trace, _ = at_line(line, interrupt)
+        sys.settrace(trace)
+        try:
+            write_folder(folder, NEW)
+        except Interrupted:
+            pass
+        finally:
+            sys.settrace(before)
+        which(folder)
+        write_folder(folder, OLD)
+    assert n > 50
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "rename", "mkdir"])
+@pytest.mark.parametrize("there", [True, False])
+def test__full_disk__leaves_no_trace(call, there, tmp_path, monkeypatch):
+    if there:
+        write_folder(tmp_path / "model", OLD)
+    before = sorted(p.name for p in tmp_path.rglob("*"))
+    fails = OSError(28, "No space left on device")
+
+    def fail(*args, **kwargs):
+        raise fails
+
+    target = files_module.Path if call == "mkdir" else os
+    monkeypatch.setattr(target, call, fail)
+    if (call in {"rename", "mkdir"} and there) or (call == "replace" and not there):
+        return  # that way does not take this step
+    with pytest.raises(OSError, match="No space left"):
+        write_folder(tmp_path / "model", NEW)
+    monkeypatch.undo()
+    assert sorted(p.name for p in tmp_path.rglob("*")) == before
+    if there:
+        assert which(tmp_path / "model") == "Old"
+
+
+def test__stale_leftovers_go_after_an_hour(folder):
+    names = ["members-0123456789abcdef.safetensors", ".saving-0123456789abcdef"]
+    beside = folder.with_name(f".{folder.name}.saving-0123456789abcdef")
+    for path in [folder / n for n in names]:
+        path.write_text("x")
+    write_folder(folder, OLD)
+    assert all((folder / n).exists() for n in names)  # perhaps another process is still writing
+    for path in [folder / n for n in names]:
+        os.utime(path, (1, 1))
+    write_folder(folder, OLD)
+    assert not any((folder / n).exists() for n in names)
+    beside.mkdir()
+    os.utime(beside, (1, 1))
+    write_folder(folder.with_name("other"), OLD)
+    assert beside.exists()  # the leftover of another model's save
+
+
+def test__reader_beside_a_writer__always_sees_a_whole_model(folder):
+    done = threading.Event()
+    faults = []
+
+    def read():
+        while not done.is_set():
+            try:
+                which(folder)
+            except Exception as error:
+                faults.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for k in range(40):
+        write_folder(folder, (OLD, NEW)[k % 2])
+    done.set()
+    reader.join()
+    assert faults == []
+
+
+# -- reading what is not as it was ---------------------------------------------------------------
+
+
+def edit(folder, *, seal=True, **changes):
+    """Rewrite the manifest, with the right hash or the old one."""
+    path = folder / "sksve.json"
+    manifest = json.loads(path.read_text()) | changes
+    if seal:
+        rest = {k: v for k, v in manifest.items() if k != "sha256"}
+        manifest["sha256"] = folder_module._sha256(dumps(rest).encode())
+    path.write_text(dumps(manifest))
+
+
+@pytest.mark.parametrize("part", ["tensors", "manifest"])
+def test__every_flipped_bit_is_seen(part, folder):
+    path = tensor_file(folder) if part == "tensors" else folder / "sksve.json"
+    data = path.read_bytes()
+    for place in range(0, len(data), 7):
+        changed = bytearray(data)
+        changed[place] ^= 1 << (place % 8)
+        path.write_bytes(bytes(changed))
+        with pytest.raises((PersistenceError, IntegrityError)) as raised:
+            read_folder(folder)
+        assert str(folder) in str(raised.value)
+    path.write_bytes(data)
+    assert which(folder) == "Old"
+
+
+@pytest.mark.parametrize("part", ["tensors", "manifest"])
+def test__truncated(part, folder):
+    path = tensor_file(folder) if part == "tensors" else folder / "sksve.json"
+    data = path.read_bytes()
+    for size in (0, 1, len(data) // 2, len(data) - 2):
+        path.write_bytes(data[:size])
+        with pytest.raises(ValueError, match=r"truncated|strict JSON"):
+            read_folder(folder)
+
+
+def test__missing_tensors(folder):
+    tensor_file(folder).unlink()
+    with pytest.raises(IntegrityError, match="is missing"):
+        read_folder(folder)
+
+
+def test__other_tensors_of_the_same_size(folder):
+    save_file({"x": np.ones(3)}, tensor_file(folder))
+    with pytest.raises(IntegrityError, match="SHA-256"):
+        read_folder(folder)
+
+
+def test__newer_schema__is_said_before_anything_else(folder):
+    edit(folder, seal=False, schema_version=SCHEMA_VERSION + 1, sksve_version="9.0", other={})
+    with pytest.raises(PersistenceError, match=r"written by sksve 9\.0.*Install a newer sksve"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize("schema", [0, -1, "1", None, True, 1.0])
+def test__impossible_schema(schema, folder):
+    edit(folder, schema_version=schema)
+    with pytest.raises(PersistenceError, match="never existed"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../members-0123456789abcdef.safetensors",
+        "/etc/passwd",
+        "sub/members-0123456789abcdef.safetensors",
+        "..\\members-0123456789abcdef.safetensors",
+        "members-0123456789abcdef.safetensors\n",
+        "members-0123456789abcdef.pkl",
+        "",
+        3,
+    ],
+    ids=["up", "absolute", "below", "backslash", "line break", "pickle", "empty", "number"],
+)
+def test__no_other_file_is_opened(name, folder):
+    told = json.loads((folder / "sksve.json").read_text())["tensors"]
+    edit(folder, tensors=told | {"file": name})
+    with pytest.raises(PersistenceError, match="Nothing else is opened"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"more": 1}, {"tensors": []}, {"tensors": {"file": "x"}}, {"class": 3}, {"content": []}],
+    ids=["key", "list", "keys", "class", "content"],
+)
+def test__a_manifest_of_another_form(changes, folder):
+    edit(folder, **changes)
+    with pytest.raises(PersistenceError):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"format": "onnx"}', "null"])
+def test__no_manifest_of_ours(text, folder):
+    (folder / "sksve.json").write_text(text)
+    with pytest.raises(PersistenceError, match="is not the manifest"):
+        read_folder(folder)
+
+
+def test__no_such_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="snapshot_download"):
+        read_folder(tmp_path / "none")
+    with pytest.raises(PersistenceError, match=r"holds no sksve\.json"):
+        read_folder(tmp_path)
+
+
+def test__tensors_that_are_no_safetensors(folder):
+    data = b"not what it says"
+    path = tensor_file(folder)
+    path.write_bytes(data)
+    digest = folder_module._sha256(data)
+    edit(folder, tensors={"file": path.name, "bytes": len(data), "sha256": digest})
+    with pytest.raises(PersistenceError, match="cannot be read"):
+        read_folder(folder)

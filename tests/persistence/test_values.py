@@ -1,0 +1,158 @@
+"""Values through JSON: the same value, of the same type."""
+
+import math
+import pathlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sksve import PersistenceError
+from sksve.persistence import decode, dumps, encode, loads
+
+
+def same(a, b):
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray):
+        equal = a.dtype == b.dtype and a.shape == b.shape
+        return equal and all(same(x, y) for x, y in zip(a.ravel().tolist(), b.ravel().tolist()))
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b))
+    if isinstance(a, dict):
+        pairs = zip(a.items(), b.items())
+        return len(a) == len(b) and all(same(x, y) for x, y in pairs)  # in order, too
+    if isinstance(a, np.generic):
+        return a.dtype == b.dtype and same(a.item(), b.item())
+    if isinstance(a, float):
+        return (math.isnan(a) and math.isnan(b)) or (
+            a == b and math.copysign(1, a) == math.copysign(1, b)
+        )
+    return a == b
+
+
+def through_json(value, tensors=None):
+    return decode(loads(dumps(encode(value, name="it", tensors=tensors)).encode()), tensors)
+
+
+DTYPES = (
+    hnp.boolean_dtypes()
+    | hnp.integer_dtypes(endianness="?")
+    | hnp.unsigned_integer_dtypes(endianness="?")
+    | hnp.floating_dtypes(endianness="?", sizes=(16, 32, 64))
+    | hnp.unicode_string_dtypes(endianness="?", max_len=5)
+)
+SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
+ARRAYS = DTYPES.flatmap(lambda d: hnp.arrays(d, SHAPES))
+SCALARS = DTYPES.flatmap(lambda d: hnp.arrays(d, 1)).map(lambda a: a[0])
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | SCALARS | ARRAYS
+    | st.just(pathlib.Path("some/where"))
+)  # fmt: skip
+KEYS = (
+    st.text() | st.integers() | st.booleans() | st.just("$tuple") | SCALARS.filter(lambda s: s == s)
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda v: (
+        st.lists(v, max_size=3)
+        | st.lists(v, max_size=3).map(tuple)
+        | st.dictionaries(KEYS, v, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(VALUES)
+def test__round_trip(value):
+    assert same(through_json(value), value)
+
+
+def test__round_trip__tells_types_apart():
+    assert not same(1, 1.0)
+    assert not same(1, True)
+    assert not same(np.float64(0.5), 0.5)
+    assert not same((1,), [1])
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        np.array(["neg", "pos"]),
+        np.array([0, 1]),
+        np.array([0, 1], dtype=np.uint8),
+        np.array([0.5, 1.5]),
+        np.array([False, True]),
+        np.array(["neg", "pöß"], dtype=object),
+    ],
+    ids=["str", "int", "uint8", "float", "bool", "object"],
+)
+def test__round_trip__of_classes(classes):
+    assert same(through_json(classes), classes)
+
+
+def test__large_arrays_go_among_the_tensors():
+    tensors = {}
+    value = {"big": np.arange(300.0).reshape(2, 150), "small": np.arange(3.0)}
+    encoded = encode(value, name="it", tensors=tensors)
+    assert encoded["big"] == {"$tensor": "it.big"}
+    assert list(tensors) == ["it.big"]
+    assert same(decode(encoded, tensors), value)
+
+
+class Ours:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"a": [1, Ours()]}, r"^it\.a\[1\] is an object of class .*Ours"),
+        (np.random.default_rng(0), "Generator"),
+        (len, "builtin_function_or_method"),
+        ({1, 2}, "builtins.set"),
+        (np.array([1j]), "complex128"),
+        (np.array(["2020-01-01"], dtype="datetime64[D]"), "datetime64"),
+        (np.longdouble(1), "dtype"),
+        (np.array([[1], None], dtype=object), "array of containers"),
+        (np.array([Ours()], dtype=object), "Ours"),
+        ({Ours(): 1}, "a key of it is an object"),
+    ],
+    ids=[
+        "inside", "generator", "function", "set", "complex", "date", "longdouble", "containers",
+        "objects", "key",
+    ],
+)  # fmt: skip
+def test__encode__names_what_cannot_be_held(value, words):
+    with pytest.raises(PersistenceError, match=words):
+        encode(value, name="it")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"$eval": "1"},
+        {"$tuple": [1], "more": 1},
+        {"$array": ["<i8", [2], [1]]},
+        {"$array": ["<i8", [1], [1.5]]},
+        {"$array": ["<i8", [1], [True]]},
+        {"$array": ["|i1", [1], [300]]},
+        {"$array": ["<U1", [1], ["ab"]]},
+        {"$array": ["O8,V", [1], [1]]},
+        {"$array": ["<i8", [-1], []]},
+        {"$array": "x"},
+        {"$scalar": ["|O", 1]},
+        {"$float": "1"},
+        {"$dict": [[1]]},
+        {"$dict": [[[1], 2]]},
+        {"$path": 3},
+        {"$tensor": "absent"},
+    ],
+    ids=lambda value: str(value).replace("/", "_")[:40],
+)
+def test__decode__refuses_what_encode_never_makes(value):
+    with pytest.raises(PersistenceError):
+        decode({"inside": [value]})
