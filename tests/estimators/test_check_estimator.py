@@ -12,12 +12,20 @@ from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import LinearProbeClassifier
 
+
 # A folder, not a pair: the checks compare joblib.hash of the parameters with that of a deep copy, and
 # joblib hashes no torch tensor like its own deep copy.
-FOLDER = tempfile.mkdtemp(prefix="sksve-tiny-")
-atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
-for part in make_tiny_backbone(n_blocks=1, max_positions=512):
-    part.save_pretrained(FOLDER)
+def folder_of(**sizes):
+    folder = tempfile.mkdtemp(prefix="sksve-tiny-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for part in make_tiny_backbone(n_blocks=1, max_positions=512, **sizes):
+        part.save_pretrained(folder)
+    return folder
+
+
+FOLDER = folder_of()
+# A linear map of 16 random numbers cannot tell the letters of a number apart; one of 128 can.
+WIDE_FOLDER = folder_of(hidden_size=128, intermediate_size=128)
 
 # Few members and many epochs at a high rate: the checks fit some twenty rows of two numbers. float64 and
 # one full batch make weights equal repetition to 1e-7.
@@ -32,7 +40,7 @@ ENSEMBLE = SVEClassifier(
     random_state=0,
 )
 PROBE = LinearProbeClassifier(
-    FOLDER,
+    WIDE_FOLDER,
     max_epochs=60,
     head_lr=0.3,
     max_length=512,
