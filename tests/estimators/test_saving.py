@@ -5,6 +5,7 @@ import pathlib
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import BaseEstimator
@@ -488,3 +489,38 @@ def test__five_members_of_the_real_backbone__take_under_2_percent(tmp_path, text
     size = sum(path.stat().st_size for path in saved.iterdir())
     assert size < 0.02 * (home / "model.safetensors").stat().st_size
     assert_same(SVEClassifier.from_pretrained(saved), clf, texts)
+
+
+def test__saved__goes_on_where_partial_fit_stopped(make, texts, labels, tmp_path):
+    clf = make().fit(texts, labels)
+    clf.partial_fit(texts[:8], labels[:8])
+    clf.save_pretrained(tmp_path / "saved")
+    loaded = type(clf).from_pretrained(tmp_path / "saved", backbone=clf.backbone)
+    for each in (clf, loaded):
+        each.partial_fit(texts, labels)
+    np.testing.assert_array_equal(loaded.predict_proba(texts), clf.predict_proba(texts))
+
+
+def test__saved__keeps_words_for_numbers_and_free_text(make, tmp_path):
+    frame = pd.DataFrame(
+        {
+            "note": [f"a long remark number {i} in plain words" for i in range(12)],
+            "amount": np.arange(12) ** 2,
+        }
+    )
+    serializer = TabularToText(bins=3, text_columns=["note"])
+    clf = make(serializer=serializer).fit(frame, [0, 1] * 6)
+    clf.save_pretrained(tmp_path / "saved")
+    loaded = type(clf).from_pretrained(tmp_path / "saved", backbone=clf.backbone)
+    assert list(loaded._serializer.transform(frame)) == list(clf._serializer.transform(frame))
+    np.testing.assert_array_equal(loaded.predict_proba(frame), clf.predict_proba(frame))
+
+
+def test__saved__soft_labels_and_their_names(make, texts, tmp_path):
+    soft = pd.DataFrame({"bad": [0.2, 0.9] * 6, "good": [0.8, 0.1] * 6})
+    clf = make().fit(texts, soft)
+    clf.save_pretrained(tmp_path / "saved")
+    loaded = type(clf).from_pretrained(tmp_path / "saved", backbone=clf.backbone)
+    assert loaded.classes_.tolist() == ["bad", "good"]
+    np.testing.assert_array_equal(loaded.predict_proba(texts), clf.predict_proba(texts))
+    assert loaded.score(texts, soft) == clf.score(texts, soft)
