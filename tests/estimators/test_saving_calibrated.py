@@ -10,13 +10,10 @@ from sklearn.naive_bayes import GaussianNB
 
 from sksve import PersistenceError, SVEClassifier
 from sksve.baselines import LinearProbeClassifier
-from sksve.calibration import CalibratedClassifier, TemperatureScaling
+from sksve.calibration import CALIBRATORS, CalibratedClassifier, TemperatureScaling
 from sksve.persistence import read_folder, write_folder
 
-METHODS = [
-    "temperature", "ensemble-temperature", "vector", "matrix", "dirichlet", "beta", "isotonic",
-    "histogram",
-]  # fmt: skip
+METHODS = sorted(CALIBRATORS)
 
 
 @pytest.mark.parametrize("order", ["pool-then-calibrate", "calibrate-then-pool"])
