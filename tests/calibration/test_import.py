@@ -15,7 +15,9 @@ def modules_after(statement):
 
 def test_import__is_light():
     ours = modules_after("import sksve.calibration")
-    theirs = modules_after("import sklearn.calibration, sklearn.isotonic, sklearn.pipeline, scipy.optimize, timeit")
+    theirs = modules_after(
+        "import sklearn.calibration, sklearn.isotonic, sklearn.pipeline, scipy.optimize, timeit"
+    )
     own = ("sksve", "safetensors")  # saved models: small, and without torch
     extra = {name for name in ours - theirs if not name.startswith(own)}
     assert extra == set()
