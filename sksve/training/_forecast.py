@@ -16,7 +16,7 @@ from sksve.training._data import TokenDataset
 __all__ = ["Forecast", "TrainingForecast", "seconds_per_multiply_add"]
 
 # What is not a matrix product (attention, activations, normalisation, Python): share of the products'
-# time, from benchmarks/results/speed_profile.json.
+# time; a quarter of the whole in the profile of docs/speed.md, rounded up.
 BESIDES = 0.35
 
 
