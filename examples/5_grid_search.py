@@ -85,7 +85,7 @@ figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for ax, column, label in zip(axes, ("NLL", "ECE"), ("NLL (nats)", "ECE (15 bins)")):
     for rank, rows in table.groupby("rank"):
         ax.plot(rows["members"], rows[column], marker="o", label=f"rank {rank}")
-    ax.set(xlabel="members", ylabel=f"{label}, mean of 3 folds")
+    ax.set(xlabel="members", ylabel=f"{label}, mean of 3 folds", xticks=args.members)
 axes[0].legend()
 args.output.mkdir(parents=True, exist_ok=True)
 picture = args.output / "grid_search.png"
