@@ -98,3 +98,11 @@ def test_readme__quotes_the_recorded_numbers():
         numbers = [f"{row[name]:.3f}" for name in names]
         assert "| " + " | ".join([row["test set"], row["model"], *numbers]) + " |" in readme
     assert f"{found['share_percent']:.2f} %" in readme
+
+
+def test_readme__quotes_the_recorded_tables():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "benchmarks" / "results" / "tabular.json").read_text())
+    for row in found["results"]:
+        numbers = [f"{row[name]:.3f}" for name in ("accuracy", "nll", "ece")]
+        assert f"| {row['table']} | {row['model']} | {' | '.join(numbers)} |" in readme
