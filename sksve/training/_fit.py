@@ -1,13 +1,13 @@
 """Train some members; put members together. One joint fit, n_jobs and warm_start are the same two."""
 
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed, effective_n_jobs
 from skorch.callbacks import ProgressBar
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from sksve.backbones import (
     check_partition,
     swap_modules,
 )
+from sksve.training._apart import Basis, Job, count_tasks, take_basis, train_apart
 from sksve.training._data import TokenDataset
 from sksve.training._feature_cache import weights_key
 from sksve.training._forecast import TrainingForecast
@@ -186,20 +187,17 @@ def train(
     """
     ids = tuple(ids)
     _keep_features(backbone, plan, config, [d for d in (train_data, valid_data) if d is not None])
-    n_tasks = 1 if n_jobs is None else min(len(ids), effective_n_jobs(n_jobs))
-    n_parts = len(ids) if isinstance(factory, WholeBackbone) else n_tasks
+    n_tasks = count_tasks(n_jobs, len(ids))
+    whole_models = isinstance(factory, WholeBackbone)
+    n_parts = len(ids) if whole_models else n_tasks
     if n_parts == 1:
         return _train_jointly(backbone, plan, factory, ids, train_data, valid_data, config)
     parts = [tuple(int(k) for k in part) for part in np.array_split(ids, n_parts)]
-    # One by one, so that the module and optimizer of a part are freed when it has been joined.
-    done = Parallel(n_jobs=n_tasks, return_as="generator")(
-        delayed(_train_jointly)(backbone, plan, factory, part, train_data, valid_data, config)
-        for part in parts
-    )
-    whole = next(done)
-    for part in done:
-        whole = join(whole, part)
-    return assemble(backbone, plan, factory, whole, config)
+    # Decompositions are made here, once, and not by every task at the same time.
+    first = None if whole_models else build_module(backbone, plan, factory, ids[:1], config)
+    job = Job(backbone, plan, factory, train_data, valid_data, config, {})
+    found = train_apart(_train_jointly, job, first, _keep_features, parts, n_tasks)
+    return assemble(backbone, plan, factory, functools.reduce(join, found), config)
 
 
 def _keep_features(
@@ -234,8 +232,10 @@ def _train_jointly(
     train_data: TokenDataset,
     valid_data: TokenDataset | None,
     config: TrainingConfig,
+    basis: Basis | None = None,
 ) -> TrainedMembers:
     module = build_module(backbone, plan, factory, ids, config)
+    take_basis(module, basis or {})
     net = make_net(module, ids, config, valid_data)
     net.fit(train_data, None)
     state = tuple(p.detach().cpu().clone() for p in net.module_.member_parameters())
