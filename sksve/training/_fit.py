@@ -22,7 +22,7 @@ from sksve.training._apart import Basis, Job, count_tasks, take_basis, train_apa
 from sksve.training._data import TokenDataset
 from sksve.training._feature_cache import weights_key
 from sksve.training._forecast import TrainingForecast
-from sksve.training._history import member_history
+from sksve.training._history import member_history, with_members
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
@@ -298,12 +298,12 @@ def assemble(
             p.copy_(value)
     net = make_net(module, members.ids, replace(config, verbose=0), None)
     net.initialize()
-    net.history = members.net.history
+    net.history = with_members(members.net.history, members.history)
     return replace(members, net=net)
 
 
 def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
-    """Members of both; the net is that of `second` and must be assembled anew.
+    """Members of both; the net is of those that trained longer, and must be assembled anew.
 
     An epoch that a member did not run is NaN in its history.
     """
@@ -325,4 +325,5 @@ def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
                 for key in keys
             }
         )
-    return TrainedMembers(first.ids + second.ids, state, history, second.net)
+    longer = first if len(first.net.history) > len(second.net.history) else second
+    return TrainedMembers(first.ids + second.ids, state, history, longer.net)

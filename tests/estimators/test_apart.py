@@ -40,6 +40,8 @@ def assert_equal_estimators(a, b, texts):
     assert_same_members(a, b)
     assert a.net_.member_ids == b.net_.member_ids == tuple(range(a.n_members))
     assert a.n_iter_ == b.n_iter_
+    for key in ("member_train_loss", "member_padding"):
+        np.testing.assert_allclose(a.net_.history[:, key], b.net_.history[:, key], rtol=1e-9)
     np.testing.assert_allclose(
         a.predict_proba_members(texts), b.predict_proba_members(texts), rtol=0, atol=1e-9
     )
@@ -103,11 +105,8 @@ def test_apart__member_search(away, make, texts, labels):
 
 def test_apart__moves_no_global_random_state(away, make, texts, labels):
     def state():
-        return (
-            random.getstate()[1],
-            np.random.get_state()[1].tolist(),
-            torch.get_rng_state().tolist(),
-        )
+        numpys = np.random.get_state()[1]  # noqa: NPY002
+        return random.getstate()[1], numpys.tolist(), torch.get_rng_state().tolist()
 
     before = state()
     make(n_jobs=2).fit(texts, labels)

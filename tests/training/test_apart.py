@@ -26,6 +26,7 @@ from sksve.training import _apart as apart_module
 from sksve.training._apart import Job, basis_of, count_tasks, pack_job, take_basis
 from sksve.training._feature_cache import FeatureFile
 from sksve.training._fit import build_module
+from sksve.training._module import EnsembleModule
 from sksve.training._worker_warnings import keep_warnings, warn_again
 from tests.training.away import Away
 
@@ -124,38 +125,42 @@ def test_task__does_not_grow_with_the_members(folder):
 # -- the frozen part's output ----------------------------------------------------------------------
 
 
+@pytest.fixture
+def runs(monkeypatch):
+    """Passes through the frozen part; one is enough for all these rows."""
+    runs = []
+    original = EnsembleModule.features
+
+    def counted(self, *args):
+        runs.append(args[0].shape)
+        return original(self, *args)
+
+    monkeypatch.setattr(EnsembleModule, "features", counted)
+    monkeypatch.setattr(feature_cache, "max_bytes", 0)  # tasks run in this process
+    return runs
+
+
 @pytest.mark.parametrize("limit", [0, 2**30], ids=["in-a-file", "with-the-tokens"])
-def test_features__are_not_computed_again(folder, monkeypatch, limit):
+def test_features__are_not_computed_again(folder, monkeypatch, runs, limit):
     expected = learn(folder, adapt_blocks=1)
     monkeypatch.setattr(apart_module, "INLINE_BYTES", limit)
-    runs = []
-    monkeypatch.setattr(apart_module, "_train_away", counting(runs))
-    away = Away()
-    with parallel_config(backend=away):
+    runs.clear()
+    with parallel_config(backend=Away()):
         got = learn(folder, adapt_blocks=1, n_jobs=2)
     assert_same(got, expected)
-    assert runs == [True, True]  # both tasks found them
+    assert len(runs) == 1
 
 
-def counting(runs):
-    original = apart_module._train_away
-
-    def train_away(learn, keep_features, job, ids):
-        runs.append(job.train_data.has_features)
-        return original(learn, keep_features, job, ids)
-
-    return train_away
-
-
-def test_features__of_an_unwritable_cache_are_computed_again(folder, monkeypatch, tmp_path):
+def test_features__of_an_unwritable_cache_are_computed_again(folder, monkeypatch, runs, tmp_path):
     expected = learn(folder, adapt_blocks=1)
-    feature_cache.clear()
     blocked = tmp_path / "file"
     blocked.write_text("a file where a folder should be")
     monkeypatch.setenv("SKSVE_CACHE", str(blocked))
     monkeypatch.setattr(apart_module, "INLINE_BYTES", 0)
+    runs.clear()
     with parallel_config(backend=Away()):
         assert_same(learn(folder, adapt_blocks=1, n_jobs=2), expected)
+    assert len(runs) == 3  # here, and by each task
 
 
 def test_features__leave_no_file_behind(folder, monkeypatch, tmp_path):
