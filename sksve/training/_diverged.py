@@ -50,13 +50,13 @@ class NoticesDivergence:
 
     def check_gradients(self: Any, norms: Tensor) -> None:
         """Note members with infinite gradients, and keep these from the optimizer."""
-        active = torch.tensor(self.active_, device=norms.device)
-        if len(norms):
-            self.check_finite(norms[active], self.active_, "gradient norm")
-        if lost := list(self.diverged_):
-            for p in self.module_.member_parameters():
-                if p.grad is not None:
-                    p.grad[lost] = 0.0
+        if not self.diverged_ and bool(torch.isfinite(norms).all()):
+            return
+        self.check_finite(norms[self.active_], self.active_, "gradient norm")
+        lost = list(self.diverged_)
+        for p in self.module_.member_parameters():
+            if p.grad is not None:
+                p.grad[lost] = 0.0
 
     def check_members(self: Any) -> None:
         """After the last step, note members whose parameters are not finite: no loss has told it."""

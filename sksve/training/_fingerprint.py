@@ -74,10 +74,7 @@ def describe_fit(
     told: dict[str, Any] = {}
     for setting in fields(config):
         if setting.name not in _FREE:
-            value = getattr(config, setting.name)
-            told[_CALLED.get(setting.name, setting.name)] = (
-                str(value) if isinstance(value, torch.dtype) else value
-            )
+            told[_CALLED.get(setting.name, setting.name)] = getattr(config, setting.name)
     own = asdict(factory) if is_dataclass(factory) and not isinstance(factory, type) else {}
     told |= {"method": getattr(factory, "__name__", type(factory).__name__), **own}
     told["target_modules"] = _sha256("\n".join(plan.targets).encode())
@@ -88,7 +85,14 @@ def describe_fit(
     if valid_data is not None:
         told |= _describe_rows(valid_data, "X_val", "y_val", "the weights of X_val")
     told |= {name: version(name) for name in ("torch", "numpy", "transformers")}
-    return told | {"sksve": __version__}
+    told |= {"sksve": __version__}
+    return {name: _plain(value) for name, value in told.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, torch.dtype) else value
 
 
 def _describe_rows(data: TokenDataset, x: str, y: str, weight: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A fit that died goes on from its checkpoint and ends as if nothing had happened, bit for bit."""
 
 import errno
+import json
 import pickle
 import warnings
 from pathlib import Path
@@ -65,7 +66,7 @@ def assert_same_fit(a, b, texts):
             np.testing.assert_array_equal(row[key], other[key])
     for row, other in zip(a.net_.history, b.net_.history, strict=True):
         row, other = ({k: v for k, v in r.items() if k != "dur"} for r in (row, other))
-        assert repr(sorted(row.items())) == repr(sorted(other.items()))
+        assert json.dumps(row, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert a.n_iter_ == b.n_iter_
 
 
@@ -445,6 +446,14 @@ def test__images__go_on(texts, tmp_path):
     with pytest.raises(ValueError, match="fit: X differs"):
         clf.set_params(callbacks=None).fit(X[::-1], y)
     assert_same_fit(clf.fit(X, y), whole, X)
+
+
+def test__numpy_numbers__may_be_parameters(make, texts, labels, tmp_path):
+    own = {"lr": np.float32(0.02), "batch_size": np.int64(4), "rank": np.int32(2)}
+    whole, n = moments(make(**own), texts, labels)
+    clf = make(checkpoint_dir=tmp_path, checkpoint_every=np.int64(1), **own)
+    assert survive(clf, texts, labels, n // 2)
+    assert_same_fit(clf, whole, texts)
 
 
 def test__tables__go_on(make, tmp_path):

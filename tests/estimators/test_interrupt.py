@@ -126,7 +126,7 @@ def test__interrupt__in_an_epoch_with_validation(make, texts, labels):
     assert np.isfinite(clf.history_[0]["valid_loss"]).all()
 
 
-@pytest.mark.parametrize("n", [2, 5])
+@pytest.mark.parametrize("n", [1, 3])
 def test__interrupt__with_early_stopping_keeps_the_best_weights_there_are(n, make, texts, labels):
     settings = {"early_stopping": True, "validation_fraction": 0.3, "max_epochs": 3}
     kept = []
@@ -143,7 +143,7 @@ def test__interrupt__with_early_stopping_keeps_the_best_weights_there_are(n, mak
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         clf.fit(texts, labels)
     # In the first epoch nothing has been judged: the members stay as they are, not as they began.
-    expected = kept[0] if n == 5 else last
+    expected = kept[0] if n == 3 else last  # two steps an epoch
     for p, q in zip(clf.net_.module_.member_parameters(), expected, strict=True):
         np.testing.assert_array_equal(p.detach(), q)
 
@@ -211,7 +211,7 @@ def test__another_thread__fits_without_a_handler(make, fitted, texts, labels):
 
 def test__a_real_signal__from_outside(make, texts, labels):
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    begun = At("on_batch_end", 1, timer.start)
+    begun = At("on_batch_end", 1, lambda: timer.start())  # a method would be copied
     clf = make(max_epochs=100000, callbacks=[begun])
     with pytest.warns(ConvergenceWarning, match="interrupted in epoch [0-9]+ of 100000"):
         clf.fit(texts, labels)
