@@ -8,7 +8,14 @@ import shutil
 import time
 from pathlib import Path
 
-__all__ = ["make_folder", "replace_file", "sweep", "sync_folder", "write_file"]
+__all__ = [
+    "make_folder",
+    "replace_file",
+    "sweep",
+    "sweep_temporary",
+    "sync_folder",
+    "write_file",
+]
 
 TEMPORARY = ".saving-"
 # What a killed process left behind goes when it is older than any save could take.
@@ -73,3 +80,8 @@ def sweep(folder: Path, pattern: re.Pattern[str]) -> None:
             with contextlib.suppress(OSError):
                 if pattern.fullmatch(path.name) and now - path.lstat().st_mtime > _STALE_SECONDS:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Remove what writers killed more than an hour ago left beside the files they meant to replace."""
+    sweep(folder, re.compile(rf"{re.escape(TEMPORARY)}[0-9a-f]{{16}}"))

@@ -30,6 +30,7 @@ from sksve.persistence._files import (
     make_folder,
     replace_file,
     sweep,
+    sweep_temporary,
     sync_folder,
     write_file,
 )
@@ -128,7 +129,7 @@ def write_folder(folder: Any, saved: SavedModel, *, card: str = "", version: str
         with contextlib.suppress(OSError):
             (folder / before).unlink(missing_ok=True)
     sweep(folder, re.compile(rf"(?!{re.escape(name)}){_TENSORS.pattern}"))
-    sweep(folder, re.compile(rf"{re.escape(TEMPORARY)}[0-9a-f]{{16}}"))
+    sweep_temporary(folder)
     return folder
 
 

@@ -27,7 +27,8 @@ from sksve.training._net import MemberNet
 from sksve.training._worker_warnings import ToldWarning, keep_warnings, warn_again
 
 if TYPE_CHECKING:
-    from sksve.training._fit import MemberFactory, TrainedMembers, TrainingConfig
+    from sksve.training._fit import MemberFactory, TrainingConfig
+    from sksve.training._trained import TrainedMembers
 
 __all__ = ["Job", "NetRecord", "basis_of", "count_tasks", "pack_job", "take_basis", "train_apart"]
 
