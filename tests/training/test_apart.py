@@ -1,10 +1,8 @@
 """What travels to a task that trains some members: little, and enough for the very same members."""
 
-import os
 import pickle
 import shutil
 import threading
-import time
 import warnings
 
 import numpy as np
@@ -215,16 +213,6 @@ def test_feature_file__of_another_machine_is_not_made_up(tmp_path):
             file.path.write_bytes(damage)
         assert pickle.loads(told).tensor is None
     assert not file.path.exists()
-
-
-def test_feature_file__left_by_the_dead_goes_after_a_week(tmp_path):
-    for name, days in (("sksve-a.features", 8), ("sksve-b.features", 6), ("other.features", 8)):
-        (tmp_path / name).write_bytes(b"0")
-        then = time.time() - days * 86400
-        os.utime(tmp_path / name, (then, then))
-    file = FeatureFile.holding(torch.zeros(2, 2), tmp_path)
-    kept = {path.name for path in tmp_path.iterdir()} - {file.path.name}
-    assert kept == {"sksve-b.features", "other.features"}
 
 
 def test_feature_file__a_copy_does_not_write_to_it(tmp_path):
