@@ -132,7 +132,7 @@ def test_apart__warnings_of_tasks_are_given_here(away, make, texts, labels):
 def test_apart__an_error_names_the_members_and_changes_nothing(away, make, texts, labels):
     clf = make(n_jobs=2).fit(texts, labels)
     before = clf.predict_proba(texts)
-    clf.set_params(lr=1e300, head_lr=1e300, max_grad_norm=None)
+    clf.set_params(lr=1e300)
     with pytest.raises(NonFiniteLossError, match="The loss of member") as caught:
         clf.fit(texts, labels)
     assert "It happened in the task that trains members 0, 1, process" in caught.value.__notes__[0]
@@ -180,5 +180,5 @@ def test_apart__warnings_and_errors_out_of_processes(make, texts, labels):
         with pytest.warns(RuntimeWarning, match=r"members \(2,\) have run"):
             make(n_jobs=2, callbacks=[Warns()]).fit(texts, labels)
         with pytest.raises(NonFiniteLossError) as caught:
-            make(n_jobs=2, lr=1e300, head_lr=1e300, max_grad_norm=None).fit(texts, labels)
+            make(n_jobs=2, lr=1e300).fit(texts, labels)
     assert any("in the task that trains members" in note for note in caught.value.__notes__)
