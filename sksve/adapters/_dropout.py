@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from sksve.adapters._own_thread import ThreadSwitch
+
 __all__ = ["FeatureDropout", "dropout_layers", "fixed_masks"]
 
 
@@ -46,6 +48,9 @@ class FeatureDropout(nn.Module):
     [0.0, 2.0]
     """
 
+    #: Seed of the mask that all rows share, in this thread.
+    fixed = ThreadSwitch[int]()
+
     def __init__(self, rate: float, seed: int) -> None:
         super().__init__()
         self.rate = rate
@@ -54,16 +59,15 @@ class FeatureDropout(nn.Module):
         self.p = 0.0
         #: Whether rows draw masks; not `training`, which every call of ``train()`` sets.
         self.active = False
-        #: Seed of the mask that all rows share.
-        self.fixed: int | None = None
         self._generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop features of x (b, ..., d)."""
         if x.ndim == 4 or self.rate == 0.0:
             return x
-        if self.fixed is not None:
-            return x * self._mask((x.shape[-1],), torch.Generator().manual_seed(self.fixed), x)
+        fixed = self.fixed
+        if fixed is not None:
+            return x * self._mask((x.shape[-1],), torch.Generator().manual_seed(fixed), x)
         if not self.active:
             return x
         if self._generator is None:
@@ -75,6 +79,15 @@ class FeatureDropout(nn.Module):
         # float64 on the CPU whatever x is: the same mask in every precision and on every device.
         kept = torch.rand(shape, generator=generator, dtype=torch.float64) >= self.rate
         return (kept.double() / (1.0 - self.rate)).to(like)
+
+    def random_state(self) -> Tensor | None:
+        """State of the stream of masks in training; None before the first."""
+        return None if self._generator is None else self._generator.get_state()
+
+    def set_random_state(self, state: Tensor) -> None:
+        """Go on with the stream of masks where :meth:`random_state` was taken."""
+        self._generator = torch.Generator()
+        self._generator.set_state(state)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_generator": None}  # a generator cannot be pickled everywhere

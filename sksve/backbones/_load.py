@@ -1,7 +1,6 @@
 """From a resolved backbone to a model that may be changed: always a private copy, always asleep."""
 
 import copy
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sksve._forks import ForkSafeLock
 from sksve.backbones._blocks import base_model
 from sksve.backbones._pooling import is_vision, resolve_pooling
 from sksve.backbones._resolve import ResolvedBackbone
@@ -20,7 +20,7 @@ __all__ = ["Backbone", "count_positions", "load_backbone", "loaded_folder"]
 
 _KEPT = 2  # loaded folders kept in memory
 _cache: OrderedDict[tuple[Any, ...], tuple[nn.Module, Any]] = OrderedDict()
-_lock = threading.RLock()
+_lock = ForkSafeLock()
 
 
 @dataclass
@@ -48,6 +48,8 @@ class Backbone:
         Where it was found; see :class:`ResolvedBackbone`.
     dropout_rates : dict of str to float
         Dotted name of each dropout rate -> the rate it had (for Monte Carlo dropout).
+    folder : pathlib.Path or None
+        Where the weights were read; None for a pair.
     """
 
     model: nn.Module
@@ -58,6 +60,7 @@ class Backbone:
     name: str
     source: str
     dropout_rates: dict[str, float] = field(default_factory=dict)
+    folder: Path | None = None
 
 
 def load_backbone(
@@ -123,6 +126,7 @@ def load_backbone(
         name=resolved.name,
         source=resolved.source,
         dropout_rates=rates,
+        folder=None if resolved.folder is None else Path(resolved.folder).absolute(),
     )
 
 

@@ -1,9 +1,11 @@
 """Output of the frozen part of a backbone: in memory, or mapped to a file, and shared between fits."""
 
+import contextlib
 import hashlib
 import os
+import re
 import tempfile
-import threading
+import time
 import weakref
 from collections import OrderedDict
 from pathlib import Path
@@ -12,49 +14,155 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sksve._forks import ForkSafeLock
+from sksve._leftovers import HOUR
+
 __all__ = ["FeatureCache", "FeatureFile", "allocate_features", "feature_cache", "weights_key"]
 
 # Features are held in memory up to this size; beyond it they lie in a memory-mapped file.
 MEMORY_BYTES = 4 * 2**30
+_OURS = re.compile(r"sksve-[^/]*\.features")
 
 
 class FeatureFile:
     """A tensor in a memory-mapped temporary file, which goes when nobody holds the object.
 
-    A copy in another process (joblib) maps the same file and does not remove it.
+    A copy in another process (joblib, fork) maps the same file, for reading, and does not remove it.
+    Where the file is not in reach, is cut or is another one of that name, the copy's `tensor` is None.
+    The file of a process that was killed goes when the next one is made, an hour later or more.
 
     Parameters
     ----------
     shape : tuple of int
     dtype : torch.dtype
+    folder : pathlib.Path, optional
+        Where the file is made; the platform's folder for temporary files without it.
+
+    Attributes
+    ----------
+    tensor : Tensor of shape `shape`, or None
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for it.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        handle, name = tempfile.mkstemp(prefix="sksve-", suffix=".features")
-        os.close(handle)
-        self.path, self.shape, self.dtype = Path(name), shape, dtype
-        # Set before the mapping: a full disk must not leave a file behind.
-        self._remove = weakref.finalize(self, _unlink, self.path)
-        self.tensor = self._mapped()
+    tensor: Tensor | None
 
-    def _mapped(self) -> Tensor:
-        size = int(np.prod(self.shape))
-        flat = torch.from_file(str(self.path), shared=True, size=size, dtype=self.dtype)
+    def __init__(
+        self, shape: tuple[int, ...], dtype: torch.dtype, folder: Path | None = None
+    ) -> None:
+        folder = Path(tempfile.gettempdir()) if folder is None else folder
+        _sweep(folder)
+        handle, name = tempfile.mkstemp(prefix="sksve-", suffix=".features", dir=folder)
+        self.path, self.shape, self.dtype = Path(name), shape, dtype
+        # Set before the room is taken: a full disk must not leave a file behind.
+        self._remove = weakref.finalize(self, _release, handle, self.path, os.getpid())
+        try:
+            _lock(handle, exclusive=False)
+            # Taken now: to write to a mapped file on a full disk is a bus error, which kills.
+            _take_room(handle, self._bytes)
+            self.tensor = self._mapped(shared=True)
+        except BaseException:
+            self._remove()
+            raise
+
+    @property
+    def _size(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def _bytes(self) -> int:
+        return self._size * self.dtype.itemsize
+
+    def _mapped(self, *, shared: bool) -> Tensor:
+        flat = torch.from_file(str(self.path), shared=shared, size=self._size, dtype=self.dtype)
         return flat.reshape(self.shape)
 
+    @classmethod
+    def holding(cls, values: Tensor, folder: Path) -> "FeatureFile":
+        """Write a tensor into a file that other machines may read.
+
+        Written, not mapped: of a network file system only that is seen by others at once.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be written or is full.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        file = cls(tuple(values.shape), values.dtype, folder)
+        with open(file.path, "r+b") as stream:
+            stream.write(values.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        return file
+
+    def _fingerprint(self) -> str:
+        """Hash of evenly spaced rows: tells another file from this one, without reading all of it."""
+        assert self.tensor is not None
+        step = max(1, len(self.tensor) // 1024)
+        some = self.tensor[::step].contiguous().reshape(-1).view(torch.uint8)
+        return hashlib.sha256(some.numpy().data).hexdigest()
+
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "shape": self.shape, "dtype": self.dtype}
+        told = {"path": self.path, "shape": self.shape, "dtype": self.dtype}
+        return {**told, "fingerprint": self._fingerprint()}
 
     def __setstate__(self, state: dict[str, object]) -> None:
+        fingerprint = state.pop("fingerprint")
         self.__dict__.update(state)
-        self.tensor = self._mapped()
+        self.tensor = None
+        # Mapping would make a missing file, full of zeros, and lengthen a short one.
+        if self.path.is_file() and self.path.stat().st_size >= self._bytes:
+            self.tensor = self._mapped(shared=False)
+            if self._fingerprint() != fingerprint:
+                self.tensor = None
 
 
-def _unlink(path: Path) -> None:
+def _take_room(handle: int, n_bytes: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, max(1, n_bytes))
+    else:
+        os.ftruncate(handle, max(1, n_bytes))
+
+
+def _lock(handle: int, *, exclusive: bool) -> None:
+    """Tell other processes that the file is in use, as long as it is open; raise if it is."""
     try:
-        path.unlink(missing_ok=True)
-    except OSError:  # still mapped, on systems that do not remove such a file
-        pass
+        import fcntl
+    except ImportError:  # Windows, where no file goes that is in use
+        return
+    fcntl.flock(handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+
+
+def _release(handle: int, path: Path, owner: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(handle)
+        if os.getpid() == owner:  # not in a forked child
+            path.unlink(missing_ok=True)  # fails while mapped, on some systems
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the files of processes that were killed."""
+    with contextlib.suppress(OSError):
+        for path in [p for p in folder.iterdir() if _OURS.fullmatch(p.name)]:
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > HOUR:
+                    _remove_if_unused(path)
+
+
+def _remove_if_unused(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR)
+    try:
+        _lock(handle, exclusive=True)
+        if os.name != "nt":
+            path.unlink()
+    finally:
+        os.close(handle)
+    if os.name == "nt":  # which removes no open file
+        path.unlink()
 
 
 def allocate_features(
@@ -68,11 +176,17 @@ def allocate_features(
         Uninitialised.
     file : FeatureFile or None
         What must be kept as long as `flat` is used.
+
+    Raises
+    ------
+    OSError
+        If they do not fit on the disk.
     """
     limit = MEMORY_BYTES if memory_bytes is None else memory_bytes
     if n * d * dtype.itemsize <= limit:
         return torch.empty(n, d, dtype=dtype), None
     file = FeatureFile((n, d), dtype)
+    assert file.tensor is not None
     return file.tensor, file
 
 
@@ -98,7 +212,7 @@ class FeatureCache:
     def __init__(self, max_bytes: int = 2**29) -> None:
         self.max_bytes = max_bytes
         self._entries: OrderedDict[str, tuple[Tensor, np.ndarray]] = OrderedDict()
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
 
     def __len__(self) -> int:
         """Return the number of entries."""
