@@ -20,7 +20,7 @@ ALLOWED = {
     "preprocessing": set(),
     "backbones": {"adapters"},
     "inputs": {"preprocessing", "backbones"},
-    "training": {"backbones", "adapters"},
+    "training": {"backbones", "adapters", "persistence"},
     "persistence": set(),
     "diagnostics": {"backbones", "adapters"},
     "plotting": {"metrics", "diagnostics"},

@@ -37,7 +37,7 @@ from sksve.training import TrainedMembers, describe_frozen, restore_net, saved_s
 __all__ = ["SavingMixin"]
 
 # Parameters that are saved in their own way, or told again when the model is loaded.
-_APART = {"backbone", "callbacks", "device", "serializer"}
+_APART = {"backbone", "callbacks", "checkpoint_dir", "device", "serializer"}
 # Learned attributes that follow from the backbone, the parameters and the members.
 _DERIVED = {
     "net_", "adapter_report_", "_dtype", "_prediction_autocast", "_tokenizer", "_pad_token_id",

@@ -31,6 +31,7 @@ from sksve.persistence._files import (
     TEMPORARY,
     make_folder,
     replace_file,
+    sweep_temporary,
     sync_folder,
     write_file,
 )
@@ -152,7 +153,7 @@ def _write(folder: Path, exists: bool, saved: SavedModel, card: bytes, version: 
         with contextlib.suppress(OSError):
             (folder / before).unlink(missing_ok=True)
     sweep(folder, re.compile(rf"(?!{re.escape(name)}){_TENSORS.pattern}"))
-    sweep(folder, re.compile(rf"{re.escape(TEMPORARY)}[0-9a-f]{{16}}"))
+    sweep_temporary(folder)
 
 
 def check_target(folder: Path) -> bool:
