@@ -9,7 +9,14 @@ from pathlib import Path
 
 from sksve._leftovers import sweep
 
-__all__ = ["make_folder", "replace_file", "sweep_temporary", "sync_folder", "write_file"]
+__all__ = [
+    "TEMPORARY",
+    "make_folder",
+    "replace_file",
+    "sweep_temporary",
+    "sync_folder",
+    "write_file",
+]
 
 TEMPORARY = ".saving-"
 

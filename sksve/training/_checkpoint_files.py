@@ -17,7 +17,14 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from sksve._exceptions import IntegrityError, PersistenceError
-from sksve.persistence import dumps, loads, replace_file, sweep_temporary, sync_folder
+from sksve.persistence import (
+    TEMPORARY,
+    dumps,
+    loads,
+    replace_file,
+    sweep_temporary,
+    sync_folder,
+)
 
 __all__ = [
     "CheckpointFiles",
@@ -194,7 +201,8 @@ def check_writable(folder: Path) -> None:
     OSError
         Of the kind it is (``PermissionError``, ``NotADirectoryError``, ...), if that fails.
     """
-    probe = folder / f".probe-{secrets.token_hex(8)}"
+    # Named as what `sweep_temporary` removes if this process is killed before it does.
+    probe = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(probe, dumps({}).encode())
