@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sksve._forks import ForkSafeLock
 from sksve.backbones._blocks import base_model
 from sksve.backbones._pooling import is_vision, resolve_pooling
 from sksve.backbones._resolve import ResolvedBackbone
@@ -23,7 +23,7 @@ __all__ = ["Backbone", "count_positions", "load_backbone", "loaded_folder"]
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
 _KEPT = 2  # loaded folders kept in memory
 _cache: OrderedDict[tuple[Any, ...], tuple[nn.Module, Any]] = OrderedDict()
-_lock = threading.RLock()
+_lock = ForkSafeLock()
 
 
 @dataclass

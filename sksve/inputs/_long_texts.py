@@ -7,6 +7,8 @@ combination of the pieces of both texts: two texts of a megabyte fill any memory
 from collections.abc import Sequence
 from typing import Any
 
+from sksve._forks import lock_of
+
 __all__ = ["encode_long", "is_long", "longest_first"]
 
 MOST_CHARACTERS = 20_000
@@ -63,9 +65,10 @@ def encode_long(
     """
     found = []
     for row in rows:  # one at a time: each may take a hundred megabytes
-        done = tokenizer(
-            *row, add_special_tokens=True, padding=False, truncation=False, verbose=False
-        )
+        with lock_of(tokenizer):
+            done = tokenizer(
+                *row, add_special_tokens=True, padding=False, truncation=False, verbose=False
+            )
         if not getattr(done, "encodings", None):
             return None
         found.append(_cut(done.encodings[0], max_length))

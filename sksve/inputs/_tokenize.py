@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sksve._exceptions import TruncationWarning
+from sksve._forks import lock_of
 from sksve.inputs._long_texts import encode_long, is_long
 from sksve.inputs._token_cache import token_cache
 
@@ -92,16 +93,17 @@ def _encode_cut(tokenizer: Any, texts: list[str], max_length: int) -> list[list[
 
 
 def _encode(tokenizer: Any, texts: list[str], max_length: int | None) -> list[list[int]]:
-    return tokenizer(
-        texts,
-        add_special_tokens=True,
-        padding=False,
-        truncation=max_length is not None,
-        max_length=max_length,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )["input_ids"]
+    with lock_of(tokenizer):
+        return tokenizer(
+            texts,
+            add_special_tokens=True,
+            padding=False,
+            truncation=max_length is not None,
+            max_length=max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
 
 
 def blank_token(tokenizer: Any) -> int:
