@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sksve.adapters._decompose import decompose
+from sksve.adapters._decompose_top import leading_basis
 
 __all__ = ["SVDCache", "cached_decompose", "clear_svd_cache", "svd_cache", "weight_key"]
 
@@ -94,17 +95,21 @@ class SVDCache:
         root = os.environ.get("SKSVE_CACHE")
         return (Path(root).expanduser() if root else user_cache_path("sksve")) / "svd"
 
-    def get(self, weight: Tensor) -> Triple:
-        """Return ``decompose(weight)``, from memory, from disk or fresh; do not modify it."""
+    def get(self, weight: Tensor, rank: int | None = None) -> Triple:
+        """Return ``decompose(weight)``, from memory, from disk or fresh; do not modify it.
+
+        With `rank`, at least so many leading triplets of it, which are an entry of their own.
+        """
         key = weight_key(weight)
+        key = key if rank is None else f"{key}-{rank}"
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
                 return self._entries[key]
         path = self._path(key) if weight.numel() >= self.min_disk_size else None
-        found = _read(path, tuple(weight.shape)) if path is not None else None
+        found = _read(path, tuple(weight.shape), rank) if path is not None else None
         if found is None:
-            found = decompose(weight)
+            found = decompose(weight) if rank is None else leading_basis(weight, rank)
             if path is not None:
                 _write(path, found)
                 _shrink(path.parent, self.disk_bytes)
@@ -126,16 +131,17 @@ class SVDCache:
         return self.location() / f"{key}.safetensors"
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> Triple | None:
+def _read(path: Path, shape: tuple[int, ...], rank: int | None) -> Triple | None:
     try:
         entry = load_file(path)
         triple = entry["U"], entry["S"], entry["Vh"]
         os.utime(path)  # used just now: last to go when the folder is full
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
-    k = min(shape)
+    k = triple[1].shape[0] if triple[1].ndim == 1 else 0
     sizes = [(shape[0], k), (k,), (k, shape[1])]
-    right = [tuple(t.shape) for t in triple] == sizes
+    least = min(*shape, shape[0] if rank is None else rank)
+    right = least <= k <= min(shape) and [tuple(t.shape) for t in triple] == sizes
     return triple if right and all(t.dtype == torch.float64 for t in triple) else None
 
 
@@ -174,19 +180,21 @@ def _shrink(folder: Path, limit: int) -> None:
 svd_cache = SVDCache()
 
 
-def cached_decompose(weight: Tensor) -> Triple:
+def cached_decompose(weight: Tensor, rank: int | None = None) -> Triple:
     """Return ``decompose(weight)`` through the process-wide cache; the result must not be modified.
 
     Parameters
     ----------
     weight : Tensor of shape (out_features, in_features)
+    rank : int, optional
+        Only so many leading triplets are needed: a few more may be returned, or all of them.
 
     Returns
     -------
     U, S, Vh : Tensor
         As :func:`decompose`.
     """
-    return svd_cache.get(weight)
+    return svd_cache.get(weight, rank)
 
 
 def clear_svd_cache() -> None:
