@@ -19,6 +19,7 @@ from typing import Literal
 import platformdirs
 
 from sksve._exceptions import FetchError, IntegrityError
+from sksve._leftovers import DAY, sweep
 
 __all__ = ["cache_folder", "fetch_package", "sha256_of"]
 
@@ -39,6 +40,11 @@ def cache_folder() -> Path:
     pathlib.Path
         The folder; it may not exist yet.
 
+    Raises
+    ------
+    FetchError
+        If it would lie in the home folder, and the system does not know where that is.
+
     Examples
     --------
     >>> import os
@@ -49,9 +55,15 @@ def cache_folder() -> Path:
     somewhere
     """
     chosen = os.environ.get("SKSVE_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    return Path(platformdirs.user_cache_path("sksve", appauthor=False))
+    try:
+        if chosen:
+            return Path(chosen).expanduser()
+        return Path(platformdirs.user_cache_path("sksve", appauthor=False))
+    except RuntimeError as error:
+        raise FetchError(
+            f"sksve has no folder to keep things in: {error}. Name one in the environment variable "
+            "SKSVE_CACHE."
+        ) from error
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
@@ -127,6 +139,7 @@ def fetch_package(
     _check_arguments(name, version, sha256, kind)
     root = cache_folder() if folder is None else Path(folder).expanduser()
     home = root / "packages" / f"{re.sub(r'[-_.]+', '-', name).lower()}-{version}"
+    sweep(home, re.compile(r"\.fetch-.*"), age=DAY)  # of processes that were killed
     spoiled = []
     for path in _archives(home, kind):
         if sha256_of(path) == sha256:

@@ -1,19 +1,21 @@
 """Decompositions are made once: a memory cache for the process, a disk cache for the machine."""
 
+import contextlib
 import hashlib
 import os
+import re
 import tempfile
-import threading
-import time
 from collections import OrderedDict
 from pathlib import Path
 
 import torch
 from platformdirs import user_cache_path
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
+from sksve._forks import ForkSafeLock
+from sksve._leftovers import sweep
 from sksve.adapters._decompose import decompose
 from sksve.adapters._decompose_top import leading_basis
 
@@ -21,8 +23,6 @@ __all__ = ["SVDCache", "cached_decompose", "clear_svd_cache", "svd_cache", "weig
 
 # Part of every key: raise it when `decompose` changes what it returns.
 FORMAT_VERSION = 1
-
-_STALE_SECONDS = 3600
 
 Triple = tuple[Tensor, Tensor, Tensor]
 
@@ -55,8 +55,9 @@ class SVDCache:
     Notes
     -----
     Safe among threads (a lock) and processes (an entry is written to a temporary file and renamed).
-    An entry that cannot be read is made again. A folder that cannot be written is no error: the
-    decomposition is simply not kept.
+    An entry holds the SHA-256 of its key and numbers; one that is damaged, or of another matrix, is
+    made again. A folder that cannot be found or written is no error: the decomposition is simply not
+    kept. Temporary files of killed processes go after an hour.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class SVDCache:
         self.use_disk = use_disk
         self.min_disk_size = min_disk_size
         self._entries: OrderedDict[str, Triple] = OrderedDict()
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
 
     def __len__(self) -> int:
         """Return the number of entries in memory."""
@@ -83,13 +84,20 @@ class SVDCache:
         """Forget the entries in memory; with `disk`, delete those in the folder as well."""
         with self._lock:
             self._entries.clear()
-        if disk:
+        folder = self._folder() if disk else None
+        if folder is not None:
             for pattern in ("*.safetensors", "*.tmp"):
-                for path in self.location().glob(pattern):
+                for path in folder.glob(pattern):
                     path.unlink(missing_ok=True)
 
     def location(self) -> Path:
-        """Folder in which entries lie on disk; it may not exist."""
+        """Folder in which entries lie on disk; it may not exist.
+
+        Raises
+        ------
+        RuntimeError
+            If it would lie in the home folder, and the system does not know where that is.
+        """
         if self.folder is not None:
             return Path(self.folder)
         root = os.environ.get("SKSVE_CACHE")
@@ -107,11 +115,11 @@ class SVDCache:
                 self._entries.move_to_end(key)
                 return self._entries[key]
         path = self._path(key) if weight.numel() >= self.min_disk_size else None
-        found = _read(path, tuple(weight.shape), rank) if path is not None else None
+        found = None if path is None else _read(path, key, tuple(weight.shape), rank)
         if found is None:
             found = decompose(weight) if rank is None else leading_basis(weight, rank)
             if path is not None:
-                _write(path, found)
+                _write(path, key, found)
                 _shrink(path.parent, self.disk_bytes)
         with self._lock:
             self._entries[key] = found
@@ -126,54 +134,68 @@ class SVDCache:
         on = self.use_disk
         if on is None:
             on = os.environ.get("SKSVE_SVD_CACHE", "on").lower() not in {"off", "0", "false"}
-        if not on:
+        folder = self._folder() if on else None
+        return None if folder is None else folder / f"{key}.safetensors"
+
+    def _folder(self) -> Path | None:
+        try:
+            return self.location()
+        except RuntimeError:  # no home folder
             return None
-        return self.location() / f"{key}.safetensors"
 
 
-def _read(path: Path, shape: tuple[int, ...], rank: int | None) -> Triple | None:
+def _digest(key: str, triple: Triple) -> Tensor:
+    """SHA-256 of the key and of every number, their shapes and dtypes included."""
+    digest = hashlib.sha256(key.encode())
+    for tensor in triple:
+        digest.update(f"|{tuple(tensor.shape)}|{tensor.dtype}|".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return torch.tensor(list(digest.digest()), dtype=torch.uint8)
+
+
+def _read(path: Path, key: str, shape: tuple[int, ...], rank: int | None) -> Triple | None:
     try:
-        entry = load_file(path)
+        # Not mapped: bytes that have been checked must not change any more.
+        entry = load(path.read_bytes())
         triple = entry["U"], entry["S"], entry["Vh"]
-        os.utime(path)  # used just now: last to go when the folder is full
-    except (OSError, SafetensorError, KeyError, ValueError):
+        whole = torch.equal(entry["sha256"], _digest(key, triple))
+    except Exception:  # a damaged header can make a reader stumble in any way
         return None
+    with contextlib.suppress(OSError):  # a cache that others write for us to read
+        os.utime(path)  # used just now: last to go when the folder is full
     k = triple[1].shape[0] if triple[1].ndim == 1 else 0
     sizes = [(shape[0], k), (k,), (k, shape[1])]
     least = min(*shape, shape[0] if rank is None else rank)
     right = least <= k <= min(shape) and [tuple(t.shape) for t in triple] == sizes
-    return triple if right and all(t.dtype == torch.float64 for t in triple) else None
+    return triple if whole and right and all(t.dtype == torch.float64 for t in triple) else None
 
 
-def _write(path: Path, triple: Triple) -> None:
+def _write(path: Path, key: str, triple: Triple) -> None:
     temporary = None
+    entry = dict(zip(("U", "S", "Vh"), triple)) | {"sha256": _digest(key, triple)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        os.close(handle)
-        save_file(dict(zip(("U", "S", "Vh"), triple)), temporary)
+        with os.fdopen(handle, "wb") as file:
+            file.write(save(entry))
         os.replace(temporary, path)
     except (OSError, SafetensorError):
         # A full or read-only disk costs time, not correctness.
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink(missing_ok=True)
 
 
 def _shrink(folder: Path, limit: int) -> None:
-    try:
+    sweep(folder, re.compile(r".*\.tmp"))
+    with contextlib.suppress(OSError):  # another process deletes, too
         files = [(p, p.stat()) for p in folder.glob("*.safetensors")]
-        # Left by writers that were killed: nobody takes that long to write one.
-        dead = [p for p in folder.glob("*.tmp") if time.time() - p.stat().st_mtime > _STALE_SECONDS]
-    except OSError:  # another process deletes, too
-        return
-    for path in dead:
-        path.unlink(missing_ok=True)
-    total = sum(stat.st_size for _, stat in files)
-    for path, stat in sorted(files, key=lambda f: f[1].st_mtime):
-        if total <= limit:
-            return
-        path.unlink(missing_ok=True)
-        total -= stat.st_size
+        total = sum(stat.st_size for _, stat in files)
+        for path, stat in sorted(files, key=lambda f: f[1].st_mtime):
+            if total <= limit:
+                return
+            path.unlink(missing_ok=True)
+            total -= stat.st_size
 
 
 #: The cache of the process. Assign to its attributes to change limits or switch the disk off.

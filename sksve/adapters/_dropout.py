@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from sksve.adapters._own_thread import ThreadSwitch
+
 __all__ = ["FeatureDropout", "dropout_layers", "fixed_masks"]
 
 
@@ -46,6 +48,9 @@ class FeatureDropout(nn.Module):
     [0.0, 2.0]
     """
 
+    #: Seed of the mask that all rows share, in this thread.
+    fixed = ThreadSwitch[int]()
+
     def __init__(self, rate: float, seed: int) -> None:
         super().__init__()
         self.rate = rate
@@ -54,16 +59,15 @@ class FeatureDropout(nn.Module):
         self.p = 0.0
         #: Whether rows draw masks; not `training`, which every call of ``train()`` sets.
         self.active = False
-        #: Seed of the mask that all rows share.
-        self.fixed: int | None = None
         self._generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop features of x (b, ..., d)."""
         if x.ndim == 4 or self.rate == 0.0:
             return x
-        if self.fixed is not None:
-            return x * self._mask((x.shape[-1],), torch.Generator().manual_seed(self.fixed), x)
+        fixed = self.fixed
+        if fixed is not None:
+            return x * self._mask((x.shape[-1],), torch.Generator().manual_seed(fixed), x)
         if not self.active:
             return x
         if self._generator is None:

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sksve.adapters._own_thread import ThreadSwitch
+
 __all__ = ["MemberLinear", "MemberModule", "check_n_members", "one_each", "weight_and_bias"]
 
 
@@ -18,16 +20,18 @@ class MemberModule(nn.Module):
     n_members : int
     """
 
+    # Set by `use_members` (_switch.py), for the time of a with block only.
+    _members = ThreadSwitch[Tensor]()
+
     def __init__(self, n_members: int) -> None:
         super().__init__()
         self.n_members = n_members
-        # Set by `use_members` (_switch.py), for the time of a with block only.
-        self._members: Tensor | None = None
 
     @property
     def n_active(self) -> int:
         """Members whose rows a forward pass takes now."""
-        return self.n_members if self._members is None else self._members.shape[0]
+        chosen = self._members
+        return self.n_members if chosen is None else chosen.shape[0]
 
 
 class MemberLinear(MemberModule):
@@ -38,11 +42,12 @@ class MemberLinear(MemberModule):
     in_features, out_features, n_members : int
     """
 
+    # Set by `merged_member` (_switch.py), for the time of a with block only.
+    _merged = ThreadSwitch[tuple[Tensor, Tensor | None]]()
+
     def __init__(self, in_features: int, out_features: int, n_members: int) -> None:
         super().__init__(n_members)
         self.in_features, self.out_features = in_features, out_features
-        # Set by `merged_member` (_switch.py), for the time of a with block only.
-        self._merged: tuple[Tensor, Tensor | None] | None = None
 
     @property
     def n_active(self) -> int:
@@ -89,8 +94,9 @@ class MemberLinear(MemberModule):
         ValueError
             If the rows cannot be shared out equally among the members.
         """
-        if self._merged is not None:
-            return F.linear(x, *self._merged)
+        merged = self._merged
+        if merged is not None:
+            return F.linear(x, *merged)
         m = self.n_active
         if x.shape[0] % m:
             raise ValueError(

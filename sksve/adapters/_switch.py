@@ -1,4 +1,7 @@
-"""Run some members only, or one member through dense weights, for the time of a ``with`` block."""
+"""Run some members only, or one member through dense weights, for the time of a ``with`` block.
+
+A block concerns the thread that runs it: other threads may use the same module meanwhile.
+"""
 
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager

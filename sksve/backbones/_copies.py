@@ -1,5 +1,6 @@
 """Whole copies of a backbone, one a member: what full fine-tuning trains."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,18 +101,22 @@ class MemberCopies(MemberModule):
         self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
     ) -> Tensor:
         """As :meth:`SplitBackbone.suffix`, each member's rows through its own copy."""
-        chosen = range(self.n_members) if self._members is None else self._members.tolist()
+        active = self._members
+        chosen = range(self.n_members) if active is None else active.tolist()
         m = len(chosen)
+        # `functional_call` puts values into the modules it runs: each prediction has its own, for
+        # threads may overlap. Training, which is alone with its module, need not.
+        runner = self.runner if torch.is_grad_enabled() else _twin(self.runner)
 
         def parts(t: Tensor | None) -> Any:
             return [None] * m if t is None else t.chunk(m)
 
         rows = zip(chosen, parts(hidden), parts(input_ids), parts(attention_mask), strict=True)
-        return torch.cat([self._run(k, *own) for k, *own in rows])
+        return torch.cat([self._run(runner, k, *own) for k, *own in rows])
 
-    def _run(self, position: int, *inputs: Tensor | None) -> Tensor:
+    def _run(self, runner: nn.Module, position: int, *inputs: Tensor | None) -> Tensor:
         values = {f"split.model.{n}": v for n, v in self.member_values(position).items()}
-        return torch.func.functional_call(self.runner, values, inputs)
+        return torch.func.functional_call(runner, values, inputs)
 
     def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
         """As :meth:`SplitBackbone.pool`."""
@@ -135,6 +140,13 @@ class _Suffix(nn.Module):
 
     def forward(self, *inputs: Any) -> Tensor:
         return self.split.suffix(*inputs)
+
+
+def _twin(runner: _Suffix) -> _Suffix:
+    """Make a second tree of modules around the same tensors."""
+    shared: list[Any] = [*runner.parameters(), *runner.buffers(), runner.split.model.config]
+    shared += dropout_layers(runner)  # their masks are held still from outside
+    return copy.deepcopy(runner, {id(thing): thing for thing in shared})
 
 
 def trained_parameters(split: SplitBackbone) -> Mapping[str, nn.Parameter]:

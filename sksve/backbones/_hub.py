@@ -13,11 +13,11 @@ _TIMEOUT = 5.0  # seconds to wait for the hub's first answer
 def hub_cache_folder() -> Path:
     """Folder of the Hugging Face cache, by the environment as it is now."""
     if named := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))
     home = os.environ.get("HF_HOME")
     if not home:
         home = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    return Path(home).expanduser() / "hub"
+    return Path(os.path.expanduser(home), "hub")
 
 
 def hub_is_offline() -> bool:
@@ -35,7 +35,7 @@ def find_in_hub_cache(repository: str) -> Path | None:
         folder = Path(
             snapshot_download(repository, cache_dir=hub_cache_folder(), local_files_only=True)
         )
-    except (HFValidationError, LocalEntryNotFoundError, OSError):
+    except (HFValidationError, LocalEntryNotFoundError, OSError, RuntimeError):  # the last: no home
         return None
     return folder if holds_model(folder) else None
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from sksve._forks import lock_of
+
 __all__ = ["check_identity", "describe_config", "describe_processor"]
 
 # What a configuration says that does not change the last hidden state without dropout, or that
@@ -68,10 +70,9 @@ def describe_processor(processor: Any) -> dict[str, Any]:
     """
     if hasattr(processor, "get_vocab"):
         vocabulary = json.dumps(sorted(processor.get_vocab().items())).encode()
-        ids = [
-            processor(text, add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
-            for text in _PROBES
-        ]
+        how = {"add_special_tokens": True, "truncation": False, "verbose": False}
+        with lock_of(processor):
+            ids = [processor(text, **how)["input_ids"] for text in _PROBES]
         return {
             "vocabulary_sha256": hashlib.sha256(vocabulary).hexdigest(),
             "probes_sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest(),

@@ -1,7 +1,6 @@
 """From a resolved backbone to a model that may be changed: always a private copy, always asleep."""
 
 import copy
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sksve._forks import ForkSafeLock
 from sksve.backbones._blocks import base_model
 from sksve.backbones._pooling import is_vision, resolve_pooling
 from sksve.backbones._resolve import ResolvedBackbone
@@ -20,7 +20,7 @@ __all__ = ["Backbone", "count_positions", "load_backbone", "loaded_folder"]
 
 _KEPT = 2  # loaded folders kept in memory
 _cache: OrderedDict[tuple[Any, ...], tuple[nn.Module, Any]] = OrderedDict()
-_lock = threading.RLock()
+_lock = ForkSafeLock()
 
 
 @dataclass

@@ -7,8 +7,14 @@ from typing import Any
 
 from sklearn.utils._param_validation import InvalidParameterError
 
-from sksve._exceptions import BackboneNotFoundError
-from sksve.backbones._fetch import check_weights, fetch_command, fetched_folder, installed_folder
+from sksve._exceptions import BackboneNotFoundError, FetchError
+from sksve.backbones._fetch import (
+    check_fetched,
+    check_weights,
+    fetch_command,
+    fetched_folder,
+    installed_folder,
+)
 from sksve.backbones._hub import (
     download_from_hub,
     find_in_hub_cache,
@@ -159,9 +165,12 @@ def _resolve_name(name: str) -> ResolvedBackbone:
             if (found := installed_folder(carrier)) is not None:
                 return ResolvedBackbone(name, "package", check_weights(found, known))
             tried.append(f"installed package {carrier.package}: not installed")
-        if holds_model(found := fetched_folder(known)):
-            return ResolvedBackbone(name, "cache", check_weights(found, known))
-        tried.append(f"sksve's cache {found}: not there")
+        try:
+            if holds_model(found := fetched_folder(known)):
+                return ResolvedBackbone(name, "cache", check_fetched(found, known))
+            tried.append(f"sksve's cache {found}: not there")
+        except FetchError as error:
+            tried.append(f"sksve's cache: {error}")
     return _resolve_hub(name, tried)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from html import escape
@@ -9,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sksve._leftovers import sweep
 from sksve.comparison._advice import advise
 from sksve.comparison._calibrate import UNCALIBRATED
 from sksve.comparison._figures import (
@@ -53,6 +55,7 @@ def write_page(comparison: "CalibrationComparison", path: Any) -> Path:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"The folder {str(path.parent)!r} does not exist. Make it first.")
     # Half a surrogate pair in a text is no reason to fail: it becomes a character reference.
+    sweep(path.parent, re.compile(rf"\.{re.escape(path.name)}\..*\.part"))
     page = render(comparison).encode("utf-8", errors="xmlcharrefreplace")
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:

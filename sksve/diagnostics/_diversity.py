@@ -84,7 +84,8 @@ def layer_diversity(clf: Any, X: Any) -> LayerDiversity:
     names: list[str] = []
     outputs: list[list[Tensor]] = []  # of each member, of each layer: (b, t, d), (b, d), (b, c)
     was_training = module.training
-    module.eval()
+    if was_training:
+        module.eval()
     with torch.no_grad():
         features = module.features(ids, mask)
         for k in range(module.n_members):
@@ -93,7 +94,8 @@ def layer_diversity(clf: Any, X: Any) -> LayerDiversity:
             logits = module.heads(pooled[None], [k])[0]
             names = [*seen, "pooled", "logits"]
             outputs.append([*seen.values(), pooled, logits - logits.mean(dim=-1, keepdim=True)])
-    module.train(was_training)
+    if was_training:
+        module.train()
     variance, distance = [], []
     for layer in zip(*outputs):
         members = torch.stack(layer).double().cpu()

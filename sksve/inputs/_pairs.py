@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sksve._exceptions import TruncationWarning
+from sksve._forks import lock_of
 from sksve.inputs._kinds import Samples, checked_texts, column_of, index_of, shape_of
 from sksve.inputs._tokenize import blank_token
 
@@ -114,14 +115,15 @@ def _encode(
     tokenizer: Any, pairs: Sequence[tuple[str, str]], max_length: int | None, typed: bool
 ) -> Any:
     first, second = (list(texts) for texts in zip(*pairs))
-    return tokenizer(
-        first,
-        second,
-        add_special_tokens=True,
-        padding=False,
-        truncation="longest_first" if max_length is not None else False,
-        max_length=max_length,
-        return_attention_mask=False,
-        return_token_type_ids=typed,
-        verbose=False,
-    )
+    with lock_of(tokenizer):
+        return tokenizer(
+            first,
+            second,
+            add_special_tokens=True,
+            padding=False,
+            truncation="longest_first" if max_length is not None else False,
+            max_length=max_length,
+            return_attention_mask=False,
+            return_token_type_ids=typed,
+            verbose=False,
+        )

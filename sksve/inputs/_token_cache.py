@@ -1,10 +1,11 @@
 """Token ids of the last data sets: a search tokenises each of its folds once, not once a candidate."""
 
 import hashlib
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
+
+from sksve._forks import ForkSafeLock, lock_of
 
 __all__ = ["TokenCache", "token_cache"]
 
@@ -26,7 +27,7 @@ class TokenCache:
     def __init__(self, max_tokens: int = 4_000_000) -> None:
         self.max_tokens = max_tokens
         self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
 
     def __len__(self) -> int:
         """Return the number of entries."""
@@ -46,10 +47,12 @@ class TokenCache:
         if len(texts) < FEWEST or backend is None or self.max_tokens == 0:
             return None
         # Truncation settings are left in a tokenizer by its last call; they are part of no key.
-        backend.no_truncation()
-        backend.no_padding()
+        with lock_of(tokenizer):
+            backend.no_truncation()
+            backend.no_padding()
+            told = backend.to_str().encode()
         digest = hashlib.sha256(f"{type(tokenizer).__qualname__}|{max_length}|".encode())
-        digest.update(backend.to_str().encode())
+        digest.update(told)
         for text in texts:
             encoded = text.encode("utf-8", "surrogatepass")
             digest.update(len(encoded).to_bytes(8, "little") + encoded)

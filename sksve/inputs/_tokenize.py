@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sksve._exceptions import TruncationWarning
+from sksve._forks import lock_of
 from sksve.inputs._token_cache import token_cache
 
 __all__ = ["blank_token", "max_tokens", "tokenize"]
@@ -77,16 +78,17 @@ def tokenize(
 
 
 def _encode(tokenizer: Any, texts: list[str], max_length: int | None) -> list[list[int]]:
-    return tokenizer(
-        texts,
-        add_special_tokens=True,
-        padding=False,
-        truncation=max_length is not None,
-        max_length=max_length,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )["input_ids"]
+    with lock_of(tokenizer):
+        return tokenizer(
+            texts,
+            add_special_tokens=True,
+            padding=False,
+            truncation=max_length is not None,
+            max_length=max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
 
 
 def blank_token(tokenizer: Any) -> int:

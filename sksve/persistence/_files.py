@@ -2,17 +2,13 @@
 
 import contextlib
 import os
-import re
 import secrets
 import shutil
-import time
 from pathlib import Path
 
-__all__ = ["make_folder", "replace_file", "sweep", "sync_folder", "write_file"]
+__all__ = ["make_folder", "replace_file", "sync_folder", "write_file"]
 
 TEMPORARY = ".saving-"
-# What a killed process left behind goes when it is older than any save could take.
-_STALE_SECONDS = 3600.0
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -63,13 +59,3 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def sweep(folder: Path, pattern: re.Pattern[str]) -> None:
-    """Remove files and folders in `folder` whose name matches `pattern` and that are an hour old."""
-    now = time.time()
-    with contextlib.suppress(OSError):
-        for path in list(folder.iterdir()):
-            with contextlib.suppress(OSError):
-                if pattern.fullmatch(path.name) and now - path.lstat().st_mtime > _STALE_SECONDS:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()

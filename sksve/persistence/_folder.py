@@ -12,6 +12,7 @@
 
 import contextlib
 import hashlib
+import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -25,11 +26,11 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from sksve._exceptions import IntegrityError, PersistenceError
+from sksve._leftovers import sweep
 from sksve.persistence._files import (
     TEMPORARY,
     make_folder,
     replace_file,
-    sweep,
     sync_folder,
     write_file,
 )
@@ -92,8 +93,26 @@ def write_folder(folder: Any, saved: SavedModel, *, card: str = "", version: str
     OSError
         If it cannot be written; what was there is as it was.
     """
-    folder = Path(folder).expanduser().resolve()
+    try:
+        folder = Path(folder).expanduser().resolve()
+    except RuntimeError as error:  # links in a circle, or no home folder
+        raise OSError(
+            f"The model was not saved: {folder} leads nowhere ({error}). Choose another folder."
+        ) from error
     exists = check_target(folder)
+    try:
+        _write(folder, exists, saved, card.encode("utf-8", "replace"), version)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror or error}. The model was not saved, and what was in its place is as it "
+            "was. Free space on the disk, or choose a folder that can be written",
+            str(folder),
+        ) from error
+    return folder
+
+
+def _write(folder: Path, exists: bool, saved: SavedModel, card: bytes, version: str) -> None:
     data = save_tensors({k: np.ascontiguousarray(v) for k, v in saved.tensors.items()})
     name = f"members-{secrets.token_hex(8)}.safetensors"
     manifest = {
@@ -106,30 +125,34 @@ def write_folder(folder: Any, saved: SavedModel, *, card: str = "", version: str
     }
     manifest["sha256"] = _sha256(dumps(manifest).encode())
     text = dumps(manifest).encode()
+    stale = rf"\.{re.escape(folder.name)}{re.escape(TEMPORARY)}[0-9a-f]{{16}}"
+    sweep(folder.parent, re.compile(stale))
     if not exists:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        stale = rf"\.{re.escape(folder.name)}{re.escape(TEMPORARY)}[0-9a-f]{{16}}"
-        sweep(folder.parent, re.compile(stale))
-        make_folder(folder, {name: data, MANIFEST: text, CARD: card.encode("utf-8", "replace")})
-        return folder
+        make_folder(folder, {name: data, MANIFEST: text, CARD: card})
+        return
     before = _tensor_file_of(folder)
+    # All that needs room on the disk is written before the step that makes the model the new one.
+    new_card = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         write_file(folder / name, data)
+        write_file(new_card, card)
         sync_folder(folder)
         replace_file(folder / MANIFEST, text)
     except BaseException:
+        new_card.unlink(missing_ok=True)
         # Only if the manifest is not the new one: a fault may also come after the rename.
         if _tensor_file_of(folder) != name:
             (folder / name).unlink(missing_ok=True)
         raise
+    with contextlib.suppress(OSError):
+        os.replace(new_card, folder / CARD)
     sync_folder(folder)
-    replace_file(folder / CARD, card.encode("utf-8", "replace"))
     if before is not None:
         with contextlib.suppress(OSError):
             (folder / before).unlink(missing_ok=True)
     sweep(folder, re.compile(rf"(?!{re.escape(name)}){_TENSORS.pattern}"))
     sweep(folder, re.compile(rf"{re.escape(TEMPORARY)}[0-9a-f]{{16}}"))
-    return folder
 
 
 def check_target(folder: Path) -> bool:
@@ -194,8 +217,9 @@ def read_folder(folder: Any) -> SavedModel:
     sksve.IntegrityError
         If a file is missing, truncated or changed (it is a ValueError).
     """
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
+    with contextlib.suppress(RuntimeError):  # no home folder
+        folder = Path(folder).expanduser()
+    if not os.path.isdir(folder):
         raise FileNotFoundError(
             f"There is no folder {folder}. For a model on the Hugging Face hub, download it first: "
             "huggingface_hub.snapshot_download(repo_id) gives its folder."

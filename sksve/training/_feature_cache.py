@@ -1,9 +1,11 @@
 """Output of the frozen part of a backbone: in memory, or mapped to a file, and shared between fits."""
 
+import contextlib
 import hashlib
 import os
+import re
 import tempfile
-import threading
+import time
 import weakref
 from collections import OrderedDict
 from pathlib import Path
@@ -12,34 +14,58 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sksve._forks import ForkSafeLock
+from sksve._leftovers import HOUR
+
 __all__ = ["FeatureCache", "FeatureFile", "allocate_features", "feature_cache", "weights_key"]
 
 # Features are held in memory up to this size; beyond it they lie in a memory-mapped file.
 MEMORY_BYTES = 4 * 2**30
+_OURS = re.compile(r"sksve-[^/]*\.features")
 
 
 class FeatureFile:
     """A tensor in a memory-mapped temporary file, which goes when nobody holds the object.
 
-    A copy in another process (joblib) maps the same file and does not remove it.
+    A copy in another process (joblib, fork) maps the same file and does not remove it. The file of a
+    process that was killed goes when the next one is made, an hour later or more.
 
     Parameters
     ----------
     shape : tuple of int
     dtype : torch.dtype
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for it.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        _sweep(Path(tempfile.gettempdir()))
         handle, name = tempfile.mkstemp(prefix="sksve-", suffix=".features")
-        os.close(handle)
         self.path, self.shape, self.dtype = Path(name), shape, dtype
-        # Set before the mapping: a full disk must not leave a file behind.
-        self._remove = weakref.finalize(self, _unlink, self.path)
-        self.tensor = self._mapped()
+        # Set before the room is taken: a full disk must not leave a file behind.
+        self._remove = weakref.finalize(self, _release, handle, self.path, os.getpid())
+        try:
+            _lock(handle, exclusive=False)
+            # Taken now: to write to a mapped file on a full disk is a bus error, which kills.
+            _take_room(handle, self._bytes)
+            self.tensor = self._mapped(shared=True)
+        except BaseException:
+            self._remove()
+            raise
 
-    def _mapped(self) -> Tensor:
-        size = int(np.prod(self.shape))
-        flat = torch.from_file(str(self.path), shared=True, size=size, dtype=self.dtype)
+    @property
+    def _size(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def _bytes(self) -> int:
+        return self._size * self.dtype.itemsize
+
+    def _mapped(self, *, shared: bool) -> Tensor:
+        flat = torch.from_file(str(self.path), shared=shared, size=self._size, dtype=self.dtype)
         return flat.reshape(self.shape)
 
     def __getstate__(self) -> dict[str, object]:
@@ -47,14 +73,59 @@ class FeatureFile:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        self.tensor = self._mapped()
+        # Mapping would make a missing file, full of zeros, and lengthen a short one.
+        found = self.path.stat().st_size if self.path.exists() else 0
+        if found < self._bytes:
+            raise OSError(
+                f"The features of a data set lie in {self.path}, which must have {self._bytes} bytes. "
+                f"Got {found}: the process that made it has ended, or something removed it. Make the "
+                "data set again."
+            )
+        self.tensor = self._mapped(shared=False)
 
 
-def _unlink(path: Path) -> None:
+def _take_room(handle: int, n_bytes: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, max(1, n_bytes))
+    else:
+        os.ftruncate(handle, max(1, n_bytes))
+
+
+def _lock(handle: int, *, exclusive: bool) -> None:
+    """Tell other processes that the file is in use, as long as it is open; raise if it is."""
     try:
-        path.unlink(missing_ok=True)
-    except OSError:  # still mapped, on systems that do not remove such a file
-        pass
+        import fcntl
+    except ImportError:  # Windows, where no file goes that is in use
+        return
+    fcntl.flock(handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+
+
+def _release(handle: int, path: Path, owner: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(handle)
+        if os.getpid() == owner:  # not in a forked child
+            path.unlink(missing_ok=True)  # fails while mapped, on some systems
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the files of processes that were killed."""
+    with contextlib.suppress(OSError):
+        for path in [p for p in folder.iterdir() if _OURS.fullmatch(p.name)]:
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > HOUR:
+                    _remove_if_unused(path)
+
+
+def _remove_if_unused(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR)
+    try:
+        _lock(handle, exclusive=True)
+        if os.name != "nt":
+            path.unlink()
+    finally:
+        os.close(handle)
+    if os.name == "nt":  # which removes no open file
+        path.unlink()
 
 
 def allocate_features(
@@ -68,6 +139,11 @@ def allocate_features(
         Uninitialised.
     file : FeatureFile or None
         What must be kept as long as `flat` is used.
+
+    Raises
+    ------
+    OSError
+        If they do not fit on the disk.
     """
     limit = MEMORY_BYTES if memory_bytes is None else memory_bytes
     if n * d * dtype.itemsize <= limit:
@@ -98,7 +174,7 @@ class FeatureCache:
     def __init__(self, max_bytes: int = 2**29) -> None:
         self.max_bytes = max_bytes
         self._entries: OrderedDict[str, tuple[Tensor, np.ndarray]] = OrderedDict()
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
 
     def __len__(self) -> int:
         """Return the number of entries."""

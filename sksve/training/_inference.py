@@ -1,13 +1,18 @@
-"""Logits of all members for many rows: the same numbers by the cheaper of two exact routes."""
+"""Logits of all members for many rows: the same numbers by the cheaper of two exact routes.
 
+Threads may predict with one module at the same time: what a prediction switches concerns its own thread.
+"""
+
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sksve._forks import ForkSafeLock
 from sksve.adapters import WeightBuffers, member_layers, merged_member
 from sksve.training._data import MemberBatch, TokenDataset
 from sksve.training._feature_cache import FeatureFile, allocate_features, feature_cache
@@ -97,9 +102,33 @@ def low_precision(device: torch.device, dtype: torch.dtype | None) -> Iterator[N
     if dtype is None:
         yield
         return
-    plain = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    plain = _plain_attention() if device.type == "cpu" else nullcontext()
     with torch.autocast(device.type, dtype), plain:
         yield
+
+
+class _PlainAttention:
+    """Switch of the process, which the last thread to leave turns back, not the first."""
+
+    def __init__(self) -> None:
+        self.lock, self.users, self.stack = ForkSafeLock(), 0, ExitStack()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self.lock:
+            if self.users == 0:
+                self.stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            self.users += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.users -= 1
+                if self.users == 0:
+                    self.stack.close()
+
+
+_plain_attention = _PlainAttention()
 
 
 @torch.no_grad()
@@ -130,7 +159,13 @@ def compute_features(
     Returns
     -------
     bool
-        Whether there was anything to compute: False if no block is frozen, or it has been done.
+        Whether the features were computed: False if no block is frozen, it has been done, or there is
+        no room for them.
+
+    Warns
+    -----
+    UserWarning
+        If they fit neither in memory nor on the disk: they are then computed anew at every use.
     """
     if not module.has_prefix or dataset.has_features:
         return False
@@ -153,7 +188,17 @@ def compute_features(
         out = out.to(dataset.dtype)
         if flat is None:
             width = out.shape[-1]
-            flat, file = allocate_features(int(starts[-1]), width, dataset.dtype, max_bytes)
+            try:
+                flat, file = allocate_features(int(starts[-1]), width, dataset.dtype, max_bytes)
+            except OSError as error:
+                size = int(starts[-1]) * width * dataset.dtype.itemsize / 2**30
+                warnings.warn(
+                    f"The output of the frozen blocks, {size:.1f} GiB, cannot be kept in a temporary "
+                    f"file ({error}). It is computed anew at each step, which is slower. Free space, "
+                    "or name a folder with more of it in the environment variable TMPDIR.",
+                    stacklevel=2,
+                )
+                return False
         n = torch.from_numpy(lengths[rows])
         mask = torch.arange(out.shape[1]) < n[:, None]
         index = torch.from_numpy(starts[rows])[:, None] + torch.arange(out.shape[1])
@@ -204,7 +249,8 @@ def predict_logits(
     """
     device = torch.device(device)
     was_training = module.training
-    module.eval()
+    if was_training:  # a module that has been trained is not: nothing that threads share changes
+        module.eval()
     chosen = list(range(module.n_members)) if members is None else list(members)
     n_classes = module.heads.weight.shape[1]
     logits = np.empty((len(chosen), len(dataset), n_classes))
@@ -240,7 +286,8 @@ def predict_logits(
                     with low_precision(device, autocast):
                         logits[:, rows] = _run(module, batch, chosen)
                     bar.advance(len(chosen) * int(dataset.lengths[rows].sum()))
-    module.train(was_training)
+    if was_training:
+        module.train()
     return logits
 
 

