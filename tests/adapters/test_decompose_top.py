@@ -115,6 +115,9 @@ def test_top__iterates_on_from_poor_vectors(monkeypatch):
         return torch.linalg.qr(V + 1e-6 * noise)[0]
 
     monkeypatch.setattr(top, "_lanczos", poor)
+    with monkeypatch.context() as m:
+        m.setattr(top, "STEPS", 1)
+        assert top._leading(weight, 16, 1e-10) is None
     found = top._leading(weight, 16, 1e-10)
     assert found is not None
     assert found.error < 1e-10
