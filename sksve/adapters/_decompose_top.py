@@ -26,7 +26,7 @@ EPS = float(np.finfo(np.float64).eps)
 ROTATION = 1e-6
 # From here on ARPACK and the proof together take less than a third of the time of the full
 # decomposition (benchmarks/speed.py top).
-MIN_SIDE, MAX_SHARE = 512, 1 / 8
+MIN_SIDE, MAX_SHARE = 512, 1 / 16
 
 
 def top_pays(o: int, i: int, rank: int) -> bool:
@@ -152,7 +152,7 @@ def _leading(matrix: Tensor, rank: int, tol: float) -> _Leading | None:
         return None
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     gram = tall.T @ tall
-    V = _lanczos(gram, rank + EXTRA)
+    V = _lanczos(gram, rank + EXTRA) if bool(torch.isfinite(gram).all()) else None
     if V is None:
         return None
     for _ in range(STEPS):
