@@ -6,6 +6,7 @@
     python benchmarks/speed.py predict            # 5 members on 2,000 reviews; one review, 8 members
     python benchmarks/speed.py memory             # peak of fit, each contender in its own process
     python benchmarks/speed.py svd                # decompositions, cold and cached
+    python benchmarks/speed.py top                # leading triplets of large weights
     python benchmarks/speed.py profile            # where the time of a fit goes; achieved GFLOP/s
     python benchmarks/speed.py routes             # what the cost model says, and the clock
 
@@ -18,11 +19,13 @@ import argparse
 
 import _speed_model
 import _speed_parts
+import _speed_top
 
 COMMANDS = {
     "layer": _speed_parts.layer,
     "routes": _speed_parts.routes,
     "svd": _speed_parts.svd,
+    "top": _speed_top.top,
     "fit": _speed_model.fit,
     "predict": _speed_model.predict,
     "memory": _speed_model.memory,

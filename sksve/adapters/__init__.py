@@ -22,6 +22,7 @@ from sksve.adapters._cache import (
     weight_key,
 )
 from sksve.adapters._decompose import decompose
+from sksve.adapters._decompose_top import decompose_top
 from sksve.adapters._dropout import FeatureDropout, dropout_layers, fixed_masks
 from sksve.adapters._functional import apply_band, band_size, sve_linear
 from sksve.adapters._lora import LoRALinear, lora_linear
@@ -29,7 +30,7 @@ from sksve.adapters._member_linear import MemberLinear, MemberModule
 from sksve.adapters._rank import energy_rank, numerical_rank, resolve_rank
 from sksve.adapters._routes import choose_route
 from sksve.adapters._svd_linear import SVDLinear
-from sksve.adapters._switch import member_layers, merged_member, use_members
+from sksve.adapters._switch import WeightBuffers, member_layers, merged_member, use_members
 
 __all__ = [
     "BasisMismatchError",
@@ -40,6 +41,7 @@ __all__ = [
     "MemberModule",
     "SVDCache",
     "SVDLinear",
+    "WeightBuffers",
     "align_basis",
     "apply_band",
     "band_size",
@@ -48,6 +50,7 @@ __all__ = [
     "choose_route",
     "clear_svd_cache",
     "decompose",
+    "decompose_top",
     "dropout_layers",
     "energy_rank",
     "fixed_masks",

@@ -203,21 +203,24 @@ def restore_basis(
         If a tensor is missing or of another shape, a singular value differs by more than 1e-5 of the
         largest, or the vectors cannot be aligned.
     """
-    k = S.shape[0]
     shapes = {name: tuple(value.shape) for name, value in saved.items()}
-    r = shapes.get("projected_U", (0, 0))[-1]
-    wanted = {"S": (k,), "projected_U": (N_ROWS, r), "projected_V": (N_ROWS, r)}
-    if shapes != wanted or not rank <= r <= k:
+    n, r = ((shapes.get(name) or (0,))[-1] for name in ("S", "projected_U"))
+    wanted = {"S": (n,), "projected_U": (N_ROWS, r), "projected_V": (N_ROWS, r)}
+    if shapes != wanted or not rank <= r <= n:
         raise BasisMismatchError(
-            f"The saved basis must hold S of shape {(k,)}, and projected_U and projected_V of shape "
-            f"({N_ROWS}, r) with {rank} <= r <= {k}. Got {shapes}."
+            f"The saved basis must hold S of shape (n,), and projected_U and projected_V of shape "
+            f"({N_ROWS}, r) with {rank} <= r <= n. Got {shapes}."
         )
-    error = float((S - saved["S"].to(S)).abs().max() / S[0].clamp_min(1e-30))
+    # Of a large weight, either may hold the leading triplets only.
+    both = min(n, S.shape[0])
+    error = float((S[:both] - saved["S"][:both].to(S)).abs().max() / S[0].clamp_min(1e-30))
     if not error <= TOLERANCE:
         raise BasisMismatchError(
             _mismatch(f"the singular values are off by {error:.1e} of the largest")
         )
-    return align_basis(U, S, Vh, saved["projected_U"], saved["projected_V"], key)
+    return align_basis(
+        U, S, Vh, saved["projected_U"][:, :both], saved["projected_V"][:, :both], key
+    )
 
 
 def _rotation(new: Tensor, saved: Tensor, start: int, known: int, stop: int) -> Tensor:

@@ -171,12 +171,12 @@ class BatchEnsembleLinear(MemberLinear):
         s, r = 1.0 + pick(self.input_delta), 1.0 + pick(self.output_delta)
         return batch_ensemble_linear(rows, self.weight, s, r, bias)
 
-    def member_weight(self, member: int) -> tuple[Tensor, Tensor | None]:
+    def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         s, r = 1.0 + self.input_delta[member], 1.0 + self.output_delta[member]
         bias = self.bias
         if self.bias_delta is not None and bias is not None:
             bias = bias + self.bias_delta[member]
-        return r[:, None] * self.weight * s[None, :], bias
+        return torch.mul(r[:, None], self.weight, out=out).mul_(s), bias
 
     def pretrained_weight(self) -> Tensor:
         return self.weight

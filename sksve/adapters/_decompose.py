@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["decompose"]
+__all__ = ["as_matrix", "decompose", "settle_signs"]
 
 
 def decompose(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,6 +49,19 @@ def decompose(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             [ 0., -2.],
             [ 0.,  0.]], dtype=torch.float64)
     """
+    U, S, Vh = torch.linalg.svd(as_matrix(weight), full_matrices=False)
+    U, Vh = settle_signs(U, Vh)
+    return U, S, Vh
+
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """Return the weight in float64 on the CPU, or say why it cannot be decomposed.
+
+    Raises
+    ------
+    ValueError
+        If `weight` is not a matrix, is empty, or holds NaN or infinity.
+    """
     if weight.ndim != 2 or weight.numel() == 0:
         raise ValueError(
             "The weight to decompose must be a non-empty matrix of shape "
@@ -60,6 +73,10 @@ def decompose(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             f"The weight of shape {tuple(weight.shape)} holds NaN or infinity and has no singular "
             "value decomposition. Load the backbone again: its weights are damaged."
         )
-    U, S, Vh = torch.linalg.svd(matrix, full_matrices=False)
+    return matrix
+
+
+def settle_signs(U: Tensor, Vh: Tensor) -> tuple[Tensor, Tensor]:
+    """Flip pairs so that each column of U has its entry of largest magnitude positive."""
     sign = U.gather(0, U.abs().argmax(dim=0, keepdim=True)).sign()
-    return (U * sign).contiguous(), S, (Vh * sign.T).contiguous()
+    return (U * sign).contiguous(), (Vh * sign.T).contiguous()

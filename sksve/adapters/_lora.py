@@ -147,8 +147,8 @@ class LoRALinear(MemberLinear):
             A, B = A.index_select(0, members), B.index_select(0, members)
         return lora_linear(rows, self.weight, A, B, self.bias)
 
-    def member_weight(self, member: int) -> tuple[Tensor, Tensor | None]:
-        return self.weight + self.B[member] @ self.A[member], self.bias
+    def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        return torch.addmm(self.weight, self.B[member], self.A[member], out=out), self.bias
 
     def pretrained_weight(self) -> Tensor:
         return self.weight

@@ -63,8 +63,11 @@ class MemberLinear(MemberModule):
         """Map rows (m, n, in_features) of the chosen members (None: all) to (m, n, out_features)."""
 
     @abstractmethod
-    def member_weight(self, member: int) -> tuple[Tensor, Tensor | None]:
-        """Weight (out_features, in_features) and bias (out_features,) of one member."""
+    def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Weight (out_features, in_features) and bias (out_features,) of one member.
+
+        The weight is written into `out`, where that is given.
+        """
 
     @abstractmethod
     def pretrained_weight(self) -> Tensor:
@@ -104,13 +107,15 @@ class MemberLinear(MemberModule):
         return y.reshape(*x.shape[:-1], self.out_features)
 
     @torch.no_grad()
-    def dense(self, member: int) -> tuple[Tensor, Tensor | None]:
+    def dense(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Weight (out_features, in_features) and bias (out_features,) of one member, computed now.
 
         Parameters
         ----------
         member : int
             In ``[0, n_members)``.
+        out : Tensor of shape (out_features, in_features), optional
+            Memory for the weight.
 
         Raises
         ------
@@ -121,7 +126,7 @@ class MemberLinear(MemberModule):
             raise ValueError(
                 f"'member' must be an int in the range [0, {self.n_members}). Got {member!r}."
             )
-        return self.member_weight(member)
+        return self.member_weight(member, out)
 
     def merge(self, member: int) -> nn.Linear:
         """Return member `member` as an ordinary layer, from the parameters as they are now.

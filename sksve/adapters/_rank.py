@@ -5,7 +5,10 @@ import operator
 import torch
 from torch import Tensor
 
-__all__ = ["energy_rank", "numerical_rank", "resolve_rank"]
+from sksve.adapters._decompose_top import top_pays
+from sksve.adapters._routes import keeps_weight
+
+__all__ = ["energy_rank", "needed_rank", "numerical_rank", "resolve_rank"]
 
 # A singular value this much smaller than the first is rounding noise of a float32 weight (its
 # machine epsilon): its vectors are arbitrary, so it must not be trained.
@@ -81,13 +84,34 @@ def resolve_rank(S: Tensor, rank: int | float | None) -> int:
         return limit
     if isinstance(rank, float) and 0.0 < rank < 1.0:
         return min(energy_rank(S, rank), limit)
-    try:
-        r = operator.index(rank)  # type: ignore[arg-type]
-    except TypeError:
-        r = 0
-    if r < 1 or isinstance(rank, bool):
+    r = _as_count(rank)
+    if r < 1:
         raise ValueError(
             "The 'rank' parameter must be None, an int in the range [1, inf) or a float in the "
             f"range (0.0, 1.0). Got {rank!r} instead."
         )
     return min(r, limit)
+
+
+def needed_rank(o: int, i: int, rank: int | float | None) -> int | None:
+    """How many leading triplets a layer needs of an (o, i) weight; None: the whole decomposition.
+
+    A layer that keeps its weight needs no more than it trains, and a large one is worth the shorter
+    way. A share of the energy is known from all values only.
+
+    Examples
+    --------
+    >>> from sksve.adapters._rank import needed_rank
+    >>> [needed_rank(3072, 768, rank) for rank in (16, 700, 0.9, None)]
+    [16, None, None, None]
+    """
+    r = _as_count(rank)
+    return r if r >= 1 and keeps_weight(o, i, r) and top_pays(o, i, r) else None
+
+
+def _as_count(rank: int | float | None) -> int:
+    """The rank if it is an int, else 0."""
+    try:
+        return 0 if isinstance(rank, bool) else operator.index(rank)  # type: ignore[arg-type]
+    except TypeError:
+        return 0

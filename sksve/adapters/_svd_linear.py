@@ -17,7 +17,7 @@ from sksve.adapters._member_linear import (
     one_each,
     weight_and_bias,
 )
-from sksve.adapters._rank import resolve_rank
+from sksve.adapters._rank import needed_rank, resolve_rank
 from sksve.adapters._routes import Route, choose_route, keeps_weight
 
 __all__ = ["SVDLinear"]
@@ -42,7 +42,8 @@ class SVDLinear(MemberLinear):
     Attributes
     ----------
     U, S, Vh : Tensor of shapes (out_features, k), (k,), (k, in_features)
-        Frozen buffers, ``k = min(out_features, in_features)``.
+        Frozen buffers, ``k = min(out_features, in_features)``. A large layer whose `rank` is a small
+        int holds the pretrained weight instead, and of these the leading triplets only: k >= `rank`.
     delta : Parameter of shape (n_members, rank)
         Relative change of the trained singular values.
     band : Parameter of shape (n_members, n_entries), or None
@@ -170,10 +171,10 @@ class SVDLinear(MemberLinear):
             )
         if not init_scale >= 0.0:
             raise ValueError(f"'init_scale' must be a float >= 0. Got {init_scale!r}.")
-        U, S, Vh = cached_decompose(weight)
+        o, i = weight.shape
+        U, S, Vh = cached_decompose(weight, needed_rank(o, i, rank))
         r = resolve_rank(S, rank)
         like: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
-        o, i = weight.shape
         layer = cls(
             U.to(**like, copy=True),
             S.to(**like, copy=True),
@@ -255,22 +256,20 @@ class SVDLinear(MemberLinear):
             return self.U[:, :r], self.S[:r] * delta, self.Vh[:r]
         return self.U, self.S * (1.0 + F.pad(delta, (0, self.S.shape[0] - r))), self.Vh
 
-    def member_weight(self, member: int) -> tuple[Tensor, Tensor | None]:
+    def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         delta, band, bias = self._core(torch.tensor([member], device=self.S.device))
         U, s, Vh = self._factors(delta)
-        r = self.rank
+        bias = bias[0] if bias is not None and bias.ndim == 2 else bias
         if band is None:
-            weight = dense_weight(U, s[0], Vh, self.weight)
-        else:
-            core = torch.diag(s[0])
-            start = 0
-            for d in range(1, self.off_diagonals + 1):
-                for side in (d, -d):
-                    core[:r, :r] += torch.diag(band[0, start : start + r - d], side)
-                    start += r - d
-            weight = (U @ core) @ Vh
-            weight = weight if self.weight is None else self.weight + weight
-        return weight, (bias[0] if bias is not None and bias.ndim == 2 else bias)
+            return dense_weight(U, s[0], Vh, self.weight, out), bias
+        core, r, start = torch.diag(s[0]), self.rank, 0
+        for d in range(1, self.off_diagonals + 1):
+            for side in (d, -d):
+                core[:r, :r] += torch.diag(band[0, start : start + r - d], side)
+                start += r - d
+        if self.weight is None:
+            return torch.mm(U @ core, Vh, out=out), bias
+        return torch.addmm(self.weight, U @ core, Vh, out=out), bias
 
     def pretrained_weight(self) -> Tensor:
         return (self.U * self.S) @ self.Vh if self.weight is None else self.weight

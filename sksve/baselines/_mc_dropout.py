@@ -8,6 +8,7 @@ from sksve.adapters import dropout_layers, fixed_masks
 from sksve.baselines._whole import WholeModelClassifier
 from sksve.estimators import CONSTRAINTS
 from sksve.training import (
+    Progress,
     TokenDataset,
     WholeBackbone,
     compute_features,
@@ -152,7 +153,9 @@ n_features_in_, feature_names_in_
         compute_features(module, data, **how)  # what is frozen has no masks: once for all samples
         n_layers = len(dropout_layers(module))
         logits = []
-        for sample in range(self.n_samples):
-            with fixed_masks(module, sample_seeds(self._seed, sample, n_layers)):
-                logits.append(predict_logits(module, data, **how))
+        with Progress(self.n_samples, "sample", show=self.verbose >= 1) as bar:
+            for sample in range(self.n_samples):
+                with fixed_masks(module, sample_seeds(self._seed, sample, n_layers)):
+                    logits.append(predict_logits(module, data, **how))
+                bar.advance(1)
         return np.concatenate(logits)

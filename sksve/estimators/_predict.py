@@ -18,7 +18,7 @@ from sksve.inputs import Samples, read_pairs, read_samples
 from sksve.metrics import Uncertainty
 from sksve.preprocessing import TabularToText
 from sksve.preprocessing._table import in_fitted_order
-from sksve.training import TokenDataset, predict_logits, softmax64
+from sksve.training import Progress, TokenDataset, predict_logits, softmax64, without_bars
 
 __all__ = ["MemberPredictor"]
 
@@ -103,8 +103,9 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
     def _logits(self, data: TokenDataset) -> np.ndarray:
         """Logits (m, n, c) of the members."""
         return predict_logits(
-            self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast
-        )
+            self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast,
+            progress=self.verbose >= 1,
+        )  # fmt: skip
 
     def predict_proba_members(self, X: Any) -> np.ndarray:
         """Class probabilities of each member.
@@ -175,7 +176,16 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         if isinstance(X, str):
             read_samples(X)  # raises: the letters of a text are not rows
         # A function of its own: whatever is wrong so far is raised now, not at the first piece.
-        return (self.predict_proba(piece) for piece in pieces(X, int(chunk_size)))
+        return self._stream(X, int(chunk_size))
+
+    def _stream(self, X: Any, chunk_size: int) -> Iterator[np.ndarray]:
+        total = len(X) if hasattr(X, "__len__") else None
+        with Progress(total, "row", show=self.verbose >= 1) as bar:
+            for piece in pieces(X, chunk_size):
+                with without_bars():
+                    proba = self.predict_proba(piece)
+                bar.advance(len(proba))
+                yield proba
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithm of :meth:`predict_proba`, finite where the probability underflows.

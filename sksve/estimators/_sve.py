@@ -83,7 +83,7 @@ class SVEClassifier(MemberClassifier):
         skorch callbacks; copied before use.
     verbose : int, default=0
         1: what the fit is going to do (tokens, routes, memory, time), a table of losses and a
-        progress bar.
+        progress bar; a bar on stderr for predictions that take more than about five seconds.
     warm_start : bool, default=False
         A later fit with more `n_members` trains only the new ones.
     random_state : int, RandomState, Generator or None, default=None

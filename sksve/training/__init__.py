@@ -23,6 +23,7 @@ from sksve.training._merged import MemberModel, merged_model
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
 from sksve.training._pooled import pooled_vectors
+from sksve.training._progress import Progress, without_bars
 from sksve.training._restore import describe_frozen, restore_net, saved_state
 from sksve.training._seeds import sample_seeds
 from sksve.training._trained import TrainedMembers, join
@@ -36,6 +37,7 @@ __all__ = [
     "MemberFactory",
     "MemberModel",
     "MemberNet",
+    "Progress",
     "TokenDataset",
     "TrainedMembers",
     "TrainingConfig",
@@ -59,4 +61,5 @@ __all__ = [
     "take_first",
     "train",
     "train_further",
+    "without_bars",
 ]

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sksve._forks import ForkSafeLock
-from sksve.adapters import member_layers, merged_member
+from sksve.adapters import WeightBuffers, member_layers, merged_member
 from sksve.training._data import MemberBatch, TokenDataset
 from sksve.training._feature_cache import FeatureFile, allocate_features, feature_cache
 from sksve.training._module import EnsembleModule
+from sksve.training._progress import Progress
 
 __all__ = [
     "compute_features",
@@ -222,6 +223,7 @@ def predict_logits(
     device: str | torch.device = "cpu",
     autocast: torch.dtype | None = None,
     merge: bool | None = None,
+    progress: bool = False,
 ) -> np.ndarray:
     """Logits of every member for every row, in the data set's order.
 
@@ -238,6 +240,8 @@ def predict_logits(
     merge : bool, optional
         The route: dense weights of one member at a time (True), or thin factors of all members at
         once (False). None: whichever takes fewer multiply-adds.
+    progress : bool, default=False
+        Show a bar on stderr if this takes long; it counts tokens, once for each member.
 
     Returns
     -------
@@ -250,30 +254,38 @@ def predict_logits(
     chosen = list(range(module.n_members)) if members is None else list(members)
     n_classes = module.heads.weight.shape[1]
     logits = np.empty((len(chosen), len(dataset), n_classes))
+    n_all = int(dataset.lengths.sum())
     n_tokens = None  # told to merge: all layers
     if merge is None:
-        n_tokens = int(dataset.lengths.sum())
+        n_tokens = n_all
         merge = merging_pays(module, n_tokens)
     m = 1 if merge or not module.has_suffix else len(chosen)
     batches = token_batches(dataset, max(1, _budget(device) // m))
-    for group in _groups(module, dataset, batches):
-        features: list[MemberBatch] = []
-        for rows in group:
-            batch = _one_member(dataset, rows, device)
-            if batch.features is None and module.has_prefix:
-                with low_precision(device, autocast):
-                    out = module.features(batch.input_ids, batch.attention_mask)
-                batch = MemberBatch(batch.input_ids, batch.attention_mask, out, batch.weight, None)
-            features.append(batch)
-        if merge and module.has_suffix:
-            for position, k in enumerate(chosen):
-                with merged_member(module, k, n_tokens), low_precision(device, autocast):
-                    for rows, batch in zip(group, features):
-                        logits[position, rows] = _run(module, batch, [k])[0]
-        else:
-            for rows, batch in zip(group, features):
-                with low_precision(device, autocast):
-                    logits[:, rows] = _run(module, batch, chosen)
+    buffers: WeightBuffers = {}
+    with Progress(len(chosen) * n_all, "token", show=progress) as bar:
+        for group in _groups(module, dataset, batches):
+            features: list[MemberBatch] = []
+            for rows in group:
+                batch = _one_member(dataset, rows, device)
+                if batch.features is None and module.has_prefix:
+                    with low_precision(device, autocast):
+                        out = module.features(batch.input_ids, batch.attention_mask)
+                    batch = MemberBatch(
+                        batch.input_ids, batch.attention_mask, out, batch.weight, None
+                    )
+                features.append(batch)
+            if merge and module.has_suffix:
+                for position, k in enumerate(chosen):
+                    merged = merged_member(module, k, n_tokens, dtype=autocast, buffers=buffers)
+                    with merged, low_precision(device, autocast):
+                        for rows, batch in zip(group, features):
+                            logits[position, rows] = _run(module, batch, [k])[0]
+                            bar.advance(int(dataset.lengths[rows].sum()))
+            else:
+                for rows, batch in zip(group, features):
+                    with low_precision(device, autocast):
+                        logits[:, rows] = _run(module, batch, chosen)
+                    bar.advance(len(chosen) * int(dataset.lengths[rows].sum()))
     if was_training:
         module.train()
     return logits

@@ -1,0 +1,108 @@
+"""The bar: only for long work, only on stderr, only when asked for."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sksve import SVEClassifier
+from sksve.backbones import make_tiny_backbone
+from sksve.baselines import MCDropoutClassifier
+from sksve.training import Progress, without_bars
+from sksve.training import _progress as progress_module
+from sksve.training._progress import LONG, is_long
+
+TEXTS = ["good film", "bad film", "a rather longer text about a film"] * 4
+
+
+@given(st.floats(0.001, 100), st.integers(1, 1000), st.integers(0, 1000))
+def test_rule__is_the_forecast_of_the_whole(seconds, done, left):
+    total = done + left
+    forecast = seconds / done * total
+    if not math.isclose(forecast, LONG):
+        assert is_long(seconds, done, total) is (forecast > LONG)
+    assert is_long(seconds, done, None) is (seconds > LONG)
+    assert not is_long(seconds, 0, total)  # nothing is known yet
+
+
+@pytest.fixture
+def always_long(monkeypatch):
+    monkeypatch.setattr(progress_module, "LONG", 0.0)
+
+
+@pytest.fixture(scope="module")
+def clf():
+    clf = SVEClassifier(make_tiny_backbone(), n_members=2, max_epochs=1, random_state=0)
+    return clf.fit(TEXTS, [0, 1, 1] * 4)
+
+
+def bars(capfd):
+    out, err = capfd.readouterr()
+    assert out == ""
+    return [line for line in err.replace("\n", "\r").split("\r") if line.startswith("Predicting")]
+
+
+@pytest.mark.parametrize(
+    ("stream", "total"),
+    [(TEXTS, "12.0/12.0"), (iter(TEXTS), "12.0row")],
+    ids=["list", "generator"],
+)
+def test_iter__one_bar_for_all_pieces(clf, always_long, capfd, stream, total):
+    clf.set_params(verbose=1)
+    pieces = clf.predict_proba_iter(stream, chunk_size=5)
+    assert [len(p) for p in pieces] == [5, 5, 2]
+    assert total in bars(capfd)[-1]
+    assert all("row" in line for line in bars(capfd))
+
+
+def test_predict__bar_counts_every_member_s_tokens(clf, always_long, capfd):
+    clf.set_params(verbose=1)
+    tokens = 2 * sum(len(ids) for ids in clf._tokenizer(TEXTS)["input_ids"])
+    clf.predict_proba(TEXTS)
+    last = bars(capfd)[-1]
+    assert "100%" in last
+    assert f"{tokens}/{tokens}" in last
+
+
+def test_predict__the_same_numbers_with_and_without(clf, always_long):
+    quiet, loud = (clf.set_params(verbose=v).predict_proba(TEXTS) for v in (0, 1))
+    assert (quiet == loud).all()
+
+
+def test_predict__silent_without_verbose(clf, always_long, capfd):
+    clf.set_params(verbose=0)
+    clf.predict_proba(TEXTS)
+    list(clf.predict_proba_iter(TEXTS, chunk_size=4))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_predict__silent_when_short(clf, capfd):
+    clf.set_params(verbose=1).predict_proba(TEXTS)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_mc_dropout__one_bar_of_samples(always_long, capfd):
+    clf = MCDropoutClassifier(make_tiny_backbone(), n_samples=3, max_epochs=1, random_state=0)
+    clf.fit(TEXTS, [0, 1, 1] * 4).set_params(verbose=1).predict_proba(TEXTS)
+    lines = bars(capfd)
+    assert "3.00/3.00" in lines[-1]
+    assert all("sample" in line for line in lines)
+
+
+def fail_after(bar):
+    bar.advance(1)
+    raise RuntimeError("boom")
+
+
+def test_bar__goes_with_an_error_and_comes_back(always_long, capfd):
+    with pytest.raises(RuntimeError, match="boom"):
+        with Progress(3, "row", show=True) as bar:
+            fail_after(bar)
+    assert len(bars(capfd)) >= 1
+    with without_bars(), Progress(3, "row", show=True) as bar:
+        bar.advance(3)
+    assert bars(capfd) == []
+    with Progress(3, "row", show=True) as bar:
+        bar.advance(3)
+    assert len(bars(capfd)) >= 1
