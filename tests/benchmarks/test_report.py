@@ -1,0 +1,150 @@
+"""The report of fabricated runs says who wins, and the page is what the files say."""
+
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from sksve.metrics import expected_calibration_error
+from tests.benchmarks.conftest import BENCHMARKS
+
+
+@pytest.fixture
+def tables(script):
+    return script("_evidence_table")
+
+
+@pytest.fixture
+def fabricate(script, tmp_path):
+    """Write runs whose members are the more often right the higher their skill."""
+    score = script("_evidence_score")
+
+    def write(skills, datasets=("movie_reviews", "newsgroups", "credit"), seeds=(0, 1, 2), **cost):
+        for d, dataset in enumerate(datasets):
+            y = np.random.default_rng(d).integers(0, 2, 300)
+            for (method, skill), seed in product(skills.items(), seeds):
+                rng = np.random.default_rng([d, seed, 7])
+                logit = 2.0 * (2 * y - 1) * skill + rng.normal(size=(2, 300))
+                p = 1 / (1 + np.exp(-logit))
+                members = np.stack([1 - p, p], axis=-1)
+                foreign = np.full((2, 40, 2), 0.5)
+                parts = {"validation": members, "test": members, "foreign/far": foreign}
+                run = {
+                    "dataset": dataset, "method": method, "rows": 200, "seed": seed,
+                    "cost": {
+                        "fit": {"cpu_seconds": 10.0 if method == "sve" else 40.0, "peak_megabytes": 5},
+                        "predict_test": {"cpu_seconds": 1.0},
+                        "trainable_without_heads": 50, "backbone_parameters": 10_000,
+                        "saved_bytes": 1000 if method == "sve" else None,
+                    } | cost,
+                    "scores": score.score_run(parts, {"validation": y, "test": y}),
+                }  # fmt: skip
+                path = tmp_path / dataset / f"{method}-n200-seed{seed}.json"
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(json.dumps(run))
+        return tmp_path
+
+    return write
+
+
+def test_compare__wins_ties_and_losses(fabricate, tables):
+    runs = tables.load_runs(fabricate({"sve": 1.0, "deep": 0.6, "lora": 1.0, "probe": 1.5}))
+    for metric in ("nll", "accuracy"):
+        against = {
+            rival: tables.compare(runs, "sve", rival, 200, metric)
+            for rival in ("deep", "lora", "probe")
+        }
+        assert [c.verdict for c in against.values()] == ["win", "tie", "loss"]
+        assert against["deep"].count("win") == 3
+        assert against["lora"].count("tie") == 3
+        assert against["probe"].count("loss") == 3
+        assert against["deep"].at_or_better == against["lora"].at_or_better == 3
+        assert against["probe"].at_or_better == 0
+        assert against["lora"].p_value == 1.0
+    better = against["deep"]
+    gaps = [
+        tables.value_of(runs[d, "sve", 200, s], "accuracy")
+        - tables.value_of(runs[d, "deep", 200, s], "accuracy")
+        for d in ("movie_reviews", "newsgroups", "credit")
+        for s in range(3)
+    ]
+    assert better.n_cells == 9
+    assert better.difference == pytest.approx(np.mean(gaps))
+    assert better.p_value == pytest.approx(wilcoxon(gaps).pvalue)
+    assert better.low < better.difference < better.high
+
+
+def test_compare__only_cells_that_both_have(fabricate, tables):
+    folder = fabricate({"sve": 1.0, "deep": 0.6})
+    (folder / "credit" / "deep-n200-seed1.json").unlink()
+    runs = tables.load_runs(folder)
+    found = tables.compare(runs, "sve", "deep", 200, "nll")
+    assert found.n_cells == 8
+    assert tables.compare(runs, "sve", "laplace", 200, "nll") is None
+    assert tables.compare(runs, "sve", "deep", 1000, "nll") is None
+
+
+def test_means__data_sets_count_alike_however_many_seeds(tables):
+    cells = {("a", 0): 1.0, ("a", 1): 3.0, ("b", 0): 6.0}
+    assert tables.mean_over_datasets(cells) == 4.0
+
+
+def test_ece__equals_that_of_the_library(tables, rng):
+    p = rng.uniform(size=200)
+    p[:3] = [0.0, 1.0, 0.8]
+    y = rng.integers(0, 2, 200)
+    proba = np.stack([1 - p, p], axis=1)
+    rows = {"confidence": proba.max(axis=1), "correct": (proba.argmax(axis=1) == y).astype(float)}
+    counts = np.stack([np.ones(200), np.bincount(rng.integers(0, 200, 200), minlength=200)])
+    got = tables._ece(rows, counts)
+    again = np.repeat(np.arange(200), counts[1].astype(int))
+    want = [expected_calibration_error(y[i], proba[i]) for i in (slice(None), again)]
+    np.testing.assert_allclose(got, want, atol=1e-12)
+
+
+def test_bars__kept_and_broken(fabricate, tables):
+    runs = tables.load_runs(fabricate({"sve": 1.0, "deep": 0.6}))
+    found = {bar.name: bar for bar in tables.bars(runs, 200)}
+    assert found["NLL"].kept
+    assert found["accuracy"].kept
+    assert found["CPU time of fit"].kept
+    assert found["CPU time of fit"].measured == "0.25"
+    assert found["trainable parameters, heads aside"].measured == "0.50 %"
+    assert not found["saved size"].kept  # 1000 of 40,000 bytes
+    worse = tables.load_runs(fabricate({"sve": 0.5, "deep": 0.6}, trainable_without_heads=200))
+    found = {bar.name: bar for bar in tables.bars(worse, 200)}
+    kept = [found[name].kept for name in ("NLL", "accuracy", "trainable parameters, heads aside")]
+    assert kept == [False, False, False]
+
+
+def test_page__says_wins_and_losses_alike(fabricate, tables, script):
+    report = script("report")
+    runs = tables.load_runs(fabricate({"sve": 1.0, "deep": 0.6, "probe": 1.5}))
+    text = report.page(runs, "made")
+    lines = [line for line in text.splitlines() if "| NLL |" in line]
+    assert [line.split(" | ")[6:] for line in lines] == [
+        ["win", "3 / 0 / 0 |"], ["loss", "0 / 0 / 3 |"],
+    ]  # fmt: skip
+    assert lines[0].startswith("| deep ensemble | NLL | -")
+    assert lines[1].startswith("| linear probe | NLL | +")
+    assert "**not kept**" in text
+    assert "9 runs" not in text
+    assert "27 runs" in text
+
+
+def test_page__in_the_repository_is_what_the_files_say(script):
+    report, tables = script("report"), script("_evidence_table")
+    runs = tables.load_runs(BENCHMARKS / "results" / "evidence")
+    if not runs:
+        pytest.skip("no run is recorded")
+    kept = (BENCHMARKS.parent / "docs" / "evidence.md").read_text(encoding="utf-8")
+    assert kept == report.page(runs, "evidence")
+
+
+def test_draw__makes_a_picture(fabricate, tables, script, tmp_path):
+    report = script("report")
+    runs = tables.load_runs(fabricate({"sve": 1.0, "deep": 0.6, "probe": 1.5}, seeds=(0, 1)))
+    report.draw(runs, 200, tmp_path / "made.png")
+    assert (tmp_path / "made.png").read_bytes()[:4] == b"\x89PNG"
