@@ -10,7 +10,7 @@ from sksve.training._data import MemberBatch, TokenDataset
 __all__ = ["MemberBatches", "SharedBatches", "bucketed_epoch"]
 
 # Batches sorted by length together: padding falls with it, and so does the mixing of lengths.
-BUCKET = 16
+BUCKET = 32
 
 
 def bucketed_epoch(
@@ -18,7 +18,7 @@ def bucketed_epoch(
 ) -> list[np.ndarray]:
     """Draw one epoch of mini-batches of similar length.
 
-    The rows are permuted, cut into buckets of ``16 * batch_size``, sorted by length inside each
+    The rows are permuted, cut into buckets of ``32 * batch_size``, sorted by length inside each
     bucket (rows of equal length keep their random order) and cut into batches. The j-th batch of every
     member then has about the same length, so that stacking members wastes little.
 
