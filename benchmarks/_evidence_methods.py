@@ -1,5 +1,6 @@
 """The methods of the evidence, their costs, and what can be read off a fit beside the method itself."""
 
+import os
 import tempfile
 import time
 import warnings
@@ -11,6 +12,7 @@ import numpy as np
 import sksve
 from sksve import TruncationWarning, baselines
 from sksve.backbones import fetch_backbone, with_image_size
+from sksve.training import feature_cache
 
 __all__ = ["Fit", "backbone_for", "fit_and_predict", "make_classifier"]
 
@@ -48,14 +50,18 @@ class Fit:
 def fit_and_predict(clf: Any, task: Any, parts: list[str], *, saved_size: bool = False) -> Fit:
     """Fit on the task's training rows and predict the parts named.
 
-    CPU seconds are those of this process, all threads together: other work on the machine lengthens the
-    wall time but hardly these.
+    CPU seconds are those of this process, all threads together. Other work on the machine lengthens the wall
+    time, and these too (about twofold where processes share a core's units and caches), so that only ratios
+    of CPU seconds of the same period mean something: when a run began and the machine's load are kept.
     """
+    began = {"utc": time.strftime("%Y-%m-%dT%H:%M", time.gmtime()), "load": _load()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)
+        warm_up(clf, task)
+        feature_cache.clear()  # each fit pays for its own
         watch = Stopwatch()
         clf.fit(task.train.X, task.train.y)
-        cost: dict[str, Any] = {"fit": watch.read()}
+        cost: dict[str, Any] = {"began": began, "fit": watch.read()}
         rows = rows_of(task)
         probabilities = {}
         for part in parts:
@@ -73,6 +79,19 @@ def fit_and_predict(clf: Any, task: Any, parts: list[str], *, saved_size: bool =
     if saved_size:
         cost["saved_bytes"] = bytes_on_disk(clf)
     return Fit(probabilities, cost)
+
+
+#: Classes that this process has fitted, with texts or images.
+_warm: set[tuple[type, bool]] = set()
+
+
+def warm_up(clf: Any, task: Any, n_rows: int = 8) -> None:
+    """Fit a few rows unless the process has done so: imports and the cached decomposition cost once."""
+    if (type(clf), task.vision) in _warm:
+        return
+    few = type(clf)(**{**clf.get_params(deep=False), "max_epochs": 1, "callbacks": None})
+    few.fit(task.train.X[:n_rows], task.train.y[:n_rows])
+    _warm.add((type(clf), task.vision))
 
 
 def rows_of(task: Any) -> dict[str, Any]:
@@ -108,6 +127,14 @@ class Stopwatch:
             "wall_seconds": round(time.perf_counter() - self.wall, 2),
             "peak_megabytes": _peak() if self.resets else None,
         }
+
+
+def _load() -> float | None:
+    """Processes that ran or waited during the last minute, on average."""
+    try:
+        return round(os.getloadavg()[0], 1)
+    except (AttributeError, OSError):  # not on this system
+        return None
 
 
 def _reset_peak() -> bool:

@@ -67,7 +67,7 @@ def score_run(probabilities: dict[str, np.ndarray], labels: dict[str, np.ndarray
     }
     for name, shifted in probabilities.items():
         if name.startswith("shifted/"):
-            both = _both(labels[name], pooled(shifted), scaling)
+            both = _both(labels[name], pooled(shifted), scaling, interval=False)
             found.setdefault("shifted", {})[name.partition("/")[2]] = both
         elif name.startswith("foreign/"):
             found.setdefault("foreign", {})[name.partition("/")[2]] = _foreign(members, shifted)
@@ -108,8 +108,14 @@ def _judge(y: np.ndarray, proba: np.ndarray, *, interval: bool = True) -> dict[s
     return found
 
 
-def _both(y: np.ndarray, proba: np.ndarray, scaling: TemperatureScaling) -> dict[str, Any]:
-    return {"before": _judge(y, proba), "after": _judge(y, scaling.predict_proba(proba))}
+def _both(
+    y: np.ndarray, proba: np.ndarray, scaling: TemperatureScaling, *, interval: bool = True
+) -> dict[str, Any]:
+    scaled = scaling.predict_proba(proba)
+    return {
+        "before": _judge(y, proba, interval=interval),
+        "after": _judge(y, scaled, interval=interval),
+    }
 
 
 def _diversity(members: np.ndarray) -> dict[str, float] | None:

@@ -9,8 +9,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-__all__ = ["Job", "work_off"]
+__all__ = ["Cell", "Job", "planned", "work_off"]
+
+Cell = tuple[str, str, int | None, int]
+
+
+def planned(config: dict[str, Any]) -> list[Cell]:
+    """(data set, method, rows, seed) of a grid's stages, in order; rows None: all."""
+    found = [
+        (dataset, method, stage["rows"] or None, seed)  # 0: all
+        for stage in config["stages"]
+        for seed in stage["seeds"]
+        for dataset in stage.get("datasets", config["datasets"])
+        for method in stage["methods"]
+    ]
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)

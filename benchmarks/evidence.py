@@ -14,7 +14,8 @@ DATASET/tuning-METHOD-nROWS.json; benchmarks/report.py makes the tables. A JSON 
 interval, and the test rows' losses packed, so that the report needs nothing else; the members'
 probabilities are kept outside of the repository (SKSVE_CACHE, evidence/).
 
-One thread a process; CPU seconds are those of the process, whatever else the machine does meanwhile.
+One thread a process. CPU seconds grow with whatever else the machine does, about twofold when it is
+crowded: runs of one data set, size and seed follow each other, and costs are compared within these only.
 """
 
 import argparse
@@ -30,7 +31,7 @@ import torch
 from _evidence_data import load_task
 from _evidence_methods import backbone_for, fit_and_predict, make_classifier, rows_of
 from _evidence_score import score_run
-from _grid import Job, work_off
+from _grid import Job, planned, work_off
 from _record import RESULTS, provenance
 
 from sksve._registry import cache_folder
@@ -49,20 +50,9 @@ class Evidence:
 
     # -- what there is to do -----------------------------------------------------------------------
 
-    def cells(self) -> list[tuple[str, str, int | None, int]]:
-        """(data set, method, rows, seed), the most telling first; rows None: all."""
-        found = []
-        for stage in self.config["stages"]:
-            for seed in stage["seeds"]:
-                for dataset in stage.get("datasets", self.config["datasets"]):
-                    for method in stage["methods"]:
-                        rows = stage["rows"] or None  # 0: all
-                        found.append((dataset, method, rows, seed))
-        return list(dict.fromkeys(found))
-
     def jobs(self, only: Sequence[str] = ()) -> list[Job]:
         """Runs in order, each behind the trials it needs."""
-        cells = self.cells()
+        cells = planned(self.config)
         wanted = set(cells)
         jobs: dict[Path, Job] = {}
         for dataset, method, rows, seed in cells:
@@ -74,7 +64,7 @@ class Evidence:
                 continue  # written together with the ensemble
             trials = self.tuning_path(dataset, method)
             if trials not in jobs:
-                jobs[trials] = self._tuning_job(dataset, method)
+                jobs[trials] = self.tuning_job(dataset, method)
             parts = [m for m in self._parts_of(method) if (dataset, m, rows, seed) in wanted]
             jobs[path] = self._run_job(dataset, method, rows, seed, parts)
         return list(jobs.values())
@@ -83,7 +73,8 @@ class Evidence:
         methods = self.config["methods"]
         return [m for m, spec in methods.items() if spec.get("first_member_of") == method]
 
-    def _tuning_job(self, dataset: str, method: str) -> Job:
+    def tuning_job(self, dataset: str, method: str) -> Job:
+        """Trials that choose the method's settings for a data set."""
         dataset, method = self._stand_in(dataset), self._tuned_as(method)
         return Job(
             self.tuning_path(dataset, method),
@@ -178,7 +169,7 @@ class Evidence:
             "chosen": best["settings"],
             "trials": trials,
         }
-        self._write(self.tuning_path(dataset, method), content)
+        self.write(self.tuning_path(dataset, method), content)
 
     def run(self, dataset: str, method: str, rows: int | None, seed: int, parts: Any = ()) -> None:
         """Fit with the settings chosen, judge once; also the first member alone, where asked for."""
@@ -219,16 +210,17 @@ class Evidence:
                 "cost": _share(fit.cost, m),
                 "scores": score_run(first, labels, task.human_proba),
             }
-            self._write(self.run_path(dataset, part, rows, seed), alone)
+            self.write(self.run_path(dataset, part, rows, seed), alone)
         content["scores"] = score_run(fit.probabilities, labels, task.human_proba)
-        self._write(self.run_path(dataset, method, rows, seed), content)
+        self.write(self.run_path(dataset, method, rows, seed), content)
 
     def _backbone_name(self, dataset: str) -> str:
         vision = self.config["datasets"][dataset].get("vision", False)
         spec = self.config["backbones"]["vision" if vision else "text"]
         return spec["name"] if isinstance(spec, dict) else str(spec)
 
-    def _write(self, path: Path, content: dict[str, Any]) -> None:
+    def write(self, path: Path, content: dict[str, Any]) -> None:
+        """Write a result whole or not at all, with its provenance."""
         path.parent.mkdir(parents=True, exist_ok=True)
         made = {"provenance": {**provenance(), "threads": torch.get_num_threads()}}
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -292,7 +284,9 @@ def _share(cost: dict[str, Any], m: int) -> dict[str, Any]:
     """A member's part of what an ensemble costs."""
     part: dict[str, Any] = {}
     for name, value in cost.items():
-        if isinstance(value, dict):
+        if name == "began":
+            part[name] = value
+        elif isinstance(value, dict):
             part[name] = {k: None if v is None else round(v / m, 2) for k, v in value.items()}
             part[name]["peak_megabytes"] = None  # a member's fit was not watched alone
         elif name in ("trainable", "trainable_without_heads"):

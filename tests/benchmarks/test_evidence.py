@@ -2,7 +2,6 @@
 
 import json
 import os
-import tomllib
 
 import numpy as np
 import pytest
@@ -10,44 +9,7 @@ import pytest
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import FineTunedClassifier
 from sksve.metrics import negative_log_likelihood
-from tests.benchmarks.conftest import BENCHMARKS, sentences
-
-REAL = tomllib.loads((BENCHMARKS / "evidence.toml").read_text())
-
-
-@pytest.fixture
-def evidence(script, monkeypatch, tmp_path):
-    """Make a grid over a small data set from a config's stages and methods."""
-    monkeypatch.setenv("SKSVE_CACHE", str(tmp_path / "cache"))
-    data, module = script("_evidence_data"), script("evidence")
-
-    def pools():
-        human = np.stack([np.linspace(0, 1, 12), np.linspace(1, 0, 12)], axis=1)
-        test = data.Rows(*sentences(12, 1))
-        parts = {"other": data.Rows(*sentences(10, 2))}, {"far": data.Rows(sentences(9, 3)[0])}
-        return data.Pools(data.Rows(*sentences(80, 0)), test, 2, *parts, human)
-
-    monkeypatch.setitem(data.DATASETS, "toy", pools)
-    data._pools.cache_clear()
-
-    def make(methods, seeds=(0,)):
-        config = {
-            "results": "made",
-            "members": 2,
-            "backbones": {"text": make_tiny_backbone()},
-            "rows": {"validation": 20, "test": 12, "foreign": 8},
-            "shared": {"batch_size": 8, "max_epochs": 1},
-            "tuning": {"rows": 16, "seed": 0},
-            "datasets": {"toy": {"max_length": 16}},
-            "methods": {
-                name: {**spec, "trials": [{"head_lr": 1e-2}, {"head_lr": 1e-3}]}
-                for name, spec in REAL["methods"].items()
-            },
-            "stages": [{"rows": 24, "seeds": list(seeds), "methods": list(methods)}],
-        }
-        return module.Evidence(config, tmp_path)
-
-    return make
+from tests.benchmarks.conftest import REAL
 
 
 def read(grid, method, seed=0):

@@ -1,6 +1,7 @@
 """The report of fabricated runs says who wins, and the page is what the files say."""
 
 import json
+import tomllib
 from itertools import product
 
 import numpy as np
@@ -17,7 +18,7 @@ def tables(script):
 
 
 @pytest.fixture
-def fabricate(script, tmp_path):
+def fabricate(script, few_resamples, tmp_path):
     """Write runs whose members are the more often right the higher their skill."""
     score = script("_evidence_score")
 
@@ -50,7 +51,7 @@ def fabricate(script, tmp_path):
 
 
 def test_compare__wins_ties_and_losses(fabricate, tables):
-    runs = tables.load_runs(fabricate({"sve": 1.0, "deep": 0.6, "lora": 1.0, "probe": 1.5}))
+    runs = tables.load_runs(fabricate({"sve": 0.5, "deep": 0.2, "lora": 0.5, "probe": 1.0}))
     for metric in ("nll", "accuracy"):
         against = {
             rival: tables.compare(runs, "sve", rival, 200, metric)
@@ -119,28 +120,129 @@ def test_bars__kept_and_broken(fabricate, tables):
     assert kept == [False, False, False]
 
 
+def between(text, start, end):
+    return text.partition(start)[2].partition(end)[0]
+
+
+def grid_of(methods, datasets=("movie_reviews", "newsgroups", "credit"), seeds=(0, 1, 2)):
+    return [(d, m, 200, seed) for d in datasets for m in methods for seed in seeds]
+
+
 def test_page__says_wins_and_losses_alike(fabricate, tables, script):
     report = script("report")
-    runs = tables.load_runs(fabricate({"sve": 1.0, "deep": 0.6, "probe": 1.5}))
-    text = report.page(runs, "made")
-    lines = [line for line in text.splitlines() if "| NLL |" in line]
+    runs = tables.load_runs(fabricate({"sve": 0.5, "deep": 0.2, "probe": 1.0}))
+    text = report.page(runs, grid_of(["sve", "deep", "probe"]), "made")
+    pairs = between(text, "### Paired differences", "### By data set")
+    lines = [line for line in pairs.splitlines() if "| NLL |" in line]
     assert [line.split(" | ")[6:] for line in lines] == [
         ["win", "3 / 0 / 0 |"], ["loss", "0 / 0 / 3 |"],
     ]  # fmt: skip
     assert lines[0].startswith("| deep ensemble | NLL | -")
     assert lines[1].startswith("| linear probe | NLL | +")
-    assert "**not kept**" in text
-    assert "9 runs" not in text
-    assert "27 runs" in text
+    assert "**not kept**" in between(text, "### Promises", "### Means")
+    assert "All 27 runs of the grid are done." in text
+
+
+def test_page__says_what_is_missing_and_averages_what_is_common(fabricate, tables, script):
+    report = script("report")
+    skills = {"sve": 0.5, "deep": 0.2, "probe": 1.0}
+    folder = fabricate(skills)
+    for name in (
+        "newsgroups/deep-n200-seed1",
+        "credit/probe-n200-seed0",
+        "credit/probe-n200-seed2",
+    ):
+        (folder / f"{name}.json").unlink()
+    runs = tables.load_runs(folder)
+    text = report.page(runs, grid_of([*skills, "laplace"]), "made")
+    done = between(text, "## How far", "## 200")
+    assert "**24 of the 36 runs of the grid are done.**" in done
+    assert "| SVE | 0 1 2 | 0 1 2 | 0 1 2 |" in done
+    assert "| deep ensemble | 0 1 2 | 0 2 (1) | 0 1 2 |" in done
+    assert "| linear probe | 0 1 2 | 0 1 2 | 1 (0, 2) |" in done
+    assert "| last-layer Laplace | (0, 1, 2) | (0, 1, 2) | (0, 1, 2) |" in done
+    # SVE and the deep ensemble where both are; the probe, which lacks some of that, in a table of its own.
+    first, second = between(text, "### Means", "### Paired").split("Over movie reviews")[1:]
+    assert first.startswith(", credit as text (seeds 0, 1, 2); 20 Newsgroups (seeds 0, 2):")
+    assert second.startswith(
+        " (seeds 0, 1, 2); 20 Newsgroups (seeds 0, 2); credit as text (seed 1):"
+    )
+    assert "linear probe" not in first
+    both = [
+        np.mean([runs[d, "sve", 200, s]["scores"]["test"]["before"]["nll"] for s in seeds])
+        for d, seeds in (
+            ("movie_reviews", (0, 1, 2)),
+            ("newsgroups", (0, 2)),
+            ("credit", (0, 1, 2)),
+        )
+    ]
+    row = next(line for line in first.splitlines() if line.startswith("| SVE |"))
+    assert row.split(" | ")[2] == f"{np.mean(both):.3f}"
+    # A mean over fewer seeds than another method's says so.
+    per_set = between(text, "| NLL | movie reviews", "| NLL, scaled")
+    assert [line.count(" (1)") for line in per_set.splitlines() if "probe" in line] == [1]
+    assert [line.count(" (2)") for line in per_set.splitlines() if "deep" in line] == [1]
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        [],
+        ["movie_reviews/probe-n200-seed0"],
+        ["movie_reviews/sve-n200-seed0"],
+        ["movie_reviews/sve-n200-seed0", "movie_reviews/deep-n200-seed1"],
+        ["movie_reviews/sve-n200-seed0", "credit/probe-n200-seed0"],
+        ["movie_reviews/sve-n200-seed0", "movie_reviews/deep-n200-seed0"],
+    ],
+    ids=["none", "no sve", "sve alone", "no seed in common", "nothing in common", "one pair"],
+)
+def test_page__and_picture_of_any_few_runs(fabricate, tables, script, tmp_path, left):
+    report = script("report")
+    skills = {"sve": 0.5, "deep": 0.2, "probe": 1.0}
+    folder = fabricate(skills, datasets=("movie_reviews", "credit"), seeds=(0, 1))
+    for path in folder.rglob("*.json"):
+        if f"{path.parent.name}/{path.stem}" not in left:
+            path.unlink()
+    runs = tables.load_runs(folder)
+    cells = grid_of(skills, ("movie_reviews", "credit"), (0, 1))
+    text = report.page(runs, cells, "made")
+    assert f"**{len(left)} of the 12 runs of the grid are done.**" in text
+    assert "nan" not in text
+    if runs:
+        report.draw(runs, 200, tmp_path / "made.png")
+    assert (tmp_path / "made.png").exists() == bool(left)
+
+
+def test_load__seconds_are_relative_to_the_deep_ensemble_of_the_same_cell(fabricate, tables):
+    folder = fabricate({"sve": 0.5, "deep": 0.2}, datasets=("credit",), seeds=(0, 1))
+    path = folder / "credit" / "deep-n200-seed1.json"
+    slow = json.loads(path.read_text())
+    slow["cost"]["fit"]["cpu_seconds"] *= 2  # a busy hour
+    path.write_text(json.dumps(slow))
+    runs = tables.load_runs(folder)
+    found = {seed: runs["credit", "sve", 200, seed]["relative"] for seed in (0, 1)}
+    assert found == {0: {"fit": 0.25, "predict_test": 1.0}, 1: {"fit": 0.125, "predict_test": 1.0}}
+
+
+def test_counted__shares_of_the_deep_ensemble(script):
+    one = {"members": 1, "epochs": 10, "fit": 2e12, "predict_a_row": 4e9}
+    five = {"members": 5, "epochs": 4, "fit": 8e12, "predict_a_row": 1e10}
+    found = {"dataset": "movie_reviews", "rows": 200, "methods": {"probe": one, "deep": five}}
+    lines = script("_evidence_page").counted(found)
+    assert "| deep ensemble | 5 | 4 | 8.00 | 1.00 | 10.00 | 1.00 |" in lines
+    assert "| linear probe | 1 | 10 | 2.00 | 0.25 | 4.00 | 0.40 |" in lines
+    assert script("_evidence_page").counted(None) == []
 
 
 def test_page__in_the_repository_is_what_the_files_say(script):
+    """Stale otherwise: run benchmarks/report.py."""
     report, tables = script("report"), script("_evidence_table")
     runs = tables.load_runs(BENCHMARKS / "results" / "evidence")
     if not runs:
         pytest.skip("no run is recorded")
-    kept = (BENCHMARKS.parent / "docs" / "evidence.md").read_text(encoding="utf-8")
-    assert kept == report.page(runs, "evidence")
+    config = tomllib.loads((BENCHMARKS / "evidence.toml").read_text())
+    made = report.page(runs, script("_grid").planned(config), "evidence", BENCHMARKS / "results")
+    assert (BENCHMARKS.parent / "docs" / "evidence.md").read_text(encoding="utf-8") == made
 
 
 def test_draw__makes_a_picture(fabricate, tables, script, tmp_path):
