@@ -14,6 +14,8 @@ from scipy.stats import wilcoxon
 __all__ = ["Bar", "Comparison", "bars", "compare", "load_runs", "mean_over_datasets", "value_of"]
 
 N_RESAMPLES = 2000
+#: What rounding may leave of equal means.
+TINY = 1e-9
 #: Metric -> whether less is better, and where it is in a run's JSON.
 METRICS: dict[str, tuple[bool, Callable[[dict[str, Any]], Any]]] = {
     "accuracy": (False, lambda run: run["scores"]["test"]["before"]["accuracy"]),
@@ -150,12 +152,12 @@ class Comparison:
     def at_or_better(self) -> int:
         """Data sets on which the method's mean is at least as good, whatever the interval."""
         sign = 1 if METRICS[self.metric][0] else -1
-        return sum(sign * found[0] <= 0 for found in self.datasets.values())
+        return sum(sign * found[0] <= TINY for found in self.datasets.values())
 
 
 def verdict(metric: str, difference: float, low: float, high: float) -> str:
     """Say who is better, if the interval of the difference leaves 0 out."""
-    if not (low > 0 or high < 0):
+    if not (low > TINY or high < -TINY):
         return "tie"
     return "win" if (difference < 0) == METRICS[metric][0] else "loss"
 
@@ -270,17 +272,17 @@ def bars(runs: Runs, rows: int | None, method: str = "sve", rival: str = "deep")
         need = -(-2 * n // 3)  # 4 of 6
         goal = f"at or below the deep ensemble's on {need} of {n} data sets and on average"
         measured = f"{c.at_or_better} of {n}; mean difference {c.difference:+.4f}"
-        kept = c.at_or_better >= need and c.difference <= 0
+        kept = c.at_or_better >= need and c.difference <= TINY
         found.append(Bar(name, goal, measured, c.n_cells, kept))
     c = compare(runs, method, rival, rows, "accuracy")
     if c is not None:
         points = f"{100 * c.difference:+.1f} points"
-        kept = c.difference >= -0.003
+        kept = c.difference >= -0.003 - TINY
         found.append(Bar("accuracy", "at most 0.3 points below", points, c.n_cells, kept))
     c = compare(runs, method, rival, rows, "auroc_mi")
     if c is not None:
         name, goal = "OOD AUROC by mutual information", "at least the deep ensemble's"
-        found.append(Bar(name, goal, f"{c.difference:+.3f}", c.n_cells, c.difference >= 0))
+        found.append(Bar(name, goal, f"{c.difference:+.3f}", c.n_cells, c.difference >= -TINY))
     shares = cells_of(runs, method, rows, "fit_ratio")
     share = mean_over_datasets(shares)
     if share is not None:

@@ -97,6 +97,12 @@ def test_compare__only_cells_that_both_have(fabricate, tables):
     assert tables.compare(runs, "sve", "deep", 1000, "nll") is None
 
 
+def test_verdict__what_rounding_leaves_is_no_win(tables):
+    assert tables.verdict("accuracy", 1e-17, 1e-18, 2e-17) == "tie"
+    assert tables.verdict("accuracy", 0.01, 0.005, 0.015) == "win"
+    assert tables.verdict("nll", 0.01, 0.005, 0.015) == "loss"
+
+
 def test_means__data_sets_count_alike_however_many_seeds(tables):
     cells = {("a", 0): 1.0, ("a", 1): 3.0, ("b", 0): 6.0}
     assert tables.mean_over_datasets(cells) == 4.0
