@@ -59,7 +59,7 @@ def interleave(contenders, device="cpu", steps=4):
 
         try:
             contenders[name](after_step)
-        except BaseException as error:  # noqa: BLE001 (raised again below)
+        except BaseException as error:
             failed.append(error)
         done.add(name)
         back.release()

@@ -200,6 +200,7 @@ def _dtype(told: Any) -> np.dtype[Any]:
 def _array(told: Any) -> NDArray[Any]:
     """Make an array of a note, as numpy would have; its bytes must be as many as its shape says."""
     kind = told.name.rpartition(".")[2]
+    order: Any
     if kind == "_frombuffer":
         data, dtype, shape, order = told.args
         dtype = _dtype(dtype)
