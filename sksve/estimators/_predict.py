@@ -139,9 +139,11 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : iterable of rows, or as in fit
+        X : iterable of rows or of chunks, or as in fit
             A generator of texts (images, rows of a table) is read as far as it is needed; of an array,
-            memory-mapped or not, a frame or a list, `chunk_size` rows are looked at at a time. Rows
+            memory-mapped or not, a frame or a list, `chunk_size` rows are looked at at a time. Chunks
+            are pyarrow record batches, tables or arrays, such as ``ParquetFile(...).iter_batches()``
+            gives, or frames and series of pandas or polars; no piece holds rows of two chunks. Rows
             must be of the kind seen in fit.
         chunk_size : int, default=1024
             Rows of a piece. Lengths are sorted, and members merged, within a piece, so small pieces
@@ -150,7 +152,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         Yields
         ------
         ndarray of shape (n_rows, n_classes)
-            As :meth:`predict_proba`, for the next `chunk_size` rows; fewer in the last piece.
+            As :meth:`predict_proba`, for the next `chunk_size` rows; fewer in the last piece of X, or
+            of a chunk.
 
         Raises
         ------
@@ -175,7 +178,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         if isinstance(X, str):
             read_samples(X)  # raises: the letters of a text are not rows
         # A function of its own: whatever is wrong so far is raised now, not at the first piece.
-        return (self.predict_proba(piece) for piece in pieces(X, int(chunk_size)))
+        texts = self.input_kind_ == "text"
+        return (self.predict_proba(piece) for piece in pieces(X, int(chunk_size), texts=texts))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithm of :meth:`predict_proba`, finite where the probability underflows.

@@ -19,12 +19,14 @@ from sksve.backbones import (
     swap_modules,
 )
 from sksve.training._data import TokenDataset
+from sksve.training._data_parallel import DataParallelNet
 from sksve.training._feature_cache import weights_key
 from sksve.training._forecast import TrainingForecast
 from sksve.training._history import member_history
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
+from sksve.training._processes import ALONE, Processes
 from sksve.training._seeds import member_streams, shared_streams
 from sksve.training._whole import WholeBackbone
 
@@ -75,6 +77,7 @@ class TrainingConfig:
     callbacks: Any = None
     verbose: int = 0
     max_length: int | None = None
+    processes: Processes = ALONE
 
 
 @dataclass(frozen=True)
@@ -257,8 +260,11 @@ def make_net(
     if config.verbose:
         callbacks.append(("forecast", TrainingForecast(config.max_length)))
         callbacks.append(ProgressBar())
-    return MemberNet(
+    together = {} if config.processes.n == 1 else {"processes": config.processes}
+    net_class = DataParallelNet if together else MemberNet
+    return net_class(
         module,
+        **together,
         member_ids=ids,
         batch_streams=streams,
         shared_stream=order,
