@@ -48,6 +48,8 @@ class Backbone:
         Where it was found; see :class:`ResolvedBackbone`.
     dropout_rates : dict of str to float
         Dotted name of each dropout rate -> the rate it had (for Monte Carlo dropout).
+    folder : pathlib.Path or None
+        Where the weights were read; None for a pair.
     """
 
     model: nn.Module
@@ -58,6 +60,7 @@ class Backbone:
     name: str
     source: str
     dropout_rates: dict[str, float] = field(default_factory=dict)
+    folder: Path | None = None
 
 
 def load_backbone(
@@ -123,6 +126,7 @@ def load_backbone(
         name=resolved.name,
         source=resolved.source,
         dropout_rates=rates,
+        folder=None if resolved.folder is None else Path(resolved.folder).absolute(),
     )
 
 

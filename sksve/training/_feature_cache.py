@@ -21,33 +21,80 @@ MEMORY_BYTES = 4 * 2**30
 class FeatureFile:
     """A tensor in a memory-mapped temporary file, which goes when nobody holds the object.
 
-    A copy in another process (joblib) maps the same file and does not remove it.
+    A copy in another process (joblib) maps the same file, for reading, and does not remove it. Where
+    the file is not in reach, or is another one of that name, the copy's `tensor` is None.
 
     Parameters
     ----------
     shape : tuple of int
     dtype : torch.dtype
+    folder : path-like, optional
+        Where the file is made; the platform's folder for temporary files without it.
+
+    Attributes
+    ----------
+    tensor : Tensor of shape `shape`, or None
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        handle, name = tempfile.mkstemp(prefix="sksve-", suffix=".features")
+    def __init__(
+        self, shape: tuple[int, ...], dtype: torch.dtype, folder: Path | None = None
+    ) -> None:
+        handle, name = tempfile.mkstemp(prefix="sksve-", suffix=".features", dir=folder)
         os.close(handle)
         self.path, self.shape, self.dtype = Path(name), shape, dtype
         # Set before the mapping: a full disk must not leave a file behind.
         self._remove = weakref.finalize(self, _unlink, self.path)
-        self.tensor = self._mapped()
+        self.tensor: Tensor | None = self._mapped(shared=True)
 
-    def _mapped(self) -> Tensor:
+    @classmethod
+    def holding(cls, values: Tensor, folder: Path) -> "FeatureFile":
+        """Write a tensor into a file that other machines may read, and map it.
+
+        Written and closed, not mapped: of a network file system only that is seen by others.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be written or is full.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        file = cls.__new__(cls)
+        handle, name = tempfile.mkstemp(prefix="sksve-", suffix=".features", dir=folder)
+        file.path, file.shape, file.dtype = Path(name), tuple(values.shape), values.dtype
+        file._remove = weakref.finalize(file, _unlink, file.path)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(values.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        file.tensor = file._mapped(shared=False)
+        return file
+
+    def _mapped(self, *, shared: bool) -> Tensor:
         size = int(np.prod(self.shape))
-        flat = torch.from_file(str(self.path), shared=True, size=size, dtype=self.dtype)
+        flat = torch.from_file(str(self.path), shared=shared, size=size, dtype=self.dtype)
         return flat.reshape(self.shape)
 
+    def _fingerprint(self) -> str:
+        """Hash of evenly spaced rows: tells another file from this one, without reading all of it."""
+        assert self.tensor is not None
+        step = max(1, len(self.tensor) // 1024)
+        some = self.tensor[::step].contiguous().reshape(-1).view(torch.uint8)
+        return hashlib.sha256(some.numpy().data).hexdigest()
+
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "shape": self.shape, "dtype": self.dtype}
+        told = {"path": self.path, "shape": self.shape, "dtype": self.dtype}
+        return {**told, "fingerprint": self._fingerprint()}
 
     def __setstate__(self, state: dict[str, object]) -> None:
+        fingerprint = state.pop("fingerprint")
         self.__dict__.update(state)
-        self.tensor = self._mapped()
+        size = int(np.prod(self.shape)) * self.dtype.itemsize
+        self.tensor = None
+        # torch would make a file that is not there, full of zeros.
+        if self.path.is_file() and self.path.stat().st_size == size:
+            self.tensor = self._mapped(shared=False)
+            if self._fingerprint() != fingerprint:
+                self.tensor = None
 
 
 def _unlink(path: Path) -> None:
@@ -73,6 +120,7 @@ def allocate_features(
     if n * d * dtype.itemsize <= limit:
         return torch.empty(n, d, dtype=dtype), None
     file = FeatureFile((n, d), dtype)
+    assert file.tensor is not None
     return file.tensor, file
 
 

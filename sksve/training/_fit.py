@@ -1,13 +1,13 @@
 """Train some members; put members together. One joint fit, n_jobs and warm_start are the same two."""
 
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed, effective_n_jobs
 from skorch.callbacks import ProgressBar
 from torch import Tensor, nn
 
@@ -18,11 +18,12 @@ from sksve.backbones import (
     check_partition,
     swap_modules,
 )
+from sksve.training._apart import Basis, Job, count_tasks, take_basis, train_apart
 from sksve.training._data import TokenDataset
 from sksve.training._data_parallel import DataParallelNet
 from sksve.training._feature_cache import weights_key
 from sksve.training._forecast import TrainingForecast
-from sksve.training._history import member_history
+from sksve.training._history import member_history, with_members
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
@@ -189,20 +190,17 @@ def train(
     """
     ids = tuple(ids)
     _keep_features(backbone, plan, config, [d for d in (train_data, valid_data) if d is not None])
-    n_tasks = 1 if n_jobs is None else min(len(ids), effective_n_jobs(n_jobs))
-    n_parts = len(ids) if isinstance(factory, WholeBackbone) else n_tasks
+    n_tasks = count_tasks(n_jobs, len(ids))
+    whole_models = isinstance(factory, WholeBackbone)
+    n_parts = len(ids) if whole_models else n_tasks
     if n_parts == 1:
         return _train_jointly(backbone, plan, factory, ids, train_data, valid_data, config)
     parts = [tuple(int(k) for k in part) for part in np.array_split(ids, n_parts)]
-    # One by one, so that the module and optimizer of a part are freed when it has been joined.
-    done = Parallel(n_jobs=n_tasks, return_as="generator")(
-        delayed(_train_jointly)(backbone, plan, factory, part, train_data, valid_data, config)
-        for part in parts
-    )
-    whole = next(done)
-    for part in done:
-        whole = join(whole, part)
-    return assemble(backbone, plan, factory, whole, config)
+    # Decompositions are made here, once, and not by every task at the same time.
+    first = None if whole_models else build_module(backbone, plan, factory, ids[:1], config)
+    job = Job(backbone, plan, factory, train_data, valid_data, config, {})
+    found = train_apart(_train_jointly, job, first, _keep_features, parts, n_tasks)
+    return assemble(backbone, plan, factory, functools.reduce(join, found), config)
 
 
 def _keep_features(
@@ -237,8 +235,10 @@ def _train_jointly(
     train_data: TokenDataset,
     valid_data: TokenDataset | None,
     config: TrainingConfig,
+    basis: Basis | None = None,
 ) -> TrainedMembers:
     module = build_module(backbone, plan, factory, ids, config)
+    take_basis(module, basis or {})
     net = make_net(module, ids, config, valid_data)
     net.fit(train_data, None)
     state = tuple(p.detach().cpu().clone() for p in net.module_.member_parameters())
@@ -304,12 +304,12 @@ def assemble(
             p.copy_(value)
     net = make_net(module, members.ids, replace(config, verbose=0), None)
     net.initialize()
-    net.history = members.net.history
+    net.history = with_members(members.net.history, members.history)
     return replace(members, net=net)
 
 
 def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
-    """Members of both; the net is that of `second` and must be assembled anew.
+    """Members of both; the net is of those that trained longer, and must be assembled anew.
 
     An epoch that a member did not run is NaN in its history.
     """
@@ -331,4 +331,5 @@ def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
                 for key in keys
             }
         )
-    return TrainedMembers(first.ids + second.ids, state, history, second.net)
+    longer = first if len(first.net.history) > len(second.net.history) else second
+    return TrainedMembers(first.ids + second.ids, state, history, longer.net)

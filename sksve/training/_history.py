@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["member_history"]
+__all__ = ["member_history", "with_members"]
 
 _NAMES = {
     "member_train_loss": "train_loss",
@@ -20,3 +20,19 @@ def member_history(net: Any) -> list[dict[str, np.ndarray]]:
         {short: np.asarray(row[long]) for long, short in _NAMES.items() if long in row}
         for row in net.history
     ]
+
+
+def with_members(log: Any, history: list[dict[str, np.ndarray]]) -> Any:
+    """Copy a net's history, and put into its epochs what all members did: it may tell of some only.
+
+    Parameters
+    ----------
+    log : skorch.history.History
+    history : list of dict
+        What :func:`member_history` gave, joined over the members.
+    """
+    long = {short: name for name, short in _NAMES.items()}
+    return type(log)(
+        {**row, **{long[short]: values.tolist() for short, values in epoch.items()}}
+        for row, epoch in zip(log, history)
+    )
