@@ -64,7 +64,11 @@ class PackedBackbone:
             return self.told
         tried = []
         for resolved in self._places():
-            found = load_backbone(resolved, pooling=self.told.pooling, dtype=self.dtype)
+            try:
+                found = load_backbone(resolved, pooling=self.told.pooling, dtype=self.dtype)
+            except ValueError as error:  # another model, or half of one
+                tried.append(str(error))
+                continue
             if model_digest(found.model) == self.digest:
                 return replace(found, processor=None, name=self.told.name, source=self.told.source)
             tried.append(f"{resolved.folder} holds other weights")

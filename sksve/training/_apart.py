@@ -101,7 +101,7 @@ def count_tasks(n_jobs: int | None, n_members: int) -> int:
 def train_apart(
     learn: Callable[..., "TrainedMembers"],
     job: Job,
-    module: nn.Module | None,
+    make_module: Callable[[], nn.Module] | None,
     keep_features: Callable[..., None],
     parts: Sequence[tuple[int, ...]],
     n_tasks: int,
@@ -114,8 +114,9 @@ def train_apart(
         ``learn(backbone, plan, factory, ids, train_data, valid_data, config, basis) -> TrainedMembers``
     job : Job
         Not packed.
-    module : nn.Module or None
-        Adapted as the tasks' will be: its basis is theirs.
+    make_module : callable or None
+        Adapts the backbone as the tasks will: the decompositions are then in the cache, made once, and
+        not by every task at the same time; and their basis is that of the tasks.
     keep_features : callable
         ``keep_features(backbone, plan, config, datasets)``, for tasks that cannot read the features.
     parts : sequence of tuple of int
@@ -129,10 +130,12 @@ def train_apart(
         As `parts`. Each with a :class:`NetRecord` in place of its net.
     """
     parallel = Parallel(n_jobs=n_tasks)
+    module = None if make_module is None else make_module()
     if n_tasks == 1 or getattr(get_active_backend()[0], "supports_sharedmem", False):
-        found = parallel(delayed(_train_here)(learn, job, ids) for ids in parts)
-        return list(found)
+        del module
+        return list(parallel(delayed(_train_here)(learn, job, ids) for ids in parts))
     packed = pack_job(job, module)
+    del module
     run = delayed(_train_away)
     replies = parallel(run(learn, keep_features, packed, ids) for ids in parts)
     missed = [i for i, reply in enumerate(replies) if reply.members is None]
@@ -209,7 +212,7 @@ def pack_job(job: Job, module: nn.Module | None = None, *, with_weights: bool = 
     ----------
     job : Job
     module : nn.Module, optional
-        As in :func:`train_apart`.
+        Adapted; its basis is that of the tasks.
     with_weights : bool, default=False
         As :func:`~sksve.backbones.pack_backbone`.
 

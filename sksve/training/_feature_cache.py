@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from pathlib import Path
@@ -16,6 +17,8 @@ __all__ = ["FeatureCache", "FeatureFile", "allocate_features", "feature_cache", 
 
 # Features are held in memory up to this size; beyond it they lie in a memory-mapped file.
 MEMORY_BYTES = 4 * 2**30
+# Files of this age in the shared folder belong to nobody.
+STALE_SECONDS = 7 * 86400
 
 
 class FeatureFile:
@@ -58,6 +61,7 @@ class FeatureFile:
             If the folder cannot be written or is full.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        _forget_old(folder)
         file = cls.__new__(cls)
         handle, name = tempfile.mkstemp(prefix="sksve-", suffix=".features", dir=folder)
         file.path, file.shape, file.dtype = Path(name), tuple(values.shape), values.dtype
@@ -95,6 +99,16 @@ class FeatureFile:
             self.tensor = self._mapped(shared=False)
             if self._fingerprint() != fingerprint:
                 self.tensor = None
+
+
+def _forget_old(folder: Path) -> None:
+    """Remove what killed processes left; should one still be wanted, its numbers are computed anew."""
+    for path in folder.glob("sksve-*.features"):
+        try:
+            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink()
+        except OSError:  # another process was first
+            pass
 
 
 def _unlink(path: Path) -> None:

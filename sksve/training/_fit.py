@@ -196,10 +196,10 @@ def train(
     if n_parts == 1:
         return _train_jointly(backbone, plan, factory, ids, train_data, valid_data, config)
     parts = [tuple(int(k) for k in part) for part in np.array_split(ids, n_parts)]
-    # Decompositions are made here, once, and not by every task at the same time.
-    first = None if whole_models else build_module(backbone, plan, factory, ids[:1], config)
+    first = functools.partial(build_module, backbone, plan, factory, ids[:1], config)
     job = Job(backbone, plan, factory, train_data, valid_data, config, {})
-    found = train_apart(_train_jointly, job, first, _keep_features, parts, n_tasks)
+    make = None if whole_models else first
+    found = train_apart(_train_jointly, job, make, _keep_features, parts, n_tasks)
     return assemble(backbone, plan, factory, functools.reduce(join, found), config)
 
 
