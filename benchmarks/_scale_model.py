@@ -136,6 +136,7 @@ def whole(measured):
         "adapted_weights_billion": frozen["weights"] / 1e9,
         "factors_billion": frozen["factors"] / 1e9,
         "numbers_per_member": member_numbers(),
+        "gradients_gb_of_full_fine_tuning_bfloat16": 2 * frozen["weights"] / 1e9,
         "saved_members_mb": 4 * MEMBERS * member_numbers() / 1e6,
         "svd_cache_gb_float64": 8 * (frozen["factors"] + BLOCKS * len(LAYERS) * D) / 1e9,
         "svd_seconds": svd_seconds,

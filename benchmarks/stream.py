@@ -19,7 +19,9 @@ import numpy as np
 from _record import write
 
 CHUNK, ROW_GROUP = 4096, 16384
-WORDS = "the story was great and very fun worst movie of all dull boring loved it hated plot".split()
+WORDS = (
+    "the story was great and very fun worst movie of all dull boring loved it hated plot".split()
+)
 
 
 def texts(n, rng):

@@ -115,8 +115,8 @@ class DataParallelNet(MemberNet):
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
         super().notify(method_name, **kwargs)
-        # After early stopping has had its say. The same bits already, unless the machines differ.
-        if method_name == "on_train_end":
+        # The same bits already, unless the machines differ. At the end, after early stopping's say.
+        if method_name in ("on_train_begin", "on_train_end"):
             self.processes.copy_from_main(self.module_.member_parameters())
 
     def backward(self, Xi: Any, yi: Tensor, **fit_params: Any) -> tuple[Tensor, Tensor]:
