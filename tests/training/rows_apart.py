@@ -2,7 +2,7 @@
 
     python -m torch.distributed.run --nproc_per_node 2 rows_apart.py FOLDER NAME ...
 
-Each process writes what it has learned to FOLDER/NAME-RANK.npz.
+Each process writes what it has learned to FOLDER/NAME-RANK.npz. ROWS_APART_DEVICE=cuda: on GPUs.
 """
 
 import os
@@ -60,7 +60,8 @@ def fit(name, **changes):
 def learned(clf):
     """What fit has learned, as arrays by name."""
     found = {
-        f"p{i}": p.detach().numpy() for i, p in enumerate(clf.net_.module_.member_parameters())
+        f"p{i}": p.detach().cpu().numpy()
+        for i, p in enumerate(clf.net_.module_.member_parameters())
     }
     found["proba"] = clf.predict_proba_members(TEXTS)
     for key in clf.history_[0]:
@@ -70,7 +71,7 @@ def learned(clf):
 
 def main(folder, names):
     for name in names:
-        clf = fit(name, data_parallel=True)
+        clf = fit(name, data_parallel=True, device=os.environ.get("ROWS_APART_DEVICE", "cpu"))
         np.savez(Path(folder) / f"{name}-{os.environ['RANK']}.npz", **learned(clf))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
 from sksve import SVEClassifier
@@ -81,6 +82,16 @@ def test_accelerate_launch__two_processes_learn_what_one_learns(tmp_path):
     check(tmp_path, "shared")
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_torchrun__two_gpus_learn_what_one_cpu_learns(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROWS_APART_DEVICE", "cuda")
+    code, said = launch(TORCHRUN, SCRIPT, str(tmp_path), "independent", "stopping")
+    assert code == 0, said[-3000:]
+    for name in ("independent", "stopping"):
+        check(tmp_path, name)
+
+
 FAULTS = """
 import os, sys, numpy as np
 from accelerate import Accelerator
@@ -105,7 +116,6 @@ told("labels", labels=LABELS if rank else LABELS[::-1])
 told("rate", lr=0.1 * (1 + rank))
 told("diverged", lr=1e30, max_epochs=3)
 told("n_jobs", n_jobs=2)
-told("number", device=f"cuda:{rank}" if False else "cpu")
 
 # Fresh entropy in each process: they agree on one.
 seeds = [told("seed", random_state=None)._seed, told("seed", random_state=np.random.default_rng())._seed]
