@@ -1,7 +1,7 @@
 """What would 7 billion parameters, 16 members and 10^8 rows take? Constants measured, the rest computed.
 
     python benchmarks/scale.py            # measure (minutes), compute, write results/scale.json
-    python benchmarks/scale.py --table    # the tables of docs/scale.md from results/scale.json
+    python benchmarks/scale.py --table    # only write the tables of docs/scale.md from results/
 
 Measured here: matrix products, memory bandwidth, an all-reduce over gloo between two processes (as
 data_parallel=True makes it), reading from disk, decompositions. Constants of an H100 are those of its data
@@ -21,19 +21,20 @@ import _scale_model
 import torch
 from _record import RESULTS, write
 
+DOCS = Path(__file__).parent.parent / "docs" / "scale.md"
 SVD_SHAPES = [(512, 512), (1024, 1024), (1024, 2752), (2048, 2048)]
 GLOO_MB = [1, 16, 59]
 
 
 def seconds(function, rounds=5):
-    """Median of some rounds, after one that does not count."""
+    """Fastest of some rounds, after one that does not count: others use the machine, too."""
     function()
     times = []
     for _ in range(rounds):
         start = time.perf_counter()
         function()
         times.append(time.perf_counter() - start)
-    return sorted(times)[rounds // 2]
+    return min(times)
 
 
 def matmul(n=2048):
@@ -143,6 +144,26 @@ def tables(content):
         yield f"| {name.replace('_', ' ')} | " + " | ".join(number(p[name]) for p in plans) + " |"
 
 
+def stream_table(content):
+    """Lines of Markdown: one row a size."""
+    yield "| rows | peak memory | before the first row | rows a second | measured |"
+    yield "|---|---|---|---|---|"
+    for row in content["sizes"]:
+        yield (
+            f"| {row['rows']:,} | {row['peak_rss_mb']:.0f} MB | {row['rss_before_mb']:.0f} MB | "
+            f"{row['rows_per_second']:,} | `benchmarks/stream.py` |"
+        )
+
+
+def fill(name, lines):
+    """Put lines between the marks of docs/scale.md that bear this name."""
+    text = DOCS.read_text("utf-8")
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    head, rest = text.split(begin)
+    tail = rest.split(end)[1]
+    DOCS.write_text(head + begin + "\n".join(lines) + "\n" + end + tail, "utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", action="store_true")
@@ -170,8 +191,10 @@ def main():
                 "computed": compute(measured),
             },
         )
-    content = json.loads((Path(RESULTS) / "scale.json").read_text())
-    print("\n".join(tables(content)))
+    lines = list(tables(json.loads((RESULTS / "scale.json").read_text())))
+    print("\n".join(lines))
+    fill("scale.py", lines)
+    fill("stream.py", stream_table(json.loads((RESULTS / "stream.json").read_text())))
 
 
 if __name__ == "__main__":
