@@ -51,6 +51,7 @@ FOREIGN = {
     "torch": {"adapters", "backbones", "training", "estimators", "baselines", "diagnostics"},
     "transformers": {"backbones", "inputs"},
     "skorch": {"training"},
+    "accelerate": {"training"},
     "matplotlib": {"plotting", "comparison"},
     "netcal": {"calibration"},
     "laplace": {"baselines"},

@@ -42,6 +42,7 @@ from sksve.training import (
     TrainingConfig,
     assemble,
     join,
+    join_processes,
     train,
 )
 
@@ -65,6 +66,7 @@ class MemberClassifier(
 
     #: Constraints of parameters that only a subclass has, or means differently.
     _own_constraints: ClassVar[dict[str, list[Any]]] = {}
+    data_parallel: bool = False  # of a subclass without the parameter
 
     @abstractmethod
     def _layer_factory(self) -> MemberFactory:
@@ -144,7 +146,10 @@ class MemberClassifier(
         params = self.get_params(deep=False)
         check_parameters(CONSTRAINTS | self._own_constraints, params, owner=type(self).__name__)
         warm = self.warm_start and hasattr(self, "net_")
-        seed = self._seed if warm else fit_seed(self)
+        device = choose_device(self.device)
+        processes = join_processes(self.data_parallel, device, self.n_jobs)
+        device = processes.device or device
+        seed = processes.from_main(self._seed if warm else fit_seed(self))
         # Learns in place of self; what it has learned moves here when all has gone well.
         fresh = type(self)(**params)
         task = fresh._read_task(X, y, sample_weight, X_val, y_val, seed, classes)
@@ -155,7 +160,6 @@ class MemberClassifier(
         check_kind(fresh.input_kind_, resolved.name, vision=is_vision(resolved.config))
         plan = self._plan(resolved)
         max_tokens(self.max_length, positions_from_config(resolved), resolved.name)
-        device = choose_device(self.device)
         precision = Precision.choose(self.precision, device)
         old = None
         if warm:
@@ -176,6 +180,7 @@ class MemberClassifier(
         data = fresh._tokenized(task, backbone, plan)
         config = self._training_config(len(task.classes), seed, device, precision)
         config = replace(config, max_epochs=max_epochs or self.max_epochs, **survival)
+        config = processes.configured(config, data)
         factory = self._layer_factory()
         ids = range(self.n_members)
         if old is not None:

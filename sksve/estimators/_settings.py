@@ -80,6 +80,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
         _Number(Integral, None, -1, closed="right"),
         None,
     ],
+    "data_parallel": ["boolean"],
     "callbacks": [_ListOf(["on_epoch_end", "on_train_end"]), None],
     "verbose": ["verbose"],
     "checkpoint_dir": [str, os.PathLike, None],

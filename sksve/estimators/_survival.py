@@ -60,7 +60,9 @@ def forget_checkpoints(config: TrainingConfig, members: TrainedMembers) -> None:
     if config.checkpoint is None or members.interrupted:
         return
     try:
-        clear_checkpoints(config.checkpoint.folder)
+        if config.processes.is_main:
+            clear_checkpoints(config.checkpoint.folder)
+        config.processes.wait()  # nobody begins the next fit with these still there
     except OSError as error:
         warnings.warn(
             f"The checkpoints of this fit could not be removed: {error}. Remove them, or the same "

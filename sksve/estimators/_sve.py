@@ -79,6 +79,10 @@ class SVEClassifier(MemberClassifier):
         "auto": float32; on CUDA, training runs under bfloat16 autocast.
     n_jobs : int or None, default=None
         None: one joint fit. k: members are split over k joblib tasks, with the same result.
+    data_parallel : bool, default=False
+        Whether the processes started by ``accelerate launch`` or ``torchrun`` train together, each on its
+        share of every batch (extra ``accelerate``). Every process is given all data and ends with the
+        same members, those of one process up to rounding. In a script started plainly it does nothing.
     callbacks : list or None, default=None
         skorch callbacks; copied before use.
     verbose : int, default=0
@@ -200,6 +204,7 @@ class SVEClassifier(MemberClassifier):
         device: Any = "auto",
         precision: str = "auto",
         n_jobs: int | None = None,
+        data_parallel: bool = False,
         callbacks: Any = None,
         verbose: int = 0,
         warm_start: bool = False,
@@ -235,6 +240,7 @@ class SVEClassifier(MemberClassifier):
         self.device = device
         self.precision = precision
         self.n_jobs = n_jobs
+        self.data_parallel = data_parallel
         self.callbacks = callbacks
         self.verbose = verbose
         self.warm_start = warm_start

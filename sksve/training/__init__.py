@@ -23,6 +23,7 @@ from sksve.training._merged import MemberModel, merged_model
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
 from sksve.training._pooled import pooled_vectors
+from sksve.training._processes import Processes, join_processes
 from sksve.training._progress import Progress, without_bars
 from sksve.training._restore import describe_frozen, restore_net, saved_state
 from sksve.training._seeds import sample_seeds
@@ -37,6 +38,7 @@ __all__ = [
     "MemberFactory",
     "MemberModel",
     "MemberNet",
+    "Processes",
     "Progress",
     "TokenDataset",
     "TrainedMembers",
@@ -50,6 +52,7 @@ __all__ = [
     "describe_frozen",
     "feature_cache",
     "join",
+    "join_processes",
     "merged_model",
     "pooled_vectors",
     "predict_logits",

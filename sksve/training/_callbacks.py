@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
-from sksve.training._data import MemberBatch
 from sksve.training._functional import WarmupLinear, member_hits
 
 __all__ = ["MEMBER_KEYS", "MemberEarlyStopping", "MemberLog", "WarmupSchedule"]
@@ -62,7 +61,7 @@ class MemberLog(Callback):
         losses = kwargs["member_losses"].double().cpu().numpy()
         self._add("member_train_loss" if training else "member_valid_loss", members, m, losses * b)
         if training:
-            self._add("member_tokens", members, m, _tokens(Xi))
+            self._add("member_tokens", members, m, Xi.token_counts())
         if not training:
             hits = member_hits(kwargs["y_pred"].cpu(), yi)
             self._add("member_valid_accuracy", members, m, hits.numpy())
@@ -87,15 +86,6 @@ class MemberLog(Callback):
             mean[stopped] = np.nan
             net.history.record(key, mean.tolist())
         self.sums = {}
-
-
-def _tokens(batch: MemberBatch) -> np.ndarray:
-    """Tokens of each member's rows, and as many with the padding up to its longest: shape (2, m)."""
-    m, b = batch.weight.shape
-    if batch.attention_mask is None:
-        return np.full((2, m), float(b * batch.tokens_per_row))
-    lengths = batch.attention_mask.sum(dim=-1).reshape(m, b)
-    return np.stack([lengths.sum(dim=1).numpy(), b * lengths.amax(dim=1).numpy()]).astype(float)
 
 
 class MemberEarlyStopping(Callback):

@@ -14,6 +14,7 @@ from sksve.adapters import dropout_layers
 from sksve.persistence import decode, encode
 from sksve.training._checkpoint_files import CheckpointFiles, Snapshot
 from sksve.training._interrupt import sigints
+from sksve.training._processes import ALONE, Processes
 
 __all__ = ["Checkpoint", "restore", "take"]
 
@@ -33,15 +34,28 @@ class Checkpoint(Callback):
         Steps; None: after each epoch only.
     about : dict
         Plain values that say which training this is.
+    processes : Processes
+        Of a data-parallel training: all read, the main one writes.
     """
 
-    def __init__(self, files: CheckpointFiles, every: int | None, about: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        files: CheckpointFiles,
+        every: int | None,
+        about: dict[str, Any],
+        processes: Processes = ALONE,
+    ) -> None:
         self.files = files
         self.every = every
         self.about = about
+        self.processes = processes
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         self.resumed_ = self.files.load()
+        self.processes.agree(
+            "no checkpoint" if self.resumed_ is None else f"checkpoint {self.resumed_.position}",
+            "Put checkpoint_dir on a disk that all of them see.",
+        )
         self.failed_ = False
         self.rows_: list[Any] = []  # encoded history of the epochs that are over
         self.n_before_ = len(net.history)
@@ -76,6 +90,8 @@ class Checkpoint(Callback):
         self._write(net)
 
     def _write(self, net: Any) -> None:
+        if not self.processes.is_main:
+            return
         done = net.history[self.n_before_ :][: self.epoch_]
         self.rows_ += [_encoded_row(row) for row in done[len(self.rows_) :]]
         rows = [*self.rows_, *([_encoded_row(net.history[-1])] if self.step_ else [])]

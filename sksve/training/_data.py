@@ -71,6 +71,14 @@ class MemberBatch:
         """Tokens of a row, padding included: what a step's size is measured by."""
         return self.input_ids.shape[-1] if self.n_tokens is None else self.n_tokens
 
+    def token_counts(self) -> np.ndarray:
+        """Tokens of each member's rows, and as many with the padding up to its longest: shape (2, m)."""
+        m, b = self.weight.shape
+        if self.attention_mask is None:
+            return np.full((2, m), float(b * self.tokens_per_row))
+        lengths = self.attention_mask.sum(dim=-1).reshape(m, b)
+        return np.stack([lengths.sum(dim=1).numpy(), b * lengths.amax(dim=1).numpy()]).astype(float)
+
     def to(self, device: torch.device) -> "MemberBatch":
         """Return the batch with its tensors on `device`."""
         moved = {

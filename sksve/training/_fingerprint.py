@@ -28,7 +28,9 @@ _CALLED = {
     "autocast": "precision of the forward pass",
     "n_classes": "the number of classes",
 }
-_FREE = {"part", "attempt", "diverged", "checkpoint", "interruptible", "callbacks", "verbose"}
+_FREE = {
+    "part", "attempt", "diverged", "checkpoint", "interruptible", "callbacks", "processes", "verbose",
+}  # fmt: skip
 _HASHED = "sha256:"
 _PIXEL_ROWS = 64
 
@@ -75,6 +77,7 @@ def describe_fit(
     for setting in fields(config):
         if setting.name not in _FREE:
             told[_CALLED.get(setting.name, setting.name)] = getattr(config, setting.name)
+    told["device"] = torch.device(config.device).type  # processes have cuda:0, cuda:1, ...
     own = asdict(factory) if is_dataclass(factory) and not isinstance(factory, type) else {}
     told |= {"method": getattr(factory, "__name__", type(factory).__name__), **own}
     told["target_modules"] = _sha256("\n".join(plan.targets).encode())

@@ -22,6 +22,7 @@ from sksve.training._apart import Basis, Job, count_tasks, take_basis, train_apa
 from sksve.training._checkpoint import Checkpoint
 from sksve.training._checkpoint_files import CheckpointFiles, stem_of
 from sksve.training._data import TokenDataset
+from sksve.training._data_parallel import DataParallelNet
 from sksve.training._diverged import train_survivors, warn_of
 from sksve.training._feature_cache import weights_key
 from sksve.training._fingerprint import CheckpointSettings, check_same_fit, describe_fit
@@ -30,6 +31,7 @@ from sksve.training._history import set_member_history
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
+from sksve.training._processes import ALONE, Processes
 from sksve.training._seeds import member_streams, shared_streams
 from sksve.training._trained import TrainedMembers, join, trained_members
 from sksve.training._whole import WholeBackbone
@@ -83,6 +85,7 @@ class TrainingConfig:
     diverged: str = "raise"
     checkpoint: CheckpointSettings | None = None
     interruptible: bool = True
+    processes: Processes = ALONE
 
 
 def build_module(
@@ -252,7 +255,8 @@ def _train_jointly(
     if config.checkpoint is not None:
         files = CheckpointFiles(config.checkpoint.folder, stem_of(ids, config.attempt))
         about = {"fit": config.checkpoint.fit, "members": list(ids), "attempt": config.attempt}
-        net.callbacks.append(("checkpoint", Checkpoint(files, config.checkpoint.every, about)))
+        own = Checkpoint(files, config.checkpoint.every, about, config.processes)
+        net.callbacks.append(("checkpoint", own))
     net.fit(train_data, None)
     if config.checkpoint is not None:  # whoever trains the net further does so on their own
         net.callbacks.pop()
@@ -276,8 +280,11 @@ def make_net(
     if config.verbose:
         callbacks.append(("forecast", TrainingForecast(config.max_length)))
         callbacks.append(ProgressBar())
-    return MemberNet(
+    together = {} if config.processes.n == 1 else {"processes": config.processes}
+    net_class = DataParallelNet if together else MemberNet
+    return net_class(
         module,
+        **together,
         member_ids=ids,
         batch_streams=streams,
         shared_stream=order,
@@ -290,7 +297,7 @@ def make_net(
         valid_dataset=valid_data,
         patience=config.patience,
         diverged=config.diverged,
-        interruptible=config.interruptible,
+        interruptible=config.interruptible and config.processes.n == 1,
         max_epochs=config.max_epochs,
         batch_size=config.batch_size,
         device=config.device,

@@ -203,6 +203,17 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         self._set_training(True)
         Xi, yi = batch
+        losses, logits = self.backward(Xi, yi, **fit_params)
+        parameters = self.module_.member_parameters()
+        if self.max_grad_norm is None:
+            norms = member_gradient_norms(parameters)
+        else:
+            norms = clip_member_gradients(parameters, self.max_grad_norm)
+        self.check_gradients(norms)
+        return self._step(losses, logits)
+
+    def backward(self, Xi: MemberBatch, yi: Tensor, **fit_params: Any) -> tuple[Tensor, Tensor]:
+        """Give every member its gradient; losses (m,) and logits (m, b, c)."""
         n = len(yi)
         size = members_at_once(n, len(Xi) * Xi.tokens_per_row, torch.device(self.device))
         parts = []
@@ -214,13 +225,7 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
             losses.sum().backward()
             parts.append((losses.detach(), logits.detach()))
         losses, logits = (torch.cat(each) for each in zip(*parts))
-        parameters = self.module_.member_parameters()
-        if self.max_grad_norm is None:
-            norms = member_gradient_norms(parameters)
-        else:
-            norms = clip_member_gradients(parameters, self.max_grad_norm)
-        self.check_gradients(norms)
-        return self._step(losses, logits)
+        return losses, logits
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         self._set_training(False)
