@@ -262,4 +262,5 @@ def test_page__in_the_repository_is_what_the_files_say(script):
         pytest.skip("no run is recorded")
     config = tomllib.loads((BENCHMARKS / "evidence.toml").read_text())
     made = report.page(runs, script("_grid").planned(config), "evidence", BENCHMARKS / "results")
-    assert (BENCHMARKS.parent / "docs" / "evidence.md").read_text(encoding="utf-8") == made
+    kept = BENCHMARKS.parent / "docs" / "evidence.md"
+    assert kept.exists() and kept.read_text(encoding="utf-8") == made, "stale: run report.py"
