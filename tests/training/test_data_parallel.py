@@ -18,7 +18,7 @@ from tests.training.rows_apart import CASES, fit, learned
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = ROOT / "tests" / "training" / "rows_apart.py"
 TORCHRUN = ("torch.distributed.run", "--nproc_per_node", "2")
-ACCELERATE = ("accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
               "--mixed_precision", "no", "--dynamo_backend", "no")  # fmt: skip
 LIMIT = 600  # seconds after which a deadlock is one, on a busy machine, too
 
@@ -95,7 +95,7 @@ def test_torchrun__two_gpus_learn_what_one_cpu_learns(tmp_path, monkeypatch):
 FAULTS = """
 import os, sys, numpy as np
 from accelerate import Accelerator
-from sksve import SVEClassifier, SksveError
+from sksve import SVEClassifier
 from tests.training.rows_apart import TEXTS, LABELS, SETTINGS, fit
 from sksve.backbones import make_tiny_backbone
 
@@ -189,3 +189,46 @@ def test_join_processes__names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(ImportError, match=r"sksve\[accelerate\]"):
         join_processes(True, "cpu")
+
+
+RESUMED = """
+import os, sys, warnings, numpy as np
+from skorch.callbacks import Callback
+from tests.training.rows_apart import learned, fit
+
+rank, folder, name = int(os.environ["RANK"]), sys.argv[1], "stopping"
+
+class Dead(Exception):
+    pass
+
+class Die(Callback):
+    steps = 0
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        Die.steps += training
+        if Die.steps == 4:
+            raise Dead
+
+same = {"data_parallel": True, "checkpoint_dir": folder, "checkpoint_every": 1}
+try:
+    fit(name, callbacks=[Die()], **same)
+except Dead:
+    print(f"<dead {rank}: {len(os.listdir(folder))} files>", flush=True)
+learning = learned(fit(name, **same))
+np.savez(os.path.join(os.path.dirname(folder), f"{name}-{rank}.npz"), **learning)
+print(f"<left {rank}: {sorted(os.listdir(folder))}>", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_checkpoint__all_processes_go_on_from_what_the_main_one_wrote(tmp_path):
+    script = tmp_path / "resumed.py"
+    script.write_text(RESUMED)
+    (tmp_path / "checkpoints").mkdir()
+    code, said = launch(TORCHRUN, script, str(tmp_path / "checkpoints"))
+    assert code == 0, said[-3000:]
+    for rank in (0, 1):
+        assert f"<dead {rank}:" in said
+        assert f"<dead {rank}: 0 files>" not in said
+        assert f"<left {rank}: []>" in said
+    check(tmp_path, "stopping")
