@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -149,7 +150,7 @@ class MemberLinear(MemberModule):
 
 def check_n_members(n_members: int) -> None:
     """Raise ValueError unless there is at least one member."""
-    if n_members < 1:
+    if not isinstance(n_members, Integral) or isinstance(n_members, bool) or n_members < 1:
         raise ValueError(f"'n_members' must be an int in the range [1, inf). Got {n_members!r}.")
 
 
