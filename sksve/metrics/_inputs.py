@@ -188,6 +188,11 @@ def check_sample_weight(sample_weight, n_samples):
         raise ValueError(f"sample_weight must not be negative. Row {row} has {weight[row]:g}.")
     if not weight.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(weight.sum()):
+            raise ValueError(
+                "sample_weight must have a finite sum. Divide it by its largest value."
+            )
     return weight
 
 
