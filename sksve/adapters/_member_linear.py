@@ -169,7 +169,7 @@ def check_scale(name: str, value: float, *, zero: bool = True) -> None:
     )
     if not good or (value == 0 and not zero):
         raise ValueError(
-            f"'{name}' must be a finite float {'>=' if zero else '>'} 0. Got {value!r:.80}."
+            f"'{name}' must be a float {'>=' if zero else '>'} 0, finite. Got {value!r:.80}."
         )
 
 
