@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sksve.adapters._member_linear import (
     MemberLinear,
     check_n_members,
+    check_scale,
     one_each,
     weight_and_bias,
 )
@@ -144,8 +145,7 @@ class BatchEnsembleLinear(MemberLinear):
         """
         weight, bias = weight_and_bias(linear, cls.__name__)
         check_n_members(n_members)
-        if not init_scale >= 0.0:
-            raise ValueError(f"'init_scale' must be a float >= 0. Got {init_scale!r}.")
+        check_scale("init_scale", init_scale)
         layer = cls(
             weight.detach().clone(),
             None if bias is None else bias.detach().clone(),

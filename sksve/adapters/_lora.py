@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from sksve.adapters._member_linear import (
     MemberLinear,
+    check_count,
     check_n_members,
+    check_scale,
     one_each,
     weight_and_bias,
 )
@@ -125,10 +127,8 @@ class LoRALinear(MemberLinear):
         """
         weight, bias = weight_and_bias(linear, cls.__name__)
         check_n_members(n_members)
-        if rank < 1:
-            raise ValueError(f"'rank' must be an int in the range [1, inf). Got {rank!r}.")
-        if not init_gain > 0.0:
-            raise ValueError(f"'init_gain' must be a float > 0. Got {init_gain!r}.")
+        check_count("rank", rank, 1)
+        check_scale("init_gain", init_gain, zero=False)
         r = min(rank, *weight.shape)
         layer = cls(
             weight.detach().clone(), None if bias is None else bias.detach().clone(), n_members, r

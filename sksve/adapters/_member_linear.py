@@ -1,7 +1,9 @@
 """What every layer with members shares: the member axis, dense weights on demand, merging."""
 
+import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
 
 import torch
 import torch.nn.functional as F
@@ -154,8 +156,26 @@ class MemberLinear(MemberModule):
 
 def check_n_members(n_members: int) -> None:
     """Raise ValueError unless there is at least one member."""
-    if n_members < 1:
-        raise ValueError(f"'n_members' must be an int in the range [1, inf). Got {n_members!r}.")
+    check_count("n_members", n_members, 1)
+
+
+def check_count(name: str, value: int, lowest: int) -> None:
+    """Raise ValueError unless `value` is an int of at least `lowest`."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < lowest:
+        raise ValueError(
+            f"'{name}' must be an int in the range [{lowest}, inf). Got {value!r:.80}."
+        )
+
+
+def check_scale(name: str, value: float, *, zero: bool = True) -> None:
+    """Raise ValueError unless `value` is a finite float >= 0, or > 0."""
+    good = (
+        isinstance(value, Real) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
+    )
+    if not good or (value == 0 and not zero):
+        raise ValueError(
+            f"'{name}' must be a float {'>=' if zero else '>'} 0, finite. Got {value!r:.80}."
+        )
 
 
 def one_each(

@@ -13,7 +13,9 @@ from sksve.adapters._cache import cached_decompose, weight_key
 from sksve.adapters._functional import band_size, correction_linear, sve_linear
 from sksve.adapters._member_linear import (
     MemberLinear,
+    check_count,
     check_n_members,
+    check_scale,
     one_each,
     weight_and_bias,
 )
@@ -165,12 +167,8 @@ class SVDLinear(MemberLinear):
         """
         weight, bias = weight_and_bias(linear, cls.__name__)
         check_n_members(n_members)
-        if off_diagonals < 0:
-            raise ValueError(
-                f"'off_diagonals' must be an int in the range [0, inf). Got {off_diagonals!r}."
-            )
-        if not init_scale >= 0.0:
-            raise ValueError(f"'init_scale' must be a float >= 0. Got {init_scale!r}.")
+        check_count("off_diagonals", off_diagonals, 0)
+        check_scale("init_scale", init_scale)
         o, i = weight.shape
         U, S, Vh = cached_decompose(weight, needed_rank(o, i, rank))
         r = resolve_rank(S, rank)

@@ -52,7 +52,7 @@ def fetch_backbone(name: str) -> Path:
     ImportError
         If weights come as ONNX and the package onnx is not installed.
     """
-    known = known_backbone(name)
+    known = known_backbone(name) if isinstance(name, str) else None
     if known is None:
         raise BackboneNotFoundError(
             f"The 'name' parameter of fetch_backbone must be one of {list(KNOWN)}. "

@@ -189,7 +189,7 @@ def is_missing(cell: Any) -> bool:
         return True
     try:
         return bool(cell != cell)
-    except (TypeError, ValueError):  # pandas.NA refuses to be a bool
+    except Exception:  # pandas.NA refuses to be a bool, a stranger's class may refuse anything
         return type(cell).__name__ in {"NAType", "NaTType"}
 
 

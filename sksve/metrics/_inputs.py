@@ -11,6 +11,7 @@ __all__ = [
     "Checked",
     "Settled",
     "as_array",
+    "as_float64",
     "as_real",
     "check_inputs",
     "check_members",
@@ -93,7 +94,7 @@ def check_members(y_proba_members):
 
 def normalise_rows(p, name):
     """Return probabilities as float64 ``(n, c)`` rows that sum to 1, or raise a ValueError."""
-    p = p.astype(np.float64, copy=False)
+    p = as_float64(p)
     if p.ndim == 1:
         p = two_columns(p, name)
     with np.errstate(over="ignore", invalid="ignore"):  # what is wrong is said below, in words
@@ -152,6 +153,12 @@ def as_array(values, name):
         raise ValueError(f"{name} must be an array. Its rows differ in length.") from None
 
 
+def as_float64(values):
+    """Return float64; a longdouble beyond its range becomes infinite, which is told where it matters."""
+    with np.errstate(over="ignore", under="ignore"):
+        return values.astype(np.float64, copy=False)
+
+
 def as_real(values, name):
     """Return an array of real numbers, or say what it holds instead."""
     values = as_array(values, name)
@@ -169,7 +176,7 @@ def check_sample_weight(sample_weight, n_samples):
     """Return None or float64 weights of shape ``(n,)``: finite, none negative, not all zero."""
     if sample_weight is None:
         return None
-    weight = as_real(sample_weight, "sample_weight").astype(np.float64, copy=False)
+    weight = as_float64(as_real(sample_weight, "sample_weight"))
     if weight.shape != (n_samples,):
         raise ValueError(
             f"sample_weight must have shape ({n_samples},), one weight a row. Got {weight.shape}."
@@ -181,6 +188,11 @@ def check_sample_weight(sample_weight, n_samples):
         raise ValueError(f"sample_weight must not be negative. Row {row} has {weight[row]:g}.")
     if not weight.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(weight.sum()):
+            raise ValueError(
+                "sample_weight must have a finite sum. Divide it by its largest value."
+            )
     return weight
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import entr
 
-from sksve.metrics._inputs import as_real, check_members, check_sample_weight
+from sksve.metrics._inputs import as_float64, as_real, check_members, check_sample_weight
 
 __all__ = [
     "Uncertainty",
@@ -287,7 +287,7 @@ class Uncertainty:
 
     def __post_init__(self):
         for name in _MEASURES:
-            values = as_real(getattr(self, name), name).astype(np.float64, copy=False)
+            values = as_float64(as_real(getattr(self, name), name))
             object.__setattr__(self, name, values)
         shapes = {name: getattr(self, name).shape for name in _MEASURES}
         if any(len(shape) != 1 or shape != self.total.shape for shape in shapes.values()):

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from sksve._validation import check_parameters
-from sksve.metrics._inputs import as_real, check_sample_weight
+from sksve.metrics._inputs import as_float64, as_real, check_sample_weight
 
 __all__ = ["fpr_at_tpr", "ood_aupr", "ood_auroc"]
 
@@ -172,7 +172,7 @@ def _pool(score_in, score_out, weight_in, weight_out):
 def _check_scores(score, weight, side):
     """Return finite scores and weights; rows of weight 0 are gone."""
     name = f"score_{side}"
-    score = as_real(score, name).astype(np.float64, copy=False)
+    score = as_float64(as_real(score, name))
     if score.ndim != 1 or not len(score):
         raise ValueError(
             f"{name} must have shape (n_{side},) with at least one score. Got shape {score.shape}."

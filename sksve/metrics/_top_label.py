@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sksve.metrics._inputs import ROUNDING, check_rows, settle, two_columns
+from sksve.metrics._inputs import ROUNDING, as_float64, check_rows, settle, two_columns
 
 __all__ = ["TopLabel", "each_block", "reduce_rows", "top_label"]
 
@@ -98,7 +98,7 @@ def _chunks(codes, proba, block, space) -> Iterator[tuple[slice, np.ndarray, np.
 
 
 def _as_rows(p):
-    p = p.astype(np.float64, copy=False)
+    p = as_float64(p)
     return two_columns(p, "y_proba") if p.ndim == 1 else p
 
 

@@ -89,6 +89,8 @@ def decode_object(
         raise PersistenceError(
             f"A saved object must be one of {', '.join(allowed)} here. Got {told['class']!r:.60}."
         )
+    if not isinstance(told["parameters"], dict) or not isinstance(told["attributes"], dict):
+        raise PersistenceError(f"{str(told)!r:.60} describes no object.")
     params = {k: decode(v, tensors) for k, v in told["parameters"].items()}
     if unknown := set(params) - set(kind._get_param_names()):
         raise PersistenceError(

@@ -177,23 +177,6 @@ def fetch(source: Source, world: Any) -> None:
     assert not done
 
 
-@fuzz("backbones.make_tiny_backbone", share=0.2)
-def tiny(source: Source, world: Any) -> None:
-    names = (
-        "family",
-        "hidden_size",
-        "n_blocks",
-        "n_heads",
-        "intermediate_size",
-        "max_positions",
-        "dtype",
-    )
-    key, value = source.one_of(names), junk(source)
-    if _small(value):
-        # A maker of models for tests: what it says of odd sizes is transformers' word.
-        attempt(backbones.make_tiny_backbone, **{key: value}, strict=False)
-
-
 @fuzz("backbones.plan_adaptation", share=0.5)
 def plan(source: Source, world: Any) -> None:
     model, _ = world.tiny()

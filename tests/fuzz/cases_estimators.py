@@ -73,13 +73,15 @@ def ask(source: Source, world: Any, name: str) -> None:
         X, _ = any_input(source, n)
     else:
         X, good = pick_texts(source, n)
-        good = good and kind == "text"
+        good = good and kind == "text" and getattr(X, "ndim", 1) == 1
+        good = good and getattr(X, "shape", (1,))[1:] == ()  # a column is another kind of X
     method = source.one_of(METHODS)
     if method in {"first_members", "to_torch"} and hasattr(clf, method):
         attempt(getattr(clf, method), junk(source), watch=(clf,))
         return
     if method == "score":
-        attempt(clf.score, X, labels(source, n, 2), weights(source, n), watch=(clf,), strict=False)
+        y, w = labels(source, n, 2), weights(source, n)
+        attempt(clf.score, X, y, w, watch=(clf,), strict=False, theirs=True)
         return
     if method == "predict_proba_iter":
         size = junk(source) if source.seldom() else 2

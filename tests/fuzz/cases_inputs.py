@@ -150,7 +150,7 @@ def tokens(source: Source, world: Any) -> None:
     if not good:
         return
     texts = inputs.read_samples(X).texts
-    length = source.int(3, 40)
+    length = source.int(5, 40)
     tokenizer = world.tokenizer()
     if world.name == "tokenize_pairs":
         done, found = attempt(inputs.tokenize_pairs, tokenizer, list(zip(texts, texts)), length)

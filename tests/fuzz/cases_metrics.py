@@ -221,7 +221,7 @@ class Told(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> Any:
-        return self.p
+        return np.asarray(self.p)
 
 
 @fuzz("metrics.scorers")

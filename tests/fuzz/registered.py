@@ -68,6 +68,7 @@ UNFUZZED = {
     "backbones.is_vision": "takes a configuration that transformers has made",
     "backbones.load_backbone": "takes what resolve_backbone made; tests/security attacks its folder",
     "backbones.plan_from_config": "takes what resolve_backbone made; the parameters are plan_adaptation's",
+    "backbones.make_tiny_backbone": "makes models to try things out; of odd sizes transformers says its word",
     "backbones.pool_tokens": _TENSORS,
     "backbones.positions_from_config": "takes a configuration that transformers has made",
     "backbones.resolve_pooling": "takes a configuration that transformers has made",
