@@ -24,9 +24,9 @@ STEPS = 4
 EPS = float(np.finfo(np.float64).eps)
 # Rotation of a singular vector that a saved basis cannot see (`_basis.TOLERANCE` is ten times it).
 ROTATION = 1e-6
-# From here on ARPACK and the proof together take less than a third of the time of the full
+# From here on ARPACK and the proof together take 0.2 to 0.6 times as long as the full
 # decomposition (benchmarks/speed.py top).
-MIN_SIDE, MAX_SHARE = 512, 1 / 16
+MIN_SIDE, MAX_SHARE = 768, 1 / 16
 
 
 def top_pays(o: int, i: int, rank: int) -> bool:
