@@ -5,11 +5,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: help demo test test-slow lint types format clean
+.PHONY: help demo test test-slow lint audit types format clean
 help:
 	@echo "make demo       set everything up, then train and judge a singular value ensemble on real data"
 	@echo "make test       set everything up, then lint, type check and run the tests"
 	@echo "make test-slow  the long tests as well: real weights, check_estimator of the baselines"
+	@echo "make audit      ask the advisory services about the installed packages (part of lint)"
 	@echo "make format     let ruff format and fix the code"
 
 # One stamp a set of extras: an environment is only touched when its recipe changed.
@@ -37,9 +38,14 @@ test: lint types
 test-slow: lint types
 	$(BIN)/python -m pytest -n $(JOBS) -m "slow or not slow"
 
-lint: $(VENV)/.test
+lint: $(VENV)/.test audit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml sksve tools
+
+# A vulnerability that is found fails; a service that cannot be reached is told and does not.
+audit: $(VENV)/.test
+	$(BIN)/python tools/audit.py
 
 types: $(VENV)/.test
 	$(BIN)/mypy

@@ -1,5 +1,6 @@
 """Contenders in turns, and their ratios."""
 
+import threading
 import time
 
 import numpy as np
@@ -20,6 +21,67 @@ def alternate(contenders, rounds, device="cpu", warm_up=1):
     return seconds
 
 
+def interleave(contenders, device="cpu", steps=4):
+    """Seconds of each contender in turns of a few training steps, set-up included.
+
+    A machine whose speed changes by the minute slows all contenders alike if they change places every
+    few seconds, where whole runs one after the other are a lottery. One thread each; only the one whose
+    turn it is runs.
+
+    Parameters
+    ----------
+    contenders : dict of str to callable
+        Called with a function to be called after every step.
+    steps : int
+        Steps of a turn.
+
+    Returns
+    -------
+    dict of str to list of float
+        Seconds of each turn.
+    """
+    names = list(contenders)
+    seconds = {name: [] for name in names}
+    gates = {name: threading.Semaphore(0) for name in names}
+    back = threading.Semaphore(0)
+    done, failed = set(), []
+
+    def player(name):
+        gates[name].acquire()
+        taken = 0
+
+        def after_step():
+            nonlocal taken
+            taken += 1
+            if taken % steps == 0:
+                back.release()
+                gates[name].acquire()
+
+        try:
+            contenders[name](after_step)
+        except BaseException as error:
+            failed.append(error)
+        done.add(name)
+        back.release()
+
+    threads = [threading.Thread(target=player, args=[name], daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    while len(done) < len(names) and not failed:
+        for name in names:
+            if name in done:
+                continue
+            start = time.perf_counter()
+            gates[name].release()
+            back.acquire()
+            if device != "cpu":
+                torch.cuda.synchronize()
+            seconds[name].append(time.perf_counter() - start)
+    if failed:
+        raise failed[0]
+    return seconds
+
+
 def quartiles(values):
     return [float(q) for q in np.quantile(values, [0.25, 0.5, 0.75])]
 
@@ -37,6 +99,21 @@ def ratios(seconds, baseline):
         }
         for name, s in seconds.items()
     }
+
+
+def interleaved_ratios(seconds, baseline):
+    """Per contender: all its seconds, their ratio to the baseline's, and quartiles over the turns."""
+    base = np.array(seconds[baseline])
+    found = {}
+    for name, s in seconds.items():
+        n = min(len(s), len(base))
+        found[name] = {
+            "seconds": sum(s),
+            f"ratio_to_{baseline}": sum(s) / base.sum(),
+            f"turns_ratio_to_{baseline}": quartiles(np.array(s[:n]) / base[:n]),
+            "turns": len(s),
+        }
+    return found
 
 
 def machine(device):

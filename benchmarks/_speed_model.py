@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _alternate import alternate, machine, ratios
+from _alternate import alternate, interleave, interleaved_ratios, machine, ratios
 from _record import write
+from skorch.callbacks import Callback
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
@@ -49,7 +50,7 @@ class Plain:
     def tokens(self, X):
         return self.tokenizer(list(X), truncation=True, max_length=MAX_LENGTH)["input_ids"]
 
-    def fit(self, X, y, epochs):
+    def fit(self, X, y, epochs, after_step=lambda: None):
         ids, y = self.tokens(X), torch.as_tensor(y, device=self.device)
         parameters = [*self.model.parameters(), *self.head.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=2e-5, fused=True)
@@ -65,6 +66,7 @@ class Plain:
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(parameters, 1.0)
                 optimizer.step()
+                after_step()
         return self
 
     @torch.no_grad()
@@ -76,6 +78,20 @@ class Plain:
             for i in range(0, len(ids), BATCH)
         ]
         return torch.cat(parts).numpy()
+
+
+class AfterStep(Callback):
+    """Call a function after each training step."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training:
+            self.function()
+
+    def __deepcopy__(self, memo):  # skorch nets get copies of the user's callbacks
+        return self
 
 
 def ensemble(args, **kwargs):
@@ -97,6 +113,8 @@ def name_of(args, command):
     parts = ["speed", command]
     if args.blocks is not None:
         parts.append(f"{args.blocks}_blocks")
+    if args.scale != 1.0:
+        parts.append(f"{reviews(args.scale)[1].shape[0]}_rows")
     if args.device != "cpu":
         parts.append(args.device)
     return "_".join(parts)
@@ -108,18 +126,19 @@ def fit(args):
     ensemble(args, max_epochs=1).fit(X[:64], y[:64])  # the decomposition has a bench of its own
     Plain(args.device).fit(X[:64], y[:64], 1)
 
-    def ours():
+    def ours(after_step):
         from sksve.training._feature_cache import feature_cache
 
-        feature_cache.clear()  # each round pays for its frozen part
-        ensemble(args).fit(X, y)
+        feature_cache.clear()  # pays for its frozen part
+        ensemble(args, callbacks=[("turn", AfterStep(after_step))]).fit(X, y)
 
-    contenders = {
-        "plain": lambda: Plain(args.device).fit(X, y, args.epochs),
-        "ours": ours,
-        "plain without dropout": lambda: Plain(args.device, dropout=False).fit(X, y, args.epochs),
-    }
-    found = ratios(alternate(contenders, args.rounds or 3, args.device, warm_up=0), "plain")
+    def plain(after_step, *, dropout=True):
+        Plain(args.device, dropout=dropout).fit(X, y, args.epochs, after_step)
+
+    contenders = {"plain": plain, "ours": ours}
+    if not args.two:
+        contenders["plain without dropout"] = lambda turn: plain(turn, dropout=False)
+    found = interleaved_ratios(interleave(contenders, args.device), "plain")
     bar = 1.5 if args.device != "cpu" else 2.5 if args.blocks is None else 0.9
     print(json.dumps(found, indent=1), "bar", bar)
     question = f"fit of {args.members} members against one plain fine-tune"

@@ -45,11 +45,15 @@ def settings():
 
     told = {"n_members": 2, "max_epochs": 2, "batch_size": 8, "lr": 0.02, "head_lr": 0.02}
     pair = make_tiny_backbone()
+
+    def maker(kind, **own):
+        return lambda **more: kind(pair, **told, **own, **more)
+
     return pair, [
-        lambda: SVEClassifier(pair, **told, random_state=0),
-        lambda: SVEClassifier(pair, **told, adapt_blocks=1, random_state=1),
-        lambda: SVEClassifier(pair, **told, rank=4, precision="bfloat16", random_state=2),
-        lambda: LoRAEnsembleClassifier(pair, **told, random_state=3),
+        maker(SVEClassifier, random_state=0),
+        maker(SVEClassifier, adapt_blocks=1, random_state=1),
+        maker(SVEClassifier, rank=4, precision="bfloat16", random_state=2),
+        maker(LoRAEnsembleClassifier, random_state=3),
     ]
 
 
@@ -93,17 +97,28 @@ class Soak:
     def round(self):
         """One of everything, in this process."""
         k = int(self.rng.integers(len(self.makers)))
+        began = time.time()
         self.forget()
         clf = self.makers[k]().fit(TEXTS, LABELS)
         self.same(clf.predict_proba(TEXTS), k, "a fit")
         clf.save_pretrained(self.folders[k])
         self.same(self.load(k).predict_proba(TEXTS), k, "a save and a load")
         self.counts["rounds"] += 1
+        self.seconds = time.time() - began
 
     # -- children --------------------------------------------------------------------------------
 
-    def child(self, k, seed):
+    def resumable(self, k):
+        """Make a model whose fit goes on where a killed one was."""
+        return self.makers[k](checkpoint_dir=self.home / f"checkpoints{k}", checkpoint_every=1)
+
+    def child(self, k, seed, fits):
         """What a child does until it is killed; a wrong answer or an error ends it."""
+        while fits:
+            self.forget()
+            found = self.resumable(k).fit(TEXTS, LABELS).predict_proba(TEXTS)
+            if not np.array_equal(found, self.answers[k]):
+                os._exit(2)
         rng = np.random.default_rng(seed)
         while True:
             self.forget()
@@ -118,12 +133,13 @@ class Soak:
     def kill(self):
         """Fork a child, kill it at a random moment, and use what it leaves."""
         k = int(self.rng.integers(len(self.makers)))
-        seed, seconds = int(self.rng.integers(2**31)), float(self.rng.uniform(0.0, 0.6))
+        seed, seconds = int(self.rng.integers(2**31)), self.rng.uniform(0.0, 1.5 * self.seconds)
+        fits = bool(self.rng.integers(2))
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
             try:
-                self.child(k, seed)
+                self.child(k, seed, fits)
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -132,8 +148,14 @@ class Soak:
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         self.counts["kills"] += 1
+        self.counts["kills amid a fit with checkpoints"] += fits
         if not os.WIFSIGNALED(status):
             self.lost(f"a child of model {k} ended by itself, status {os.WEXITSTATUS(status)}")
+        if fits:
+            left = any((self.home / f"checkpoints{k}").glob("*.safetensors"))
+            self.counts["fits taken up from a checkpoint"] += left
+            again = self.resumable(k).fit(TEXTS, LABELS)
+            self.same(again.predict_proba(TEXTS), k, "a fit taken up again")
         self.same(self.load(k).predict_proba(TEXTS), k, "what a killed child left")
 
     # -- what it costs ---------------------------------------------------------------------------
@@ -147,6 +169,7 @@ class Soak:
             os.utime(path, (time.time() - OLD,) * 2)
         for k, clf in enumerate(self.models):
             clf.save_pretrained(self.folders[k])
+            self.resumable(k).fit(TEXTS, LABELS)
         self.forget()
         self.makers[1]().fit(TEXTS, LABELS)
         still = [path for path in left if path.exists()]
@@ -169,12 +192,13 @@ def leftover(path):
     """Whether a file or folder is one that is to be renamed or removed, and was not."""
     name = path.name
     saving = ".saving-" in name or name.endswith((".tmp", ".features"))
-    return saving or (name.startswith("members-") and not current(path))
+    return saving or (name.startswith("members-") and stray(path))
 
 
-def current(path):
+def stray(path):
+    """Whether a saved model's folder holds tensors that are not the model's."""
     manifest = path.parent / "sksve.json"
-    return manifest.exists() and path.name in manifest.read_text()
+    return manifest.exists() and path.name not in manifest.read_text()
 
 
 def resident_bytes():

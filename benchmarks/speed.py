@@ -10,8 +10,9 @@
     python benchmarks/speed.py profile            # where the time of a fit goes; achieved GFLOP/s
     python benchmarks/speed.py routes             # what the cost model says, and the clock
 
-`--device cuda` runs fit, predict and memory on a GPU. Writes results/speed_<command>.json, with
-ratios to the baseline as quartiles over the rounds: both contenders of a ratio ran one after the other.
+`--device cuda` runs fit, predict and memory on a GPU. Writes results/speed_<command>.json (the
+number of rows in its name unless it is 2,000), with ratios
+to the baseline as quartiles over the rounds: both contenders of a ratio ran one after the other.
 """
 
 import argparse
@@ -43,6 +44,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--members", type=int, default=5)
     parser.add_argument("--blocks", type=int, default=None, help="adapt_blocks; None: all")
+    parser.add_argument("--two", action="store_true", help="fit: no third contender")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--contender", choices=["plain", "ensemble"], help="of `peak`")

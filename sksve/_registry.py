@@ -212,7 +212,7 @@ def _run_pip(name: str, version: str, sha256: str, kind: str, home: Path, scratc
     wanted = ["--only-binary", name] if kind == "wheel" else ["--no-binary", name]
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", *wanted]
     quiet = ["--disable-pip-version-check", "--no-input", "--no-color", "--progress-bar", "off"]
-    done = subprocess.run(
+    done = subprocess.run(  # nosec B603 # names and hash are checked, there is no shell
         [*command, *quiet, "-r", str(requirements), "-d", str(arrived)],
         cwd=scratch,  # `-m` puts the working folder on sys.path: a folder named pip must not win
         stdin=subprocess.DEVNULL,

@@ -14,6 +14,8 @@ from sklearn.utils._param_validation import (
 
 __all__ = ["check_parameters"]
 
+MOST_SHOWN = 200  # characters of a value in a message
+
 
 def check_parameters(
     constraints: Mapping[str, Sequence[Any]], params: Mapping[str, Any], *, owner: str
@@ -38,12 +40,29 @@ def check_parameters(
     faults = []
     for name, value in params.items():
         allowed = [make_constraint(c) for c in constraints.get(name, ())]
-        if not allowed or any(c.is_satisfied_by(value) for c in allowed):
+        if not allowed or any(_satisfies(value, c) for c in allowed):
             continue
         words = [str(c) for c in allowed if not getattr(c, "hidden", False)]
         options = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
         faults.append(
-            f"The {name!r} parameter of {owner} must be {options}. Got {value!r} instead."
+            f"The {name!r} parameter of {owner} must be {options}. Got {_shown(value)} instead."
         )
     if faults:
         raise InvalidParameterError("\n".join(faults))
+
+
+def _satisfies(value: Any, constraint: Any) -> bool:
+    try:
+        return bool(constraint.is_satisfied_by(value))
+    except (TypeError, ValueError, OverflowError):
+        # numpy cannot ask an integer of a thousand digits whether it is NaN; pandas' NA is no bool.
+        return False
+
+
+def _shown(value: Any) -> str:
+    """Print a value in a message: some cannot be, others would fill the screen."""
+    try:
+        words = repr(value)
+    except Exception:  # whatever a stranger's class does here
+        return f"an object of class {type(value).__name__}"
+    return words if len(words) <= MOST_SHOWN else f"{words[:MOST_SHOWN]}..."

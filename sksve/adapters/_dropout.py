@@ -80,6 +80,15 @@ class FeatureDropout(nn.Module):
         kept = torch.rand(shape, generator=generator, dtype=torch.float64) >= self.rate
         return (kept.double() / (1.0 - self.rate)).to(like)
 
+    def random_state(self) -> Tensor | None:
+        """State of the stream of masks in training; None before the first."""
+        return None if self._generator is None else self._generator.get_state()
+
+    def set_random_state(self, state: Tensor) -> None:
+        """Go on with the stream of masks where :meth:`random_state` was taken."""
+        self._generator = torch.Generator()
+        self._generator.set_state(state)
+
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_generator": None}  # a generator cannot be pickled everywhere
 

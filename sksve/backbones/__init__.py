@@ -10,6 +10,7 @@ from sksve.backbones._fetch import fetch_backbone
 from sksve.backbones._identity import check_identity, describe_config, describe_processor
 from sksve.backbones._image_size import count_image_tokens, with_image_size
 from sksve.backbones._load import Backbone, load_backbone
+from sksve.backbones._packed import PackedBackbone, pack_backbone
 from sksve.backbones._plan import AdaptationPlan, plan_adaptation
 from sksve.backbones._pooling import POOLINGS, is_vision, pool_tokens, resolve_pooling
 from sksve.backbones._report import (
@@ -34,6 +35,7 @@ __all__ = [
     "AdapterReport",
     "Backbone",
     "MemberCopies",
+    "PackedBackbone",
     "ResolvedBackbone",
     "SplitBackbone",
     "adapter_report",
@@ -51,6 +53,7 @@ __all__ = [
     "is_vision",
     "load_backbone",
     "make_tiny_backbone",
+    "pack_backbone",
     "plan_adaptation",
     "plan_from_config",
     "pool_tokens",

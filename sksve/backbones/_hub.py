@@ -33,7 +33,9 @@ def find_in_hub_cache(repository: str) -> Path | None:
 
     try:
         folder = Path(
-            snapshot_download(repository, cache_dir=hub_cache_folder(), local_files_only=True)
+            snapshot_download(  # nosec B615 # nothing is downloaded
+                repository, cache_dir=hub_cache_folder(), local_files_only=True
+            )
         )
     except (HFValidationError, LocalEntryNotFoundError, OSError, RuntimeError):  # the last: no home
         return None
@@ -63,7 +65,7 @@ def download_from_hub(repository: str) -> tuple[Path | None, str]:
         if not were_disabled:
             disable_progress_bars()
         folder = Path(
-            snapshot_download(
+            snapshot_download(  # nosec B615 # the user's choice; safetensors only, no code
                 repository,
                 cache_dir=hub_cache_folder(),
                 allow_patterns=_WANTED,
@@ -82,6 +84,6 @@ def download_from_hub(repository: str) -> tuple[Path | None, str]:
 
 
 def holds_model(folder: Path) -> bool:
-    """Whether a folder has a configuration and weights that transformers can read."""
-    weights = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin")
+    """Whether a folder has a configuration and safetensors: weights in a pickle are never read."""
+    weights = ("*.safetensors", "*.safetensors.index.json")
     return (folder / "config.json").is_file() and any(any(folder.glob(w)) for w in weights)

@@ -1,6 +1,8 @@
 """From a resolved backbone to a model that may be changed: always a private copy, always asleep."""
 
 import copy
+import json
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from sksve.backbones._resolve import ResolvedBackbone
 
 __all__ = ["Backbone", "count_positions", "load_backbone", "loaded_folder"]
 
+_SHARD = re.compile(r"[\w.-]+\.safetensors")
 _KEPT = 2  # loaded folders kept in memory
 _cache: OrderedDict[tuple[Any, ...], tuple[nn.Module, Any]] = OrderedDict()
 _lock = ForkSafeLock()
@@ -48,6 +51,8 @@ class Backbone:
         Where it was found; see :class:`ResolvedBackbone`.
     dropout_rates : dict of str to float
         Dotted name of each dropout rate -> the rate it had (for Monte Carlo dropout).
+    folder : pathlib.Path or None
+        Where the weights were read; None for a pair.
     """
 
     model: nn.Module
@@ -58,6 +63,7 @@ class Backbone:
     name: str
     source: str
     dropout_rates: dict[str, float] = field(default_factory=dict)
+    folder: Path | None = None
 
 
 def load_backbone(
@@ -123,6 +129,7 @@ def load_backbone(
         name=resolved.name,
         source=resolved.source,
         dropout_rates=rates,
+        folder=None if resolved.folder is None else Path(resolved.folder).absolute(),
     )
 
 
@@ -169,24 +176,30 @@ def _identity(folder: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _read(folder: Path) -> tuple[Any, Any]:
-    from safetensors import SafetensorError
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
     told: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    weights: dict[str, Any] = {"use_safetensors": True, "dtype": torch.float32}
+    _check_shards(folder)
     with _quiet(), torch.random.fork_rng(devices=[]):
         try:
-            model, info = AutoModel.from_pretrained(
-                str(folder), output_loading_info=True, dtype=torch.float32, **told
+            model, info = AutoModel.from_pretrained(  # nosec B615 # a local folder
+                str(folder), output_loading_info=True, **weights, **told
             )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except Exception as error:  # transformers raises a dozen kinds
             raise ValueError(
                 f"The backbone in {folder} cannot be loaded: {error} A folder written by "
                 "save_pretrained() of a transformers model can."
             ) from error
         vision = is_vision(model.config)
-        processor = (AutoImageProcessor if vision else AutoTokenizer).from_pretrained(
-            str(folder), **told
-        )
+        kind = AutoImageProcessor if vision else AutoTokenizer
+        try:
+            processor = kind.from_pretrained(str(folder), **told)
+        except Exception as error:  # the tokenizers' own library raises plain Exception
+            raise ValueError(
+                f"The {'image processor' if vision else 'tokenizer'} in {folder} cannot be loaded: "
+                f"{error} A folder written by its save_pretrained() can."
+            ) from error
     model = base_model(model)
     missing = {str(name) for name in info["missing_keys"]}
     if missing and all(name.startswith("pooler.") for name in missing):
@@ -198,6 +211,21 @@ def _read(folder: Path) -> tuple[Any, Any]:
             "They would be random. Does its config.json belong to these weights?"
         )
     return model, processor
+
+
+def _check_shards(folder: Path) -> None:
+    """Check that an index of shards names safetensors that lie beside it: it may name a pickle."""
+    for index in folder.glob("*.index.json"):
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
+            raise ValueError(f"{index} cannot be read: it is no index of shards.") from error
+        foreign = [s for s in shards if not isinstance(s, str) or not _SHARD.fullmatch(s)]
+        if foreign:
+            raise ValueError(
+                f"{index} cannot be loaded: it names {foreign[0]!r:.80}, but weights are read from "
+                "safetensors files beside it only."
+            )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ whatever a model leaves at a padded place (NaN included) cannot reach the result
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +146,26 @@ def _sentence_transformers_pooling(folder: Path) -> str | None:
     index = folder / "modules.json"
     if not index.is_file():
         return None
-    for module in json.loads(index.read_text(encoding="utf-8")):
-        if not str(module.get("type", "")).endswith("Pooling"):
+    for module in _read_json(index, list):
+        if not isinstance(module, dict) or not str(module.get("type", "")).endswith("Pooling"):
             continue
         file = folder / str(module.get("path", "")) / "config.json"
+        # A path written by a stranger must stay in the folder; links of the hub's cache may leave it.
+        if not Path(os.path.normpath(file)).is_relative_to(os.path.normpath(folder)):
+            raise ValueError(f"{index} names the path {module['path']!r:.80}, outside its folder.")
         if file.is_file():
-            return _pooling_of(json.loads(file.read_text(encoding="utf-8")), file)
+            return _pooling_of(_read_json(file, dict), file)
     return None
+
+
+def _read_json(file: Path, kind: type) -> Any:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no JSON: {error}.") from error
+    if not isinstance(found, kind):
+        raise ValueError(f"{file} must hold a {kind.__name__}. Got a {type(found).__name__}.")
+    return found
 
 
 def _pooling_of(settings: dict[str, Any], file: Path) -> str:
@@ -161,7 +175,7 @@ def _pooling_of(settings: dict[str, Any], file: Path) -> str:
         on = [k.removeprefix(start) for k, v in settings.items() if k.startswith(start) and v]
         modes = [k.removesuffix("_tokens") if k == "mean_tokens" else k for k in on]
     else:
-        modes = [named] if isinstance(named, str) else list(named)
+        modes = [str(mode) for mode in named] if isinstance(named, list) else [str(named)]
     if len(modes) == 1 and modes[0] in _SENTENCE_TRANSFORMERS:
         return _SENTENCE_TRANSFORMERS[modes[0]]
     raise ValueError(

@@ -63,10 +63,10 @@ class ResolvedBackbone:
         from transformers import AutoConfig
 
         try:
-            return AutoConfig.from_pretrained(
+            return AutoConfig.from_pretrained(  # nosec B615 # a local folder
                 str(self.folder), trust_remote_code=False, local_files_only=True
             )
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # transformers and huggingface_hub raise a dozen kinds
             raise ValueError(
                 f"The configuration of the backbone in {self.folder} cannot be read: {error} "
                 "(code that lies beside weights is never run)."
@@ -154,7 +154,10 @@ def _resolve_name(name: str) -> ResolvedBackbone:
     if os.path.isdir(folder):  # False, not an error, for a name no file could have
         if holds_model(folder):
             return ResolvedBackbone(name, "folder", folder.resolve())
-        tried.append(f"folder {folder.resolve()}: it has no config.json with weights beside it")
+        tried.append(
+            f"folder {folder.resolve()}: it has no config.json with weights in "
+            "safetensors beside it"
+        )
     else:
         tried.append(f"folder {folder}: there is none")
     known = known_backbone(name)

@@ -10,7 +10,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from sksve.metrics._inputs import check_inputs
+from sksve.metrics._inputs import as_array, check_inputs
 from sksve.metrics._labels import encode_labels
 
 __all__ = ["Data", "Split", "from_folds", "from_test_set"]
@@ -40,7 +40,7 @@ def from_test_set(
     estimators, pairs = _sort_out(models)
     for name, model in estimators.items():
         _demand_fitted(name, model)
-    y = {"X_cal": np.asarray(y_cal), "X_test": np.asarray(y_test)}
+    y = {"X_cal": as_array(y_cal, "y_cal"), "X_test": as_array(y_test, "y_test")}
     if estimators:
         for word, X in (("X_cal", X_cal), ("X_test", X_test)):
             if X is None:
@@ -56,7 +56,7 @@ def from_test_set(
     if labels is None:
         labels = _common_labels(estimators)
     if labels is None:
-        labels = np.unique(np.concatenate([y["X_cal"], y["X_test"]]))
+        labels = _distinct(y["X_cal"], y["X_test"])
     labels = np.asarray(labels)
     found: dict[str, dict[str, Any]] = {"X_cal": {}, "X_test": {}}
     codes = {}
@@ -97,7 +97,7 @@ def from_folds(
             f"Got {'no X_cal' if X is None else _num_samples(X)} and {len(y)} labels."
         )
     y = np.asarray(y)
-    labels = np.unique(y) if labels is None else np.asarray(labels)
+    labels = _distinct(y) if labels is None else np.asarray(labels)
     codes, labels = encode_labels(y, len(labels), labels)
     folds = [test for _, test in check_cv(cv, y, classifier=True).split(X, y, groups)]
     if len(folds) < 3 or not np.array_equal(np.sort(np.concatenate(folds)), np.arange(len(y))):
@@ -118,6 +118,19 @@ def from_folds(
                 into[name] = check_inputs(codes[rows], proba, np.arange(len(labels))).proba
         splits.append(split)
     return Data(labels, codes, splits)
+
+
+def _distinct(*parts: np.ndarray) -> np.ndarray:
+    """Sorted labels of all rows."""
+    if any(part.ndim != 1 for part in parts):
+        shapes = " and ".join(str(part.shape) for part in parts)
+        raise ValueError(f"Labels must have shape (n_samples,), one a row. Got {shapes}.")
+    try:
+        return np.unique(np.concatenate(parts))
+    except TypeError:
+        raise ValueError(
+            "Labels must be of one kind, none missing, in calibration and test rows alike."
+        ) from None
 
 
 def _sort_out(models: Any) -> tuple[dict[str, Any], dict[str, tuple[Any, Any]]]:

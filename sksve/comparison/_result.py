@@ -273,7 +273,7 @@ class CalibrationComparison:
         return write_page(self, path)
 
     def _demand_metric(self, metric: str) -> None:
-        if metric not in self.draws:
+        if not isinstance(metric, str) or metric not in self.draws:
             raise ValueError(f"metric must be one of {list(self.draws)}. Got {metric!r}.")
 
     def __repr__(self) -> str:

@@ -1,12 +1,13 @@
-"""Tables out of pickled pandas frames, without running what a pickle may ask for.
+"""Tables out of pickled pandas frames, without unpickling.
 
-A pickle is a program. This reader knows the few words that a frame of numbers and strings is written
-in, takes each of them for plain data, and refuses every other: no class of pandas is made, no code of
-the file is run, and a new pandas cannot stumble over an old file.
+A pickle is a program. Here it is never run: its instructions are read one by one (``pickletools`` only
+names them), those that put plain data together are followed, and whatever asks for a function or class
+becomes a note of its name and arguments. A frame of numbers and strings is then read off these notes. So
+no code that a file asks for is ever looked up, and a new pandas cannot stumble over an old file.
 """
 
-import io
-import pickle
+import pickletools  # nosec B403 # names instructions, runs none
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,55 +16,137 @@ from numpy.typing import NDArray
 
 __all__ = ["read_pickled_frame"]
 
+# What a frame is written with, by old and new versions.
+_NAMES = frozenset(
+    {
+        "pandas.core.frame.DataFrame",
+        "pandas.DataFrame",
+        "pandas.core.internals.managers.BlockManager",
+        "pandas._libs.internals._unpickle_block",
+        "pandas.core.indexes.base._new_Index",
+        "pandas.core.indexes.base.Index",
+        "pandas.core.indexes.range.RangeIndex",
+        "pandas.Index",
+        "pandas.RangeIndex",
+        "numpy.core.numeric._frombuffer",
+        "numpy.core.multiarray._reconstruct",
+        "numpy._core.numeric._frombuffer",
+        "numpy._core.multiarray._reconstruct",
+        "numpy.dtype",
+        "numpy.ndarray",
+        "builtins.slice",
+    }
+)
+_DTYPE = re.compile(r"[biuf][1248]|O8?|[SU][0-9]{1,4}")
+_MARK = object()
 
-class _Inert:
-    """Stands for an object of the file: keeps what it was made with, does nothing."""
 
-    def __init__(self, *args: Any) -> None:
-        self.args = args
-        self.state: Any = None
+class _Note:
+    """Something that was asked for: its name, what it was called with, the state it was given."""
 
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
+    __slots__ = ("args", "name", "state")
 
-
-def _frombuffer(buffer: bytes, dtype: np.dtype, shape: tuple[int, ...], order: Any) -> NDArray[Any]:
-    if dtype.hasobject:
-        raise pickle.UnpicklingError("objects in a raw buffer")
-    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
+    def __init__(self, name: str, args: tuple[Any, ...] | None = None) -> None:
+        self.name, self.args, self.state = name, args, None
 
 
-def _reconstruct(subtype: Any, shape: Any, dtype: Any) -> NDArray[Any]:
-    return np.ndarray(0, np.uint8)  # __setstate__ fills it, whatever it is made as
+class _Reader:
+    """The stack and the memo of a pickle, with nothing on them but plain data and notes."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def read(self, raw: bytes) -> Any:
+        for opcode, arg, _ in pickletools.genops(raw):
+            if opcode.name == "STOP":
+                return self.stack.pop()
+            if opcode.name in _LITERALS:
+                self.stack.append(arg)
+            else:
+                _STEPS[opcode.name](self, arg)
+        raise ValueError("it has no end")
+
+    def pop(self, n: int) -> tuple[Any, ...]:
+        taken = tuple(self.stack[len(self.stack) - n :])
+        if len(taken) < n or any(value is _MARK for value in taken):
+            raise ValueError("it takes what is not there")
+        del self.stack[len(self.stack) - n :]
+        return taken
+
+    def pop_to_mark(self) -> list[Any]:
+        taken = []
+        while (value := self.stack.pop()) is not _MARK:
+            taken.append(value)
+        return taken[::-1]
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def name(self, module: Any, name: Any) -> None:
+        full = f"{module}.{name}"
+        if full not in _NAMES:
+            raise ValueError(f"it asks for {full:.200}")
+        self.stack.append(_Note(full))
+
+    def call(self) -> None:
+        note, args = self.pop(2)
+        if not isinstance(note, _Note) or note.args is not None or type(args) is not tuple:
+            raise ValueError("it calls what is no function")
+        self.stack.append(_Note(note.name, args))
+
+    def build(self) -> None:
+        note, state = self.pop(2)
+        if not isinstance(note, _Note) or note.args is None:
+            raise ValueError("it gives a state to plain data")
+        note.state = state
+        self.stack.append(note)
+
+    def extend(self, items: list[Any]) -> None:
+        if type(self.stack[-1]) is not list:
+            raise ValueError("it appends to what is no list")
+        self.stack[-1].extend(items)
+
+    def update(self, items: list[Any]) -> None:
+        if type(self.stack[-1]) is not dict or len(items) % 2:
+            raise ValueError("it sets items of what is no dict")
+        self.stack[-1].update(zip(items[::2], items[1::2]))
 
 
-# What a frame is written with, by old and new versions -> what is taken for it.
-_WORDS: dict[tuple[str, str], Callable[..., Any]] = {
-    ("pandas.core.frame", "DataFrame"): _Inert,
-    ("pandas", "DataFrame"): _Inert,
-    ("pandas.core.internals.managers", "BlockManager"): _Inert,
-    ("pandas._libs.internals", "_unpickle_block"): _Inert,
-    ("pandas.core.indexes.base", "_new_Index"): _Inert,
-    ("pandas.core.indexes.base", "Index"): _Inert,
-    ("pandas", "Index"): _Inert,
-    ("pandas", "RangeIndex"): _Inert,
-    ("pandas.core.indexes.range", "RangeIndex"): _Inert,
-    ("numpy.core.numeric", "_frombuffer"): _frombuffer,
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy", "ndarray"): np.ndarray,
-    ("builtins", "slice"): slice,
+# Instructions that push their argument.
+_LITERALS = {
+    "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE",
+    "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
+}  # fmt: skip
+_STEPS: dict[str, Callable[[_Reader, Any], Any]] = {
+    "PROTO": lambda r, arg: None,
+    "FRAME": lambda r, arg: None,
+    "NONE": lambda r, arg: r.push(None),
+    "NEWTRUE": lambda r, arg: r.push(True),
+    "NEWFALSE": lambda r, arg: r.push(False),
+    "MARK": lambda r, arg: r.push(_MARK),
+    "EMPTY_TUPLE": lambda r, arg: r.push(()),
+    "EMPTY_LIST": lambda r, arg: r.push([]),
+    "EMPTY_DICT": lambda r, arg: r.push({}),
+    "TUPLE1": lambda r, arg: r.push(r.pop(1)),
+    "TUPLE2": lambda r, arg: r.push(r.pop(2)),
+    "TUPLE3": lambda r, arg: r.push(r.pop(3)),
+    "TUPLE": lambda r, arg: r.push(tuple(r.pop_to_mark())),
+    "APPEND": lambda r, arg: r.extend(list(r.pop(1))),
+    "APPENDS": lambda r, arg: r.extend(r.pop_to_mark()),
+    "SETITEM": lambda r, arg: r.update(list(r.pop(2))),
+    "SETITEMS": lambda r, arg: r.update(r.pop_to_mark()),
+    "MEMOIZE": lambda r, arg: r.memo.__setitem__(len(r.memo), r.stack[-1]),
+    "BINPUT": lambda r, arg: r.memo.__setitem__(arg, r.stack[-1]),
+    "LONG_BINPUT": lambda r, arg: r.memo.__setitem__(arg, r.stack[-1]),
+    "BINGET": lambda r, arg: r.push(r.memo[arg]),
+    "LONG_BINGET": lambda r, arg: r.push(r.memo[arg]),
+    "GLOBAL": lambda r, arg: r.name(*arg.split(" ", 1)),
+    "STACK_GLOBAL": lambda r, arg: r.name(*r.pop(2)),
+    "REDUCE": lambda r, arg: r.call(),
+    "NEWOBJ": lambda r, arg: r.call(),
+    "BUILD": lambda r, arg: r.build(),
 }
-
-
-class _FrameUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _WORDS[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
 
 
 def read_pickled_frame(raw: bytes) -> dict[str, NDArray[Any]]:
@@ -86,25 +169,56 @@ def read_pickled_frame(raw: bytes) -> dict[str, NDArray[Any]]:
         of it has run then.
     """
     try:
-        frame = _FrameUnpickler(io.BytesIO(raw)).load()
+        frame = _Reader().read(raw)
         blocks, axes = frame.state["_mgr"].args
-        names = [str(name) for name in _index(axes[0])]
+        names = [str(name) for name in _array(axes[0].args[1]["data"])]
         columns: dict[str, NDArray[Any]] = {}
         for block in blocks:
             values, placement, _ = block.args
-            for row, position in enumerate(np.arange(len(names))[placement]):
+            values = _array(values)
+            for row, position in enumerate(np.arange(len(names))[_place(placement)]):
                 columns[names[position]] = values[row]
         return {name: columns[name] for name in names}
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        AttributeError,
-        KeyError,
-        TypeError,
-        IndexError,
-    ) as error:
+    except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
         raise ValueError(f"This is no pickled frame of numbers and strings: {error}.") from error
 
 
-def _index(index: _Inert) -> NDArray[Any]:
-    return index.args[1]["data"]
+def _place(told: Any) -> Any:
+    if told.name == "builtins.slice":
+        return slice(*told.args)
+    return _array(told)
+
+
+def _dtype(told: Any) -> np.dtype[Any]:
+    if told.name != "numpy.dtype" or not _DTYPE.fullmatch(told.args[0]):
+        raise ValueError("it has a dtype of another kind")
+    found = np.dtype(told.args[0])
+    # The state's second entry is the byte order.
+    return found.newbyteorder(">") if told.state is not None and told.state[1] == ">" else found
+
+
+def _array(told: Any) -> NDArray[Any]:
+    """Make an array of a note, as numpy would have; its bytes must be as many as its shape says."""
+    kind = told.name.rpartition(".")[2]
+    order: Any
+    if kind == "_frombuffer":
+        data, dtype, shape, order = told.args
+        dtype = _dtype(dtype)
+    elif kind == "_reconstruct":
+        _, shape, dtype, fortran, data = told.state
+        dtype, order = _dtype(dtype), "F" if fortran else "C"
+    else:
+        raise ValueError(f"{told.name} is no array")
+    if dtype.hasobject:
+        return _objects(data).reshape(shape, order=order)
+    return np.frombuffer(data, dtype).reshape(shape, order=order)
+
+
+def _objects(cells: Any) -> NDArray[Any]:
+    if type(cells) is not list or any(
+        type(c) not in {str, int, float, bool, type(None)} for c in cells
+    ):
+        raise ValueError("it holds objects other than numbers and strings")
+    found = np.empty(len(cells), dtype=object)
+    found[:] = cells
+    return found

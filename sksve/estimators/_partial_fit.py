@@ -12,7 +12,7 @@ from sksve.estimators._rows import encode_rows
 from sksve.estimators._settings import CONSTRAINTS, Precision, choose_device
 from sksve.estimators._soft_labels import read_soft_labels
 from sksve.estimators._warm_start import STRUCTURE_FREE, same_value
-from sksve.training import train_further
+from sksve.training import join_processes, train_further
 
 __all__ = ["PartialFitMixin"]
 
@@ -114,9 +114,12 @@ class PartialFitMixin:
             pad_token_id=self._pad_token_id, dtype=self._dtype,
         )  # fmt: skip
         device = choose_device(self.device)
+        processes = join_processes(self.data_parallel, device, self.n_jobs)
+        device = processes.device or device
         precision = Precision.choose(self.precision, device)
         config = self._training_config(len(self.classes_), self._seed, device, precision)
         config = replace(config, max_epochs=1, part=self._n_parts)
+        config = processes.configured(config, [data])
         members = train_further(self.net_, self.history_, data, config)
         self.net_, self.history_ = members.net, members.history
         self.n_iter_ = len(members.history)
@@ -129,7 +132,7 @@ class PartialFitMixin:
         changed = [
             name for name, value in now.items() if not same_value(value, self._structure[name])
         ]
-        if len(self.net_.member_ids) != self.n_members:
+        if len(self.net_.member_ids) + len(self.diverged_members_) != self.n_members:
             changed.append("n_members")
         if changed:
             raise ValueError(

@@ -140,9 +140,11 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : iterable of rows, or as in fit
+        X : iterable of rows or of chunks, or as in fit
             A generator of texts (images, rows of a table) is read as far as it is needed; of an array,
-            memory-mapped or not, a frame or a list, `chunk_size` rows are looked at at a time. Rows
+            memory-mapped or not, a frame or a list, `chunk_size` rows are looked at at a time. Chunks
+            are pyarrow record batches, tables or arrays, such as ``ParquetFile(...).iter_batches()``
+            gives, or frames and series of pandas or polars; no piece holds rows of two chunks. Rows
             must be of the kind seen in fit.
         chunk_size : int, default=1024
             Rows of a piece. Lengths are sorted, and members merged, within a piece, so small pieces
@@ -151,7 +153,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         Yields
         ------
         ndarray of shape (n_rows, n_classes)
-            As :meth:`predict_proba`, for the next `chunk_size` rows; fewer in the last piece.
+            As :meth:`predict_proba`, for the next `chunk_size` rows; fewer in the last piece of X, or
+            of a chunk.
 
         Raises
         ------
@@ -181,7 +184,7 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
     def _stream(self, X: Any, chunk_size: int) -> Iterator[np.ndarray]:
         total = len(X) if hasattr(X, "__len__") else None
         with Progress(total, "row", show=self.verbose >= 1) as bar:
-            for piece in pieces(X, chunk_size):
+            for piece in pieces(X, chunk_size, texts=self.input_kind_ == "text"):
                 with without_bars():
                     proba = self.predict_proba(piece)
                 bar.advance(len(proba))

@@ -37,7 +37,7 @@ from sksve.training import TrainedMembers, describe_frozen, restore_net, saved_s
 __all__ = ["SavingMixin"]
 
 # Parameters that are saved in their own way, or told again when the model is loaded.
-_APART = {"backbone", "callbacks", "device", "serializer"}
+_APART = {"backbone", "callbacks", "checkpoint_dir", "device", "serializer"}
 # Learned attributes that follow from the backbone, the parameters and the members.
 _DERIVED = {
     "net_", "adapter_report_", "_dtype", "_prediction_autocast", "_tokenizer", "_pad_token_id",
@@ -203,8 +203,10 @@ class _Parts:
             if not isinstance(parts.backbone[key], kind):
                 raise TypeError(f"backbone.{key}")
         parts.members = content["members"]
-        if not parts.members or not all(type(k) is int and k >= 0 for k in parts.members):
+        if not parts.members or not all(type(k) is int and 0 <= k < 2**31 for k in parts.members):
             raise TypeError("members")
+        if len(set(parts.members)) < len(parts.members):
+            raise TypeError("members, one of them twice")
         parts.attributes = {k: decode(v, named) for k, v in content["attributes"].items()}
         _check_learned(parts.attributes)
         return parts

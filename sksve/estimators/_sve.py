@@ -79,6 +79,10 @@ class SVEClassifier(MemberClassifier):
         "auto": float32; on CUDA, training runs under bfloat16 autocast.
     n_jobs : int or None, default=None
         None: one joint fit. k: members are split over k joblib tasks, with the same result.
+    data_parallel : bool, default=False
+        Whether the processes started by ``accelerate launch`` or ``torchrun`` train together, each on its
+        share of every batch (extra ``accelerate``). Every process is given all data and ends with the
+        same members, those of one process up to rounding. In a script started plainly it does nothing.
     callbacks : list or None, default=None
         skorch callbacks; copied before use.
     verbose : int, default=0
@@ -89,6 +93,16 @@ class SVEClassifier(MemberClassifier):
     random_state : int, RandomState, Generator or None, default=None
     head_init_scale : float, default=0.01
         Standard deviation of the heads' initial weights.
+    checkpoint_dir : str or path-like, default=None
+        Folder for checkpoints of fit; the same call after a crash goes on from the last one, see
+        Notes. One fit at a time may use it. None: no checkpoints.
+    checkpoint_every : int or None, default=None
+        Steps between checkpoints within an epoch; there is one after each epoch anyway.
+    diverged_members : {"raise", "drop", "restart"}, default="raise"
+        What happens when a member's loss or gradient becomes NaN or infinite. "raise": an error.
+        "drop": the member is left out, with a warning; predictions have the others only. "restart":
+        it is trained anew after the others, from another start and at half the learning rates, up
+        to three times, with a warning, and left out if that does not help.
 
     Attributes
     ----------
@@ -101,6 +115,9 @@ class SVEClassifier(MemberClassifier):
         shape (n_members,); NaN where a member had stopped.
     net_ : MemberNet
         The skorch net.
+    diverged_members_ : list of int
+        Numbers of the members that were left out, with `diverged_members`; arrays with a member
+        axis have the others only.
     input_kind_ : {"text", "text_column", "text_pair", "table", "image"}
         What X was in fit.
     adapter_report_ : AdapterReport
@@ -122,6 +139,19 @@ class SVEClassifier(MemberClassifier):
     One member is a method of its own: ``n_members=1, init_scale=0.0, train_bias=False`` with ``rank=r``
     is SVFit [2]_, with ``off_diagonals=d`` SVFT, plain (d=0) or banded [3]_. What is learned is the
     relative change of a value, so one `lr` fits small and large values; the papers learn the values.
+
+    Ctrl-C (``KeyboardInterrupt``) ends fit after the step it is at, with the members as they are
+    then and a ``ConvergenceWarning``; a second one, one before the first step, and one while members
+    are trained in several parts (`n_jobs`) goes through and leaves the estimator as it was.
+
+    With `checkpoint_dir`, a fit that was killed or interrupted goes on when fit is called again with
+    the same data and parameters, and ends bit for bit as if nothing had happened, on the same machine
+    and thread count; with ``random_state=None`` it takes the seed of the fit it goes on with. A
+    checkpoint of another fit is refused with a ValueError that names what differs. There are always
+    two generations: a damaged file is not used but the one before it, with a warning; if none is
+    left, training starts anew, with a warning. A disk that is full during training is a warning. When
+    fit has succeeded the checkpoints are removed, so that the next fit is a new one. `callbacks` do
+    not have their state saved; ``partial_fit`` neither writes nor reads checkpoints.
 
     References
     ----------
@@ -174,11 +204,15 @@ class SVEClassifier(MemberClassifier):
         device: Any = "auto",
         precision: str = "auto",
         n_jobs: int | None = None,
+        data_parallel: bool = False,
         callbacks: Any = None,
         verbose: int = 0,
         warm_start: bool = False,
         random_state: Any = None,
         head_init_scale: float = 0.01,
+        checkpoint_dir: Any = None,
+        checkpoint_every: int | None = None,
+        diverged_members: str = "raise",
     ) -> None:
         self.backbone = backbone
         self.n_members = n_members
@@ -206,11 +240,15 @@ class SVEClassifier(MemberClassifier):
         self.device = device
         self.precision = precision
         self.n_jobs = n_jobs
+        self.data_parallel = data_parallel
         self.callbacks = callbacks
         self.verbose = verbose
         self.warm_start = warm_start
         self.random_state = random_state
         self.head_init_scale = head_init_scale
+        self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_every = checkpoint_every
+        self.diverged_members = diverged_members
 
     def _layer_factory(self) -> LayerFactory:
         return SVDFactory(self.rank, self.off_diagonals, self.init_scale, self.train_bias)

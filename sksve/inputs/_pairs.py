@@ -9,6 +9,7 @@ import numpy as np
 from sksve._exceptions import TruncationWarning
 from sksve._forks import lock_of
 from sksve.inputs._kinds import Samples, checked_texts, column_of, index_of, shape_of
+from sksve.inputs._long_texts import encode_long, is_long
 from sksve.inputs._tokenize import blank_token
 
 __all__ = ["read_pairs", "tokenize_pairs"]
@@ -91,8 +92,17 @@ def tokenize_pairs(
             f"around a pair of texts. Got {max_length!r} instead."
         )
     typed = "token_type_ids" in getattr(tokenizer, "model_input_names", ())
-    done = _encode(tokenizer, pairs, max_length, typed)
+    rows = [row for row, pair in enumerate(pairs) if is_long(*pair)]
+    long_rows = encode_long(tokenizer, [pairs[row] for row in rows], max_length) if rows else None
+    short = list(pairs)
+    for row in rows if long_rows else ():
+        short[row] = ("", "")
+    done = _encode(tokenizer, short, max_length, typed)
     ids, types = done["input_ids"], done["token_type_ids"] if typed else None
+    for row, (tokens, its_types) in zip(rows, long_rows or ()):
+        ids[row] = tokens
+        if types is not None:
+            types[row] = its_types
     full = [row for row, tokens in enumerate(ids) if len(tokens) >= max_length]
     if warn and full:
         long = _encode(tokenizer, [pairs[row] for row in full], None, False)["input_ids"]

@@ -6,6 +6,7 @@ from typing import Any
 
 from sksve._exceptions import TruncationWarning
 from sksve._forks import lock_of
+from sksve.inputs._long_texts import encode_long, is_long
 from sksve.inputs._token_cache import token_cache
 
 __all__ = ["blank_token", "max_tokens", "tokenize"]
@@ -56,7 +57,7 @@ def tokenize(
     key = token_cache.key(tokenizer, texts, max_length)
     found = None if key is None else token_cache.get(key)
     if found is None:
-        ids = _encode(tokenizer, list(texts), max_length)
+        ids = _encode_cut(tokenizer, list(texts), max_length)
         # Only texts of exactly max_length tokens can have been cut: count those again in full.
         full = [row for row, tokens in enumerate(ids) if len(tokens) >= max_length]
         long = _encode(tokenizer, [texts[row] for row in full], None) if full else []
@@ -74,6 +75,20 @@ def tokenize(
     if not all(ids):
         blank = blank_token(tokenizer)
         ids = [tokens or [blank] for tokens in ids]
+    return ids
+
+
+def _encode_cut(tokenizer: Any, texts: list[str], max_length: int) -> list[list[int]]:
+    """Encode all texts, very long ones in their own way."""
+    rows = [row for row, text in enumerate(texts) if is_long(text)]
+    long = encode_long(tokenizer, [(texts[row],) for row in rows], max_length) if rows else None
+    if not long:
+        return _encode(tokenizer, texts, max_length)
+    for row in rows:
+        texts[row] = ""
+    ids = _encode(tokenizer, texts, max_length)
+    for row, (tokens, _) in zip(rows, long):
+        ids[row] = tokens
     return ids
 
 

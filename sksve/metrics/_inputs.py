@@ -10,6 +10,8 @@ __all__ = [
     "ROW_SUM_TOLERANCE",
     "Checked",
     "Settled",
+    "as_array",
+    "as_real",
     "check_inputs",
     "check_members",
     "check_sample_weight",
@@ -44,7 +46,7 @@ class Checked(NamedTuple):
 
 def settle(y_true: Any, y_proba: Any, labels: Any = None, sample_weight: Any = None) -> Settled:
     """Check shapes, labels and weights, and drop the rows of weight zero."""
-    y = np.asarray(y_true)
+    y = as_array(y_true, "y_true")
     proba = as_real(y_proba, "y_proba")
     if y.ndim != 1:
         raise ValueError(f"y_true must have shape (n_samples,), one label a row. Got {y.shape}.")
@@ -94,7 +96,8 @@ def normalise_rows(p, name):
     p = p.astype(np.float64, copy=False)
     if p.ndim == 1:
         p = two_columns(p, name)
-    sums = p.sum(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is wrong is said below, in words
+        sums = p.sum(axis=1)
     check_rows(p, sums, name)
     off = np.abs(sums - 1.0) > ROUNDING
     if not off.any():
@@ -141,16 +144,24 @@ def check_rows(p, sums, name, first_row=0):
     )
 
 
+def as_array(values, name):
+    """Return an array, or say that the rows are ragged."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} must be an array. Its rows differ in length.") from None
+
+
 def as_real(values, name):
     """Return an array of real numbers, or say what it holds instead."""
-    values = np.asarray(values)
+    values = as_array(values, name)
     if values.dtype.kind in "fiub":
         return values
     try:
         if values.dtype.kind == "c":
             raise TypeError
         return values.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} must hold real numbers. Got dtype {values.dtype}.") from None
 
 

@@ -74,7 +74,8 @@ def _values_seen(y, n_values):
 
 
 def _check_labels(labels, n_classes):
-    labels = _plain(np.asarray(labels))
+    labels = np.asarray(labels)
+    labels = _plain(labels) if labels.ndim == 1 else labels
     if labels.shape != (n_classes,):
         raise ValueError(
             f"labels must name every column of y_proba: {n_classes} columns, "
@@ -114,7 +115,10 @@ def _plain(y):
     if kinds <= {bool, np.bool_}:
         return y.astype(bool)
     if kinds <= {int, float, bool, np.bool_} or all(issubclass(k, np.number) for k in kinds):
-        return y.astype(np.int64 if kinds <= {int} else np.float64)
+        try:
+            return y.astype(np.int64 if kinds <= {int} else np.float64)
+        except OverflowError:  # integers that only Python can hold compare as they are
+            return y
     return y
 
 

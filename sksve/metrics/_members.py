@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import entr
 
-from sksve.metrics._inputs import check_members, check_sample_weight
+from sksve.metrics._inputs import as_real, check_members, check_sample_weight
 
 __all__ = [
     "Uncertainty",
@@ -287,16 +287,19 @@ class Uncertainty:
 
     def __post_init__(self):
         for name in _MEASURES:
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
+            values = as_real(getattr(self, name), name).astype(np.float64, copy=False)
+            object.__setattr__(self, name, values)
         shapes = {name: getattr(self, name).shape for name in _MEASURES}
-        if any(shape != (len(self.total),) for shape in shapes.values()):
+        if any(len(shape) != 1 or shape != self.total.shape for shape in shapes.values()):
             raise ValueError(
                 f"Every array of Uncertainty must have shape (n_samples,). Got {shapes}."
             )
-        if self.index is not None and len(self.index) != len(self.total):
-            raise ValueError(
-                f"index must name every row: {len(self.total)} rows, but {len(self.index)} names."
-            )
+        if self.index is not None:
+            n_names = len(self.index) if hasattr(type(self.index), "__len__") else "no"
+            if n_names != len(self.total):
+                raise ValueError(
+                    f"index must name every row: {len(self.total)} rows, but {n_names} names."
+                )
 
     @classmethod
     def from_members(cls, y_proba_members, *, index=None):

@@ -5,6 +5,7 @@ The room knows no estimator and loads no torch: what is saved comes as plain val
 
 from sksve.persistence._card import CardFacts, check_metrics, model_card
 from sksve.persistence._classes import class_named
+from sksve.persistence._files import TEMPORARY, replace_file, sweep_temporary, sync_folder
 from sksve.persistence._folder import (
     SCHEMA_VERSION,
     SavedModel,
@@ -20,6 +21,7 @@ from sksve.persistence._values import decode, encode
 
 __all__ = [
     "SCHEMA_VERSION",
+    "TEMPORARY",
     "CardFacts",
     "Savable",
     "SavedModel",
@@ -37,5 +39,8 @@ __all__ = [
     "model_card",
     "push_folder",
     "read_folder",
+    "replace_file",
+    "sweep_temporary",
+    "sync_folder",
     "write_folder",
 ]

@@ -2,11 +2,21 @@
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 from pathlib import Path
 
-__all__ = ["make_folder", "replace_file", "sync_folder", "write_file"]
+from sksve._leftovers import sweep
+
+__all__ = [
+    "TEMPORARY",
+    "make_folder",
+    "replace_file",
+    "sweep_temporary",
+    "sync_folder",
+    "write_file",
+]
 
 TEMPORARY = ".saving-"
 
@@ -59,3 +69,8 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Remove what writers killed more than an hour ago left beside the files they meant to replace."""
+    sweep(folder, re.compile(rf"{re.escape(TEMPORARY)}[0-9a-f]{{16}}"))

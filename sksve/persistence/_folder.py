@@ -31,10 +31,11 @@ from sksve.persistence._files import (
     TEMPORARY,
     make_folder,
     replace_file,
+    sweep_temporary,
     sync_folder,
     write_file,
 )
-from sksve.persistence._json import dumps, loads
+from sksve.persistence._json import MOST_BYTES, dumps, loads
 
 __all__ = ["SCHEMA_VERSION", "SavedModel", "read_folder", "write_folder"]
 
@@ -152,7 +153,7 @@ def _write(folder: Path, exists: bool, saved: SavedModel, card: bytes, version: 
         with contextlib.suppress(OSError):
             (folder / before).unlink(missing_ok=True)
     sweep(folder, re.compile(rf"(?!{re.escape(name)}){_TENSORS.pattern}"))
-    sweep(folder, re.compile(rf"{re.escape(TEMPORARY)}[0-9a-f]{{16}}"))
+    sweep_temporary(folder)
 
 
 def check_target(folder: Path) -> bool:
@@ -171,7 +172,8 @@ def check_target(folder: Path) -> bool:
     names = {path.name for path in folder.iterdir()}
     if MANIFEST in names:
         with contextlib.suppress(PersistenceError, OSError):
-            if loads((folder / MANIFEST).read_bytes()).get("format") == "sksve":
+            manifest = loads(_read_file(folder / MANIFEST, MOST_BYTES + 1))
+            if isinstance(manifest, dict) and manifest.get("format") == "sksve":
                 return True
         raise FileExistsError(
             f"{folder} holds a {MANIFEST} that no save_pretrained() has written, or that is damaged. "
@@ -190,7 +192,8 @@ def check_target(folder: Path) -> bool:
 def _tensor_file_of(folder: Path) -> str | None:
     """Return the name of the file the manifest on disk refers to, if it can be told."""
     try:
-        name = loads((folder / MANIFEST).read_bytes())["tensors"]["file"]
+        manifest = loads(_read_file(folder / MANIFEST, MOST_BYTES + 1))
+        name = manifest["tensors"]["file"]
         return name if _TENSORS.fullmatch(name) else None
     except (OSError, PersistenceError, KeyError, TypeError):
         return None
@@ -245,7 +248,7 @@ def read_folder(folder: Any) -> SavedModel:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        data = path.read_bytes()
+        data = _read_file(path, MOST_BYTES + 1)
     except FileNotFoundError as error:
         raise PersistenceError(
             f"{folder} holds no {MANIFEST}: it is not the folder of a model that save_pretrained() "
@@ -294,13 +297,21 @@ def _read_tensors(folder: Path, told: Mapping[str, Any]) -> bytes:
             f"{path} must have {told['bytes']} bytes. Got {size}: it was truncated or changed. Copy "
             "or download it again."
         )
-    data = path.read_bytes()
+    data = _read_file(path, size)
     if (got := _sha256(data)) != told["sha256"]:
         raise IntegrityError(
             f"{path} must have the SHA-256 {told['sha256']}. Got {got}: it was damaged or changed. "
             "Copy or download it again."
         )
     return data
+
+
+def _read_file(path: Path, most: int) -> bytes:
+    """Read at most so many bytes of a file: a pipe would wait for ever, a device never end."""
+    if path.exists() and not path.is_file():
+        raise PersistenceError(f"{path} is no regular file. The folder was not written by sksve.")
+    with open(path, "rb") as file:
+        return file.read(most)
 
 
 def _sha256(data: bytes) -> str:

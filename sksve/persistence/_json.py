@@ -8,8 +8,9 @@ from sksve._exceptions import PersistenceError
 
 __all__ = ["dumps", "loads"]
 
-# A manifest has some hundred kilobytes; more than this is an attack on the memory.
-MOST_BYTES = 2**27
+# A manifest has some hundred kilobytes and a few levels; more than this is an attack on the memory.
+MOST_BYTES = 2**25
+MOST_LEVELS = 64
 
 
 def dumps(value: Any) -> str:
@@ -58,12 +59,12 @@ def loads(data: bytes, *, name: str = "The file") -> Any:
     ------
     sksve.PersistenceError
         If `data` is not UTF-8, not JSON, holds NaN, an infinity or a number too large for a float,
-        has a key twice in one object, is nested too deeply or larger than 128 MiB.
+        has a key twice in one object, is nested more than 64 levels deep or larger than 32 MiB.
     """
     if len(data) > MOST_BYTES:
         raise PersistenceError(f"{name} must have at most {MOST_BYTES} bytes. Got {len(data)}.")
     try:
-        return json.loads(
+        found = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
@@ -74,6 +75,24 @@ def loads(data: bytes, *, name: str = "The file") -> Any:
             f"{name} is no strict JSON: {error or 'it is nested too deeply'}. It was damaged or "
             "edited: save the model again, or download it again."
         ) from error
+    if _too_deep(found):
+        raise PersistenceError(f"{name} must be nested at most {MOST_LEVELS} levels deep.")
+    return found
+
+
+def _too_deep(value: Any) -> bool:
+    """Whether lists and objects are nested too deeply; whoever walks through them later recurses."""
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (list, dict))
+            for inner in (outer if isinstance(outer, list) else outer.values())
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ __all__ = ["decode", "encode"]
 
 # Numeric arrays with more entries than this go among the tensors.
 MOST_ENTRIES = 256
+# A dtype may say that each of its strings has a gigabyte: not more than this for a whole array.
+MOST_BYTES = 2**27
 _DTYPE = re.compile(r"[<>|]([biufU])[0-9]{1,9}|\|(O)")
 _PYTHON = {"b": bool, "i": int, "u": int, "f": float, "U": str}
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -140,7 +142,7 @@ def decode(value: Any, tensors: Mapping[str, np.ndarray] | None = None) -> Any:
     try:
         [(mark, inner)] = value.items()
         return _DECODERS[mark](inner, tensors or {})
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         if isinstance(error, PersistenceError):
             raise
         raise PersistenceError(
@@ -152,6 +154,7 @@ def _array(inner: Any, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
     name, shape, flat = inner
     kind = _kind(name)
     values = decode(flat, tensors)
+    _check_size(name, len(values))
     if not all(type(n) is int and n >= 0 for n in shape) or math.prod(shape) != len(values):
         raise ValueError(f"{len(values)} values do not fill the shape {shape}")
     if kind == "O":
@@ -166,6 +169,7 @@ def _scalar(inner: Any, tensors: Mapping[str, np.ndarray]) -> Any:
     name, value = inner
     if _kind(name) == "O":
         raise ValueError("a scalar of dtype object")
+    _check_size(name, 1)
     return np.array(_checked(decode(value, tensors), name), dtype=name)[()]
 
 
@@ -174,6 +178,11 @@ def _kind(name: Any) -> str:
     if match is None:
         raise ValueError(f"{name!r} is no dtype a saved model may hold")
     return match[1] or match[2]
+
+
+def _check_size(name: str, n: int) -> None:
+    if n * np.dtype(name).itemsize > MOST_BYTES:
+        raise ValueError(f"{n} values of dtype {name} would take more than {MOST_BYTES} bytes")
 
 
 def _checked(value: Any, name: str) -> Any:

@@ -39,15 +39,20 @@ def axes_to_draw_on(ax: Any, figsize: tuple[float, float]) -> Any:
     ------
     ImportError
         If matplotlib is not installed.
+    TypeError
+        If `ax` is something else.
     """
     try:
         import matplotlib.pyplot as plt
+        from matplotlib.axes import Axes
     except ImportError as error:
         raise ImportError(
             'Drawing needs matplotlib. Install it with: pip install "sksve[plot]"'
         ) from error
     if ax is None:
         _, ax = plt.subplots(figsize=figsize, layout="constrained")
+    elif not isinstance(ax, Axes):
+        raise TypeError(f"ax must be a matplotlib Axes or None. Got {ax!r:.80} instead.")
     return ax
 
 

@@ -1,10 +1,13 @@
 """Where a classifier is unsure, and of which kind its doubt is."""
 
+from numbers import Integral
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval
 
+from sksve._validation import check_parameters
 from sksve.metrics import Uncertainty
 from sksve.metrics._predict_uncertainty import has_members, predict_uncertainty
 from sksve.plotting._canvas import (
@@ -18,6 +21,8 @@ from sksve.plotting._canvas import (
 )
 
 __all__ = ["UncertaintyDisplay"]
+
+_BINS = [Interval(Integral, 1, 10_000, closed="both")]
 
 _MEASURES = {
     "total": "Total uncertainty (nats)",
@@ -235,12 +240,13 @@ class UncertaintyDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If `kind` or `measure` is not one of the above.
+            If `kind` or `measure` is not one of the above, or `n_bins` no int from 1 to 10,000.
         """
-        if kind not in ("scatter", "hist"):
+        if not isinstance(kind, str) or kind not in ("scatter", "hist"):
             raise ValueError(f"kind must be 'scatter' or 'hist'. Got {kind!r} instead.")
-        if measure not in _MEASURES:
+        if not isinstance(measure, str) or measure not in _MEASURES:
             raise ValueError(f"measure must be one of {list(_MEASURES)}. Got {measure!r} instead.")
+        check_parameters({"n_bins": _BINS}, {"n_bins": n_bins}, owner="UncertaintyDisplay.plot")
         ax = axes_to_draw_on(ax, figsize=(5.4, 4.2))
         tidy(ax)
         if kind == "scatter":
@@ -326,4 +332,7 @@ def _correct(y_true: Any, y_pred: Any) -> NDArray[np.bool_] | None:
             f"y_true and y_pred must have the same shape (n_samples,). Got {true.shape} and "
             f"{pred.shape}."
         )
-    return true == pred
+    try:
+        return np.asarray(true == pred, dtype=bool)
+    except (TypeError, ValueError):  # pandas' NA is neither equal nor different
+        raise ValueError("y_true and y_pred must not hold missing labels.") from None

@@ -1,5 +1,6 @@
 """Rows of a table as sentences."""
 
+import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
@@ -19,6 +20,8 @@ from sksve.preprocessing._columns import written_names, written_order
 from sksve.preprocessing._table import in_fitted_order, object_table
 
 __all__ = ["TabularToText"]
+
+_WIDE = re.compile(r"\d{5}")  # in a format: a cell of ten thousand characters or more
 
 _CONSTRAINTS: dict[str, list[Any]] = {
     "template": [str, callable],
@@ -214,6 +217,8 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
             If `X` does not have the columns seen in `fit`.
         """
         check_is_fitted(self)
+        if isinstance(self.template, str):
+            _check_template(self.template)  # it may have been set, or loaded, after fit
         table = self._read(
             in_fitted_order(X, getattr(self, "feature_names_in_", None)), reset=False
         )
@@ -269,12 +274,14 @@ def _check_template(template: str) -> None:
     try:
         parts = [part for part in string.Formatter().parse(template) if part[1] is not None]
         fields = {field for _, field, _, _ in parts}
-        nested = any("{" in (spec or "") for _, _, spec, _ in parts)
-        template.format(name="", value="")
+        nested = any("{" in (spec or "") or _WIDE.search(spec or "") for _, _, spec, _ in parts)
+        if not nested:
+            template.format(name="", value="")
     except (ValueError, KeyError, IndexError, AttributeError):
         fields, nested = set(), False
     if nested or not {"value"} <= fields <= {"name", "value"}:
         raise ValueError(
             "The 'template' parameter of TabularToText must contain {value}, may contain {name} "
-            f"and no other field; a brace itself is written twice. Got {template!r} instead."
+            "and no other field, each at most 9999 wide; a brace itself is written twice. Got "
+            f"{template!r:.200} instead."
         )

@@ -3,18 +3,18 @@
 No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (``sksve.estimators``).
 """
 
+from sksve.training._checkpoint_files import check_writable, clear_checkpoints
 from sksve.training._continue import train_further
 from sksve.training._data import TokenDataset
 from sksve.training._feature_cache import feature_cache
+from sksve.training._fingerprint import CheckpointSettings, stored_seed
 from sksve.training._first import take_first
 from sksve.training._fit import (
     LayerFactory,
     MemberFactory,
-    TrainedMembers,
     TrainingConfig,
     assemble,
     build_module,
-    join,
     train,
 )
 from sksve.training._image_data import ImageDataset
@@ -23,18 +23,22 @@ from sksve.training._merged import MemberModel, merged_model
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
 from sksve.training._pooled import pooled_vectors
+from sksve.training._processes import Processes, join_processes
 from sksve.training._progress import Progress, without_bars
 from sksve.training._restore import describe_frozen, restore_net, saved_state
 from sksve.training._seeds import sample_seeds
+from sksve.training._trained import TrainedMembers, join
 from sksve.training._whole import WholeBackbone
 
 __all__ = [
+    "CheckpointSettings",
     "EnsembleModule",
     "ImageDataset",
     "LayerFactory",
     "MemberFactory",
     "MemberModel",
     "MemberNet",
+    "Processes",
     "Progress",
     "TokenDataset",
     "TrainedMembers",
@@ -42,10 +46,13 @@ __all__ = [
     "WholeBackbone",
     "assemble",
     "build_module",
+    "check_writable",
+    "clear_checkpoints",
     "compute_features",
     "describe_frozen",
     "feature_cache",
     "join",
+    "join_processes",
     "merged_model",
     "pooled_vectors",
     "predict_logits",
@@ -53,6 +60,7 @@ __all__ = [
     "sample_seeds",
     "saved_state",
     "softmax64",
+    "stored_seed",
     "take_first",
     "train",
     "train_further",

@@ -10,7 +10,7 @@ from sksve.training._data import MemberBatch, TokenDataset
 __all__ = ["MemberBatches", "SharedBatches", "bucketed_epoch"]
 
 # Batches sorted by length together: padding falls with it, and so does the mixing of lengths.
-BUCKET = 16
+BUCKET = 32
 
 
 def bucketed_epoch(
@@ -18,7 +18,7 @@ def bucketed_epoch(
 ) -> list[np.ndarray]:
     """Draw one epoch of mini-batches of similar length.
 
-    The rows are permuted, cut into buckets of ``16 * batch_size``, sorted by length inside each
+    The rows are permuted, cut into buckets of ``32 * batch_size``, sorted by length inside each
     bucket (rows of equal length keep their random order) and cut into batches. The j-th batch of every
     member then has about the same length, so that stacking members wastes little.
 
@@ -61,6 +61,8 @@ class MemberBatches:
     active : list of int
         Positions of the members still training; read at each step.
     n_members : int
+    skip : int, default=0
+        Steps of the first epoch that have been made already.
     """
 
     def __init__(
@@ -71,9 +73,11 @@ class MemberBatches:
         shared: np.random.Generator,
         active: list[int],
         n_members: int,
+        skip: int = 0,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
+        self.skip = skip
         self.streams = streams
         self.shared = shared
         self.active = active
@@ -87,7 +91,9 @@ class MemberBatches:
         # Every stream moves in every epoch, also those of members that have stopped: a member's
         # batches must not depend on when others stop.
         epochs = [bucketed_epoch(self.dataset.lengths, self.batch_size, r) for r in self.streams]
-        for slot in self.shared.permutation(len(self)):
+        slots = self.shared.permutation(len(self))[self.skip :]
+        self.skip = 0
+        for slot in slots:
             active = list(self.active)
             rows = np.stack([epochs[k if len(epochs) > 1 else 0][slot] for k in active])
             everyone = len(active) == self.n_members

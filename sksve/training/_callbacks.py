@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
-from sksve.training._data import MemberBatch
 from sksve.training._functional import WarmupLinear, member_hits
 
 __all__ = ["MEMBER_KEYS", "MemberEarlyStopping", "MemberLog", "WarmupSchedule"]
@@ -48,8 +47,9 @@ class MemberLog(Callback):
     """
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        self._sums: dict[str, np.ndarray] = {}
-        self._rows = {True: 0, False: 0}
+        #: Sums of the epoch, and the rows of training (True) and of validation they are over.
+        self.sums: dict[str, np.ndarray] = {}
+        self.rows = {True: 0, False: 0}
 
     def on_batch_end(
         self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
@@ -57,39 +57,35 @@ class MemberLog(Callback):
         Xi, yi = batch
         b, m = len(Xi), net.module_.n_members
         members = list(range(m)) if Xi.members is None else list(Xi.members)
-        self._rows[training] += b
+        self.rows[training] += b
         losses = kwargs["member_losses"].double().cpu().numpy()
         self._add("member_train_loss" if training else "member_valid_loss", members, m, losses * b)
         if training:
-            self._add("member_tokens", members, m, _tokens(Xi))
+            self._add("member_tokens", members, m, Xi.token_counts())
         if not training:
             hits = member_hits(kwargs["y_pred"].cpu(), yi)
             self._add("member_valid_accuracy", members, m, hits.numpy())
 
     def _add(self, key: str, members: list[int], m: int, values: np.ndarray) -> None:
-        total = self._sums.setdefault(key, np.zeros((*values.shape[:-1], m)))
+        total = self.sums.setdefault(key, np.zeros((*values.shape[:-1], m)))
         total[..., members] += values
+
+    def close(self, net: Any) -> None:
+        """Record an epoch that was left before its validation was done."""
+        self.sums = {k: v for k, v in self.sums.items() if not k.startswith("member_valid")}
+        self.on_epoch_end(net)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         stopped = [k for k in range(net.module_.n_members) if k not in net.active_]
-        real, padded = self._sums.pop("member_tokens", np.ones((2, 1)))
+        real, padded = self.sums.pop("member_tokens", np.ones((2, 1)))
         padding = 1.0 - real / np.maximum(padded, 1.0)
         padding[stopped] = np.nan
         net.history.record("member_padding", padding.tolist())
-        for key, total in self._sums.items():
-            mean = total / max(self._rows[key == "member_train_loss"], 1)
+        for key, total in self.sums.items():
+            mean = total / max(self.rows[key == "member_train_loss"], 1)
             mean[stopped] = np.nan
             net.history.record(key, mean.tolist())
-        self._sums = {}
-
-
-def _tokens(batch: MemberBatch) -> np.ndarray:
-    """Tokens of each member's rows, and as many with the padding up to its longest: shape (2, m)."""
-    m, b = batch.weight.shape
-    if batch.attention_mask is None:
-        return np.full((2, m), float(b * batch.tokens_per_row))
-    lengths = batch.attention_mask.sum(dim=-1).reshape(m, b)
-    return np.stack([lengths.sum(dim=1).numpy(), b * lengths.amax(dim=1).numpy()]).astype(float)
+        self.sums = {}
 
 
 class MemberEarlyStopping(Callback):
@@ -127,7 +123,9 @@ class MemberEarlyStopping(Callback):
                 net.active_.remove(k)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        # A member that was never judged (its first epoch was interrupted) stays as it is.
+        judged = torch.from_numpy(np.isfinite(self.best_)).nonzero()[:, 0]
         with torch.no_grad():
             for kept, p in zip(self.weights_, net.module_.member_parameters()):
-                p.copy_(kept)
+                p[judged.to(p.device)] = kept[judged.to(p.device)]
         del self.weights_

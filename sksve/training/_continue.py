@@ -1,15 +1,17 @@
 """Train members further on new rows, in place, or not at all."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from sksve.training._data import TokenDataset
-from sksve.training._fit import TrainedMembers, TrainingConfig, make_net
-from sksve.training._history import member_history
+from sksve.training._diverged import warn_of
+from sksve.training._fit import TrainingConfig, make_net
 from sksve.training._inference import compute_features
 from sksve.training._net import MemberNet
+from sksve.training._trained import TrainedMembers, trained_members
 
 __all__ = ["train_further"]
 
@@ -47,11 +49,11 @@ def train_further(
     try:
         compute_features(module, data, device=config.device, autocast=config.autocast)
         further.partial_fit(data, None)
+        members = trained_members(further, since=n_before)
+        warn_of(members)
     except BaseException:
         with torch.no_grad():
             for p, value in zip(module.member_parameters(), before, strict=True):
                 p.copy_(value)
         raise
-    state = tuple(p.detach().cpu().clone() for p in module.member_parameters())
-    rows = member_history(further)[n_before:]
-    return TrainedMembers(net.member_ids, state, [*history, *rows], further)
+    return replace(members, history=[*history, *members.history])

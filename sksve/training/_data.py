@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -70,6 +70,14 @@ class MemberBatch:
     def tokens_per_row(self) -> int:
         """Tokens of a row, padding included: what a step's size is measured by."""
         return self.input_ids.shape[-1] if self.n_tokens is None else self.n_tokens
+
+    def token_counts(self) -> np.ndarray:
+        """Tokens of each member's rows, and as many with the padding up to its longest: shape (2, m)."""
+        m, b = self.weight.shape
+        if self.attention_mask is None:
+            return np.full((2, m), float(b * self.tokens_per_row))
+        lengths = self.attention_mask.sum(dim=-1).reshape(m, b)
+        return np.stack([lengths.sum(dim=1).numpy(), b * lengths.amax(dim=1).numpy()]).astype(float)
 
     def to(self, device: torch.device) -> "MemberBatch":
         """Return the batch with its tensors on `device`."""
@@ -154,6 +162,15 @@ class TokenDataset(Dataset):
         self.__dict__.update(state)
         if self._feature_file is not None:
             self._features = self._feature_file.tensor
+            if self._features is None:  # not in reach here: to be computed anew
+                self._feature_file = None
+
+    def with_features_in(self, file: FeatureFile | None) -> Self:
+        """Return a twin that shares all data; its features lie in `file`, or are not computed (None)."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__, _feature_file=file)
+        twin._features = None if file is None else file.tensor
+        return twin
 
     def content_key(self) -> str | None:
         """Hash of the rows' tokens, in order; None if hashing costs more than it saves."""
@@ -180,6 +197,19 @@ class TokenDataset(Dataset):
     def features(self) -> Tensor | None:
         """What :meth:`set_features` keeps."""
         return self._features
+
+    @property
+    def features_in_file(self) -> bool:
+        """Whether they lie in a mapped file."""
+        return self._feature_file is not None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is pickled with the data set, roughly: rows, targets, features in memory."""
+        held = [t for t in vars(self).values() if isinstance(t, (Tensor, np.ndarray))]
+        if self.features_in_file:
+            held = [t for t in held if t is not self._features]
+        return sum(t.nbytes for t in held)
 
     def set_features(
         self, flat: Tensor, lengths: np.ndarray, file: FeatureFile | None = None

@@ -27,13 +27,20 @@ _OURS = re.compile(r"sksve-[^/]*\.features")
 class FeatureFile:
     """A tensor in a memory-mapped temporary file, which goes when nobody holds the object.
 
-    A copy in another process (joblib, fork) maps the same file and does not remove it. The file of a
-    process that was killed goes when the next one is made, an hour later or more.
+    A copy in another process (joblib, fork) maps the same file, for reading, and does not remove it.
+    Where the file is not in reach, is cut or is another one of that name, the copy's `tensor` is None.
+    The file of a process that was killed goes when the next one is made, an hour later or more.
 
     Parameters
     ----------
     shape : tuple of int
     dtype : torch.dtype
+    folder : pathlib.Path, optional
+        Where the file is made; the platform's folder for temporary files without it.
+
+    Attributes
+    ----------
+    tensor : Tensor of shape `shape`, or None
 
     Raises
     ------
@@ -41,9 +48,14 @@ class FeatureFile:
         If the disk has no room for it.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        _sweep(Path(tempfile.gettempdir()))
-        handle, name = tempfile.mkstemp(prefix="sksve-", suffix=".features")
+    tensor: Tensor | None
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: torch.dtype, folder: Path | None = None
+    ) -> None:
+        folder = Path(tempfile.gettempdir()) if folder is None else folder
+        _sweep(folder)
+        handle, name = tempfile.mkstemp(prefix="sksve-", suffix=".features", dir=folder)
         self.path, self.shape, self.dtype = Path(name), shape, dtype
         # Set before the room is taken: a full disk must not leave a file behind.
         self._remove = weakref.finalize(self, _release, handle, self.path, os.getpid())
@@ -68,20 +80,45 @@ class FeatureFile:
         flat = torch.from_file(str(self.path), shared=shared, size=self._size, dtype=self.dtype)
         return flat.reshape(self.shape)
 
+    @classmethod
+    def holding(cls, values: Tensor, folder: Path) -> "FeatureFile":
+        """Write a tensor into a file that other machines may read.
+
+        Written, not mapped: of a network file system only that is seen by others at once.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be written or is full.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        file = cls(tuple(values.shape), values.dtype, folder)
+        with open(file.path, "r+b") as stream:
+            stream.write(values.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        return file
+
+    def _fingerprint(self) -> str:
+        """Hash of evenly spaced rows: tells another file from this one, without reading all of it."""
+        assert self.tensor is not None
+        step = max(1, len(self.tensor) // 1024)
+        some = self.tensor[::step].contiguous().reshape(-1).view(torch.uint8)
+        return hashlib.sha256(some.numpy().data).hexdigest()
+
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "shape": self.shape, "dtype": self.dtype}
+        told = {"path": self.path, "shape": self.shape, "dtype": self.dtype}
+        return {**told, "fingerprint": self._fingerprint()}
 
     def __setstate__(self, state: dict[str, object]) -> None:
+        fingerprint = state.pop("fingerprint")
         self.__dict__.update(state)
+        self.tensor = None
         # Mapping would make a missing file, full of zeros, and lengthen a short one.
-        found = self.path.stat().st_size if self.path.exists() else 0
-        if found < self._bytes:
-            raise OSError(
-                f"The features of a data set lie in {self.path}, which must have {self._bytes} bytes. "
-                f"Got {found}: the process that made it has ended, or something removed it. Make the "
-                "data set again."
-            )
-        self.tensor = self._mapped(shared=False)
+        if self.path.is_file() and self.path.stat().st_size >= self._bytes:
+            self.tensor = self._mapped(shared=False)
+            if self._fingerprint() != fingerprint:
+                self.tensor = None
 
 
 def _take_room(handle: int, n_bytes: int) -> None:
@@ -149,6 +186,7 @@ def allocate_features(
     if n * d * dtype.itemsize <= limit:
         return torch.empty(n, d, dtype=dtype), None
     file = FeatureFile((n, d), dtype)
+    assert file.tensor is not None
     return file.tensor, file
 
 

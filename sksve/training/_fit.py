@@ -1,15 +1,15 @@
 """Train some members; put members together. One joint fit, n_jobs and warm_start are the same two."""
 
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed, effective_n_jobs
 from skorch.callbacks import ProgressBar
-from torch import Tensor, nn
+from torch import nn
 
 from sksve.backbones import (
     AdaptationPlan,
@@ -18,24 +18,30 @@ from sksve.backbones import (
     check_partition,
     swap_modules,
 )
+from sksve.training._apart import Basis, Job, count_tasks, take_basis, train_apart
+from sksve.training._checkpoint import Checkpoint
+from sksve.training._checkpoint_files import CheckpointFiles, stem_of
 from sksve.training._data import TokenDataset
+from sksve.training._data_parallel import DataParallelNet
+from sksve.training._diverged import train_survivors, warn_of
 from sksve.training._feature_cache import weights_key
+from sksve.training._fingerprint import CheckpointSettings, check_same_fit, describe_fit
 from sksve.training._forecast import TrainingForecast
-from sksve.training._history import member_history
+from sksve.training._history import set_member_history
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
+from sksve.training._processes import ALONE, Processes
 from sksve.training._seeds import member_streams, shared_streams
+from sksve.training._trained import TrainedMembers, join, trained_members
 from sksve.training._whole import WholeBackbone
 
 __all__ = [
     "LayerFactory",
     "MemberFactory",
-    "TrainedMembers",
     "TrainingConfig",
     "assemble",
     "build_module",
-    "join",
     "train",
 ]
 
@@ -75,28 +81,11 @@ class TrainingConfig:
     callbacks: Any = None
     verbose: int = 0
     max_length: int | None = None
-
-
-@dataclass(frozen=True)
-class TrainedMembers:
-    """What training leaves behind.
-
-    Attributes
-    ----------
-    ids : tuple of int
-        The members' numbers.
-    state : tuple of Tensor
-        Their parameters on the CPU, axis 0 the member, in the order of
-        ``EnsembleModule.member_parameters``.
-    history : list of dict
-        One per epoch; arrays of shape (len(ids),).
-    net : MemberNet
-    """
-
-    ids: tuple[int, ...]
-    state: tuple[Tensor, ...]
-    history: list[dict[str, np.ndarray]]
-    net: MemberNet
+    attempt: int = 0  # k: a member's k-th start after it has diverged
+    diverged: str = "raise"
+    checkpoint: CheckpointSettings | None = None
+    interruptible: bool = True
+    processes: Processes = ALONE
 
 
 def build_module(
@@ -123,7 +112,7 @@ def build_module(
         On the CPU.
     """
     own = replace(backbone, model=copy.deepcopy(backbone.model))
-    streams = [member_streams(config.seed, k) for k in ids]
+    streams = [member_streams(config.seed, k, attempt=config.attempt) for k in ids]
     adapters = [s.adapter for s in streams]
     if isinstance(factory, WholeBackbone):
         split: nn.Module = factory(SplitBackbone(own, plan), adapters)
@@ -185,20 +174,28 @@ def train(
     TrainedMembers
     """
     ids = tuple(ids)
-    _keep_features(backbone, plan, config, [d for d in (train_data, valid_data) if d is not None])
-    n_tasks = 1 if n_jobs is None else min(len(ids), effective_n_jobs(n_jobs))
-    n_parts = len(ids) if isinstance(factory, WholeBackbone) else n_tasks
-    if n_parts == 1:
-        return _train_jointly(backbone, plan, factory, ids, train_data, valid_data, config)
+    n_tasks = count_tasks(n_jobs, len(ids))
+    whole_models = isinstance(factory, WholeBackbone)
+    n_parts = len(ids) if whole_models else n_tasks
     parts = [tuple(int(k) for k in part) for part in np.array_split(ids, n_parts)]
-    # One by one, so that the module and optimizer of a part are freed when it has been joined.
-    done = Parallel(n_jobs=n_tasks, return_as="generator")(
-        delayed(_train_jointly)(backbone, plan, factory, part, train_data, valid_data, config)
-        for part in parts
+    config = replace(config, interruptible=n_parts == 1)
+    if config.checkpoint is not None:
+        fit = describe_fit(backbone, plan, factory, train_data, valid_data, config)
+        settings = replace(config.checkpoint, fit=fit)
+        check_same_fit(settings, parts)
+        config = replace(config, checkpoint=settings)
+    _keep_features(backbone, plan, config, [d for d in (train_data, valid_data) if d is not None])
+    if n_parts == 1:
+        whole = _train_part(backbone, plan, factory, ids, train_data, valid_data, config)
+        warn_of(whole)
+        return whole if whole.assembled else assemble(backbone, plan, factory, whole, config)
+    first = functools.partial(build_module, backbone, plan, factory, ids[:1], config)
+    job = Job(backbone, plan, factory, train_data, valid_data, config, {})
+    make = None if whole_models else first
+    whole = functools.reduce(
+        join, train_apart(_train_part, job, make, _keep_features, parts, n_tasks)
     )
-    whole = next(done)
-    for part in done:
-        whole = join(whole, part)
+    warn_of(whole)
     return assemble(backbone, plan, factory, whole, config)
 
 
@@ -226,6 +223,22 @@ def _keep_features(
     backbone.model.to("cpu")
 
 
+def _train_part(
+    backbone: Backbone,
+    plan: AdaptationPlan,
+    factory: MemberFactory,
+    ids: tuple[int, ...],
+    train_data: TokenDataset,
+    valid_data: TokenDataset | None,
+    config: TrainingConfig,
+    basis: Basis | None = None,
+) -> TrainedMembers:
+    def train_once(some: tuple[int, ...], how: TrainingConfig) -> TrainedMembers:
+        return _train_jointly(backbone, plan, factory, some, train_data, valid_data, how, basis)
+
+    return train_survivors(train_once, join, ids, config)
+
+
 def _train_jointly(
     backbone: Backbone,
     plan: AdaptationPlan,
@@ -234,12 +247,22 @@ def _train_jointly(
     train_data: TokenDataset,
     valid_data: TokenDataset | None,
     config: TrainingConfig,
+    basis: Basis | None = None,
 ) -> TrainedMembers:
     module = build_module(backbone, plan, factory, ids, config)
+    take_basis(module, basis or {})
     net = make_net(module, ids, config, valid_data)
+    if config.checkpoint is not None:
+        files = CheckpointFiles(config.checkpoint.folder, stem_of(ids, config.attempt))
+        about = {"fit": config.checkpoint.fit, "members": list(ids), "attempt": config.attempt}
+        own = Checkpoint(files, config.checkpoint.every, about, config.processes)
+        net.callbacks.append(("checkpoint", own))
     net.fit(train_data, None)
-    state = tuple(p.detach().cpu().clone() for p in net.module_.member_parameters())
-    return TrainedMembers(ids, state, member_history(net), net)
+    if config.checkpoint is not None:  # whoever trains the net further does so on their own
+        net.callbacks.pop()
+        net.callbacks_ = [c for c in net.callbacks_ if c[0] != "checkpoint"]
+    net.check_members()
+    return trained_members(net)
 
 
 def make_net(
@@ -250,15 +273,18 @@ def make_net(
 ) -> MemberNet:
     """Put a module into the net that trains it; not initialised."""
     order, rows = shared_streams(config.seed, config.part)
-    streams = [member_streams(config.seed, k, config.part).batches for k in ids]
+    streams = [member_streams(config.seed, k, config.part, config.attempt).batches for k in ids]
     streams = [rows] if config.shared_batches else streams
     # skorch changes callbacks in place; the user's own objects are parameters and must stay.
     callbacks = copy.deepcopy(list(config.callbacks or []))
     if config.verbose:
         callbacks.append(("forecast", TrainingForecast(config.max_length)))
         callbacks.append(ProgressBar())
-    return MemberNet(
+    together = {} if config.processes.n == 1 else {"processes": config.processes}
+    net_class = DataParallelNet if together else MemberNet
+    return net_class(
         module,
+        **together,
         member_ids=ids,
         batch_streams=streams,
         shared_stream=order,
@@ -270,6 +296,8 @@ def make_net(
         autocast=config.autocast,
         valid_dataset=valid_data,
         patience=config.patience,
+        diverged=config.diverged,
+        interruptible=config.interruptible and config.processes.n == 1,
         max_epochs=config.max_epochs,
         batch_size=config.batch_size,
         device=config.device,
@@ -298,31 +326,7 @@ def assemble(
             p.copy_(value)
     net = make_net(module, members.ids, replace(config, verbose=0), None)
     net.initialize()
-    net.history = members.net.history
-    return replace(members, net=net)
-
-
-def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
-    """Members of both; the net is that of `second` and must be assembled anew.
-
-    An epoch that a member did not run is NaN in its history.
-    """
-    state = tuple(torch.cat(pair) for pair in zip(first.state, second.state, strict=True))
-    history = []
-    for epoch in range(max(len(first.history), len(second.history))):
-        rows = [
-            part.history[epoch] if epoch < len(part.history) else {} for part in (first, second)
-        ]
-        keys = rows[0] | rows[1]
-        history.append(
-            {
-                key: np.concatenate(
-                    [
-                        row.get(key, np.full(len(part.ids), np.nan))
-                        for row, part in zip(rows, (first, second))
-                    ]
-                )
-                for key in keys
-            }
-        )
-    return TrainedMembers(first.ids + second.ids, state, history, second.net)
+    log = members.net.history
+    net.history = type(log)(dict(row) for row in log)  # whose own it is, may be kept
+    set_member_history(net, members.history)
+    return replace(members, net=net, assembled=True)

@@ -6,7 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["WarmupLinear", "clip_member_gradients", "member_cross_entropy", "member_hits"]
+__all__ = [
+    "WarmupLinear",
+    "clip_member_gradients",
+    "member_cross_entropy",
+    "member_gradient_norms",
+    "member_hits",
+]
 
 
 def member_cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -55,6 +61,21 @@ def member_hits(logits: Tensor, y: Tensor) -> Tensor:
     return right.double().sum(dim=1)
 
 
+def member_gradient_norms(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Euclidean norm of each member's gradient over all its parameters, shape (n_members,).
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Axis 0 of each is the member; parameters without gradient are passed over.
+    """
+    grads = [p.grad for p in parameters if p.grad is not None]
+    if not grads:
+        return torch.zeros(0)
+    square = torch.stack([g.reshape(g.shape[0], -1).square().sum(dim=1) for g in grads]).sum(dim=0)
+    return square.sqrt()
+
+
 def clip_member_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
     """Scale each member's gradient to at most `max_norm`, on its own.
 
@@ -72,13 +93,10 @@ def clip_member_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -
     Tensor of shape (n_members,)
         The norms before clipping.
     """
-    grads = [p.grad for p in parameters if p.grad is not None]
-    if not grads:
-        return torch.zeros(0)
-    square = torch.stack([g.reshape(g.shape[0], -1).square().sum(dim=1) for g in grads]).sum(dim=0)
-    norm = square.sqrt()
+    parameters = list(parameters)
+    norm = member_gradient_norms(parameters)
     scale = (max_norm / norm.clamp(min=torch.finfo(norm.dtype).tiny)).clamp(max=1.0)
-    for g in grads:
+    for g in (p.grad for p in parameters if p.grad is not None):
         g.mul_(scale.reshape(-1, *[1] * (g.ndim - 1)))
     return norm
 

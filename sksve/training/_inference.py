@@ -30,7 +30,7 @@ __all__ = [
 
 # Tokens a forward pass holds at once. Small enough for a laptop's cache hierarchy, large enough that
 # Python is no cost; on an accelerator, large enough to fill it.
-TOKENS_CPU, TOKENS_GPU = 4096, 65536
+TOKENS_CPU, TOKENS_GPU = 1024, 65536
 # Members take turns if that saves a tenth of the multiply-adds: a turn costs a pass of its own.
 TURNS = 0.9
 # Frozen features kept at once while members take turns.

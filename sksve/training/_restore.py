@@ -93,6 +93,7 @@ def restore_net(
         If the backbone has other weights, a tensor is missing, superfluous or of another shape or
         dtype, or the singular vectors cannot be aligned.
     """
+    _check_size(state, len(ids), config.n_classes)
     module = build_module(backbone, plan, factory, ids, config)
     _check_frozen(frozen, describe_frozen(module))
     _check_tensors(state, saved_state(module))
@@ -129,6 +130,18 @@ def _check_frozen(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
         raise PersistenceError(
             "The backbone does not have the weights the model was fitted on. They differ in: "
             f"{', '.join(named[:3])}{more}. Give the right one with backbone=."
+        )
+
+
+def _check_size(state: Mapping[str, np.ndarray], n_members: int, n_classes: int) -> None:
+    """Before anything is built: who only claims a million members has no tensors for them."""
+    got = state.get("heads.bias")
+    told = "is missing" if got is None else f"has shape {got.shape}"
+    if got is None or got.shape != (n_members, n_classes):
+        raise PersistenceError(
+            f"The saved tensors do not fit the model: heads.bias {told}, but {n_members} members of "
+            f"{n_classes} classes are named. The folder is damaged or was not written by "
+            "save_pretrained()."
         )
 
 

@@ -293,3 +293,26 @@ def test_record__questions_it_cannot_answer(found):
         found.differences("f1")
     with pytest.raises(ValueError, match="reference must be one of"):
         found.differences(reference=("right", "magic"))
+
+
+@pytest.mark.parametrize("metric", [["accuracy"], {}, np.array(["accuracy"]), None], ids=range(4))
+def test_metric__of_another_kind(metric, found):
+    with pytest.raises(ValueError, match="metric must be one of"):
+        found.values(metric)
+
+
+@pytest.mark.parametrize(
+    ("y_cal", "y_test", "words"),
+    [
+        ([0, 1, 0, 1], ["a", "b", "a", "b"], "one kind|not in labels"),
+        ([0, None, 1, 1], [0, 1, 0, 1], "one kind"),
+        ([[0], [1], [0], [1]], [0, 1, 0, 1], "one a row"),
+        ([[0], [1, 2], [0], [1]], [0, 1, 0, 1], "differ in length"),
+        (3, [0, 1, 0, 1], "one a row"),
+    ],
+    ids=["kinds", "None", "column", "ragged", "scalar"],
+)
+def test_labels__of_another_kind(y_cal, y_test, words):
+    p = np.full((4, 2), 0.5)
+    with pytest.raises(ValueError, match=words):
+        compare_calibration({"a": (p, p)}, None, y_cal, None, y_test)

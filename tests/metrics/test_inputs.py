@@ -228,3 +228,31 @@ def test_random_state__the_same_int_gives_the_same_interval(data):
     assert a == b != c
     with pytest.raises(ValueError, match="random_state must be None, an int"):
         metrics.bootstrap_interval(metrics.aurc, y, p, random_state="x")
+
+
+def test_labels__that_only_python_can_hold():
+    y, p = [10**400, -(10**400), 10**400], [[0.2, 0.8], [0.9, 0.1], [0.4, 0.6]]
+    assert metrics.brier_score(y, p) == metrics.brier_score([1, 0, 1], p)
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "told", "words"),
+    [
+        ([0, 1], [[10**400, 0.5], [0.5, 0.5]], {}, "y_proba must hold real numbers"),
+        ([0, 1], [[1e308, 1e308], [0.5, 0.5]], {}, "y_proba must be finite|sum to 1"),
+        ([0, 1], [[np.inf, -np.inf], [0.5, 0.5]], {}, "y_proba must be finite"),
+        ([0, 1], [[0.5, 0.5], [1.0]], {}, "y_proba must be an array. Its rows differ"),
+        ([[0], [1, 2]], [[0.5, 0.5], [0.5, 0.5]], {}, "y_true must be an array. Its rows differ"),
+        ([0, 1], [[0.5, 0.5], [0.5, 0.5]], {"labels": 3}, "labels must name every column"),
+        (
+            [0, 1],
+            [[0.5, 0.5], [0.5, 0.5]],
+            {"labels": None, "sample_weight": [10**400, 1]},
+            "sample_weight",
+        ),
+    ],
+    ids=["huge", "overflow", "inf-inf", "ragged", "ragged-labels", "scalar-labels", "huge-weight"],
+)
+def test_extremes__are_refused_in_words_and_without_a_warning(y, p, told, words):
+    with pytest.raises(ValueError, match=words):
+        metrics.brier_score(y, p, **told)

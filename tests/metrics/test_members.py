@@ -162,3 +162,15 @@ def test_uncertainty__arrays_of_other_length_are_refused():
 def test_members__bad_input_says_what_is_wrong(p, message):
     with pytest.raises(ValueError, match=message):
         predictive_entropy(p)
+
+
+@pytest.mark.parametrize("index", [object(), 3, iter("ab")], ids=["object", "int", "iterator"])
+def test_uncertainty__an_index_without_a_length(index):
+    with pytest.raises(ValueError, match="index must name every row: 2 rows, but no names"):
+        Uncertainty.from_members([[[0.5, 0.5]] * 2], index=index)
+
+
+@pytest.mark.parametrize("odd", [[[1], [1, 2]], 10**400, 0.5, "a", None], ids=range(5))
+def test_uncertainty__of_fields_that_are_no_vectors(odd):
+    with pytest.raises(ValueError, match=r"epistemic|shape"):
+        Uncertainty([0.5, 0.5], [0.5, 0.5], odd, [0.0, 0.0], [0.0, 0.0], [0.5, 0.5])

@@ -8,6 +8,7 @@ import pytest
 
 from sksve.metrics import calibration_curve
 from sksve.plotting import ReliabilityDisplay
+from sksve.plotting._canvas import axes_to_draw_on
 
 
 def test_import__loads_neither_matplotlib_nor_torch():
@@ -30,3 +31,9 @@ def test_plot__without_matplotlib_names_the_cure(monkeypatch):
     display = ReliabilityDisplay(calibration_curve([0, 1], [0.2, 0.8]))
     with pytest.raises(ImportError, match=r"pip install \"sksve\[plot\]\""):
         display.plot()
+
+
+@pytest.mark.parametrize("ax", [1, "ax", [], object], ids=["int", "str", "list", "class"])
+def test_axes__of_another_kind(ax):
+    with pytest.raises(TypeError, match="ax must be a matplotlib Axes or None"):
+        axes_to_draw_on(ax, (3, 3))

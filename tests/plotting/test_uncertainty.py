@@ -3,6 +3,7 @@
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
@@ -192,3 +193,27 @@ def test_plot__style_axes_and_global_state(members):
     assert plt.get_fignums() == [figure.number]
     assert (display.line_.get_color(), display.line_.get_marker()) == ("green", "^")
     assert dict(mpl.rcParams) == dict(before)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"n_bins": 10**400, "kind": "hist"}, "'n_bins'"),
+        ({"n_bins": 0, "kind": "hist"}, "'n_bins'"),
+        ({"n_bins": "many"}, "'n_bins'"),
+        ({"kind": ["hist"]}, "kind must be"),
+        ({"kind": pd.NA}, "kind must be"),
+        ({"measure": {}}, "measure must be"),
+    ],
+    ids=["huge", "zero", "str", "list", "NA", "dict"],
+)
+def test_plot__names_the_odd_parameter(told, words, members):
+    with pytest.raises(ValueError, match=words):
+        UncertaintyDisplay(Uncertainty.from_members(members)).plot(**told)
+
+
+def test_from_predictions__of_missing_labels(members):
+    found = Uncertainty.from_members(members)
+    labels = pd.Series([pd.NA] * len(found), dtype="Int64")
+    with pytest.raises(ValueError, match="missing labels"):
+        UncertaintyDisplay.from_predictions(found, y_true=labels, y_pred=labels)

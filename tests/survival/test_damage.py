@@ -190,12 +190,10 @@ def test__mapped_features__that_are_gone_or_cut(tmp_path, monkeypatch, tally):
     assert torch.equal(pickle.loads(sent).tensor, file.tensor)
     for size in (399, 200, 0):
         os.truncate(file.path, size)
-        with pytest.raises(OSError, match=f"must have 400 bytes. Got {size}"):
-            pickle.loads(sent)
+        assert pickle.loads(sent).tensor is None  # to be computed anew
         assert file.path.stat().st_size == size
         tally("mapped features cut or gone")
     file.path.unlink()
-    with pytest.raises(OSError, match="Got 0"):
-        pickle.loads(sent)
+    assert pickle.loads(sent).tensor is None
     assert not file.path.exists()
     tally("mapped features cut or gone")

@@ -1,0 +1,69 @@
+"""The ablations' variants of SVE."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from _sve_variants import (
+    Anchored,
+    DepthScaled,
+    Freeze,
+    MirroredStart,
+    OrthogonalStart,
+    SharedHead,
+    WeightAverage,
+)
+
+__all__ = ["VARIANTS", "Variant"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One change of the base: parameters of SVEClassifier, and callbacks that act on members."""
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    callbacks: Callable[[], list[Any]] = list
+    more: str = ""  # what the name does not say
+
+
+#: The cheapest and most telling first. All blocks are adapted, unless the name says otherwise.
+VARIANTS = (
+    Variant("base", more="noise 0.1 at all six blocks, biases, a head a member, batches of its own"),
+    Variant("noise_0", {"init_scale": 0.0}),
+    Variant("noise_0.03", {"init_scale": 0.03}),
+    Variant("noise_0.2", {"init_scale": 0.2}),
+    Variant("noise_0.3", {"init_scale": 0.3}),
+    Variant("noise_0.5", {"init_scale": 0.5}),
+    Variant("noise_0.3_depth", {"init_scale": 0.3}, lambda: [DepthScaled()],
+            "noise divided by the root of the number of blocks"),
+    Variant("noise_0.5_depth", {"init_scale": 0.5}, lambda: [DepthScaled()],
+            "noise divided by the root of the number of blocks"),
+    Variant("no_bias", {"train_bias": False}),
+    Variant("frozen_heads", {}, lambda: [Freeze("heads")], "they stay random"),
+    Variant("frozen_biases", {}, lambda: [Freeze("bias_delta")], "they stay random"),
+    Variant("frozen_values", {}, lambda: [Freeze("delta")], "singular values stay random"),
+    Variant("one_head", {}, lambda: [SharedHead()], "one head for all members"),
+    Variant("one_head_noise_0", {"init_scale": 0.0}, lambda: [SharedHead()],
+            "only the batches differ"),
+    Variant("shared_batches", {"member_batches": "shared"}),
+    Variant("one_head_shared_batches", {"member_batches": "shared"}, lambda: [SharedHead()],
+            "only the noise differs"),
+    Variant("last_block", {"adapt_blocks": 1}),
+    Variant("last_2_blocks", {"adapt_blocks": 2}),
+    Variant("last_3_blocks", {"adapt_blocks": 3}),
+    Variant("last_2_blocks_noise_0.3", {"adapt_blocks": 2, "init_scale": 0.3}),
+    Variant("attention", {"target_modules": "attention"}),
+    Variant("mlp", {"target_modules": "mlp"}),
+    Variant("rank_16", {"rank": 16}),
+    Variant("rank_64", {"rank": 64}),
+    Variant("rank_192", {"rank": 192}),
+    Variant("off_diagonals_1", {"off_diagonals": 1}),
+    Variant("off_diagonals_2", {"off_diagonals": 2}),
+    Variant("mirrored", {}, lambda: [MirroredStart()], "pairs of opposite noise"),
+    Variant("orthogonal", {}, lambda: [OrthogonalStart()], "members' noise orthogonal"),
+    Variant("anchored_1", {}, lambda: [Anchored(1.0)], "pulled to its own start"),
+    Variant("anchored_10", {}, lambda: [Anchored(10.0)], "pulled to its own start"),
+    Variant("averaged", {}, lambda: [WeightAverage()], "mean of the last half's weights"),
+    Variant("members_16", {"n_members": 16}),
+)  # fmt: skip

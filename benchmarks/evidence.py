@@ -1,0 +1,328 @@
+"""Is it true? Methods x data sets x sizes x seeds under one API, one JSON file a run.
+
+    python benchmarks/evidence.py --list                     # what is done, and what the rest will take
+    python benchmarks/evidence.py --time-limit 90            # start it twice: two processes share the grid
+    python benchmarks/evidence.py --only movie_reviews sve   # cells whose path has all of these words
+    python benchmarks/evidence.py --config benchmarks/evidence_gpu.toml --device cuda
+
+The grid is benchmarks/evidence.toml. A run that has its file is skipped, so the grid can be interrupted
+and gone on with at any time. Each method's rate and epochs are chosen on validation rows of one drawing
+(seed 0), by the same number of trials of one member each; methods that train the same thing (a deep
+ensemble and its member, with or without a posterior on top) share their trials. Test rows are met once,
+after that. Runs go to benchmarks/results/evidence/DATASET/METHOD-nROWS-seedK.json, trials to
+DATASET/tuning-METHOD-nROWS.json; benchmarks/report.py makes the tables. A JSON holds every metric with its
+interval, and the test rows' losses packed, so that the report needs nothing else; the members'
+probabilities are kept outside of the repository (SKSVE_CACHE, evidence/).
+
+One thread a process. CPU seconds grow with whatever else the machine does, about twofold when it is
+crowded: runs of one data set, size and seed follow each other, and costs are compared within these only.
+"""
+
+import argparse
+import json
+import os
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _evidence_data import load_task
+from _evidence_methods import backbone_for, fit_and_predict, make_classifier, rows_of
+from _evidence_score import score_run
+from _grid import Job, planned, work_off
+from _record import RESULTS, provenance
+
+from sksve._registry import cache_folder
+from sksve.metrics import expected_calibration_error, negative_log_likelihood
+
+HERE = Path(__file__).parent
+
+
+class Evidence:
+    """The grid of one config file."""
+
+    def __init__(self, config: dict[str, Any], results: Path, *, device: str = "cpu") -> None:
+        self.config, self.device = config, device
+        self.results = results / config.get("results", "evidence")
+        self.cache = cache_folder() / self.results.name
+
+    # -- what there is to do -----------------------------------------------------------------------
+
+    def jobs(self, only: Sequence[str] = ()) -> list[Job]:
+        """Runs in order, each behind the trials it needs."""
+        cells = planned(self.config)
+        wanted = set(cells)
+        jobs: dict[Path, Job] = {}
+        for dataset, method, rows, seed in cells:
+            path = self.run_path(dataset, method, rows, seed)
+            if not all(word in f"{dataset}/{path.stem}" for word in only):
+                continue
+            whole = self.config["methods"][method].get("first_member_of")
+            if whole and (dataset, whole, rows, seed) in wanted:
+                continue  # written together with the ensemble
+            trials = self.tuning_path(dataset, method)
+            if trials not in jobs:
+                jobs[trials] = self.tuning_job(dataset, method)
+            parts = [m for m in self._parts_of(method) if (dataset, m, rows, seed) in wanted]
+            jobs[path] = self._run_job(dataset, method, rows, seed, parts)
+        return list(jobs.values())
+
+    def _parts_of(self, method: str) -> list[str]:
+        methods = self.config["methods"]
+        return [m for m, spec in methods.items() if spec.get("first_member_of") == method]
+
+    def tuning_job(self, dataset: str, method: str) -> Job:
+        """Trials that choose the method's settings for a data set."""
+        dataset, method = self._stand_in(dataset), self._tuned_as(method)
+        return Job(
+            self.tuning_path(dataset, method),
+            lambda: self.tune(dataset, method),
+            lambda: self.seconds_of_tuning(dataset, method),
+        )
+
+    def _run_job(self, dataset: str, method: str, rows: int | None, seed: int, parts: Any) -> Job:
+        return Job(
+            self.run_path(dataset, method, rows, seed),
+            lambda: self.run(dataset, method, rows, seed, parts),
+            lambda: self.seconds_of_run(dataset, method, rows),
+            needs=(self.tuning_path(dataset, method),),
+        )
+
+    def _stand_in(self, dataset: str) -> str:
+        return self.config["tuning"].get("stand_in", {}).get(dataset, dataset)
+
+    def _tuned_as(self, method: str) -> str:
+        return self.config["methods"][method].get("tuned_as", method)
+
+    def tuning_path(self, dataset: str, method: str) -> Path:
+        """Where the trials are that choose the method's settings for a data set."""
+        rows = self.config["tuning"]["rows"] or "all"
+        name = f"tuning-{self._tuned_as(method)}-n{rows}.json"
+        return self.results / self._stand_in(dataset) / name
+
+    def run_path(self, dataset: str, method: str, rows: int | None, seed: int) -> Path:
+        """Where a run's result is."""
+        return self.results / dataset / f"{method}-n{rows or 'all'}-seed{seed}.json"
+
+    # -- doing it ----------------------------------------------------------------------------------
+
+    def task(self, dataset: str, rows: int | None, seed: int) -> Any:
+        """Draw the rows of a run."""
+        counts = self.config["rows"]
+        return load_task(
+            dataset,
+            rows=rows,
+            seed=seed,
+            n_validation=counts["validation"],
+            n_test=counts["test"] or None,
+            n_foreign=counts["foreign"] or None,
+        )
+
+    def classifier(
+        self, dataset: str, method: str, settings: dict[str, Any], seed: int, n_members: int
+    ) -> Any:
+        """Build a method's classifier: what is shared, of the data set and of the method, then settings."""
+        spec = self.config["methods"][method]
+        vision = self.config["datasets"][dataset].get("vision", False)
+        shared = {
+            **self.config["shared"],
+            **{
+                k: v
+                for k, v in self.config["datasets"][dataset].items()
+                if k not in ("vision", "tokens")
+            },
+            "backbone": backbone_for(self.config, vision=vision),
+            "device": self.device,
+        }
+        if vision:
+            shared |= spec.get("vision_settings", {})
+        return make_classifier(spec, {**shared, **settings}, seed=seed, n_members=n_members)
+
+    def tune(self, dataset: str, method: str) -> None:
+        """Try the method's settings with one member on one drawing; keep the best by NLL."""
+        tuning = self.config["tuning"]
+        task = self.task(dataset, tuning["rows"] or None, tuning["seed"])
+        trials = []
+        for settings in self.config["methods"][method]["trials"]:
+            clf = self.classifier(dataset, method, settings, tuning["seed"], n_members=1)
+            fit = fit_and_predict(clf, task, ["validation"])
+            proba = fit.probabilities["validation"].mean(axis=0)
+            y, names = task.validation.y, np.arange(task.n_classes)
+            trials.append(
+                {
+                    "settings": settings,
+                    "nll": float(negative_log_likelihood(y, proba, labels=names)),
+                    "ece": float(expected_calibration_error(y, proba, labels=names)),
+                    "accuracy": float((proba.argmax(axis=1) == y).mean()),
+                    "fit": fit.cost["fit"],
+                }
+            )
+        best = min(trials, key=lambda trial: trial["nll"])
+        content = {
+            "question": "Which rate, how many epochs? Validation rows of one drawing, one member.",
+            "dataset": dataset,
+            "method": method,
+            "rows": tuning["rows"] or None,
+            "seed": tuning["seed"],
+            "chosen": best["settings"],
+            "trials": trials,
+        }
+        self.write(self.tuning_path(dataset, method), content)
+
+    def run(self, dataset: str, method: str, rows: int | None, seed: int, parts: Any = ()) -> None:
+        """Fit with the settings chosen, judge once; also the first member alone, where asked for."""
+        task = self.task(dataset, rows, seed)
+        spec = self.config["methods"][method]
+        tuning = self.tuning_path(dataset, method)
+        chosen = json.loads(tuning.read_text())["chosen"]
+        m = self.config["members"] if spec.get("members") else 1
+        clf = self.classifier(dataset, method, chosen, seed, m)
+        fit = fit_and_predict(clf, task, list(rows_of(task)), saved_size=seed == 0)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        kept = {name.replace("/", "."): p for name, p in fit.probabilities.items()}
+        np.savez_compressed(
+            self.cache / f"{dataset}-{method}-n{rows or 'all'}-seed{seed}.npz",
+            **{name: p.astype(np.float32) for name, p in kept.items()},
+        )
+        labels = {name: part.y for name, part in rows_of(task).items() if part.y is not None}
+        params = {k: v for k, v in clf.get_params(deep=False).items() if k != "backbone"}
+        content = {
+            "dataset": dataset,
+            "method": method,
+            "rows": rows,
+            "seed": seed,
+            "n_train": len(task.train.y),
+            "n_classes": task.n_classes,
+            "backbone": self._backbone_name(dataset),
+            "chosen": chosen,
+            "tuning": f"{tuning.parent.name}/{tuning.name}",
+            "parameters": {k: v for k, v in params.items() if _plain(v)},
+            "cost": fit.cost,
+        }
+        for part in parts:
+            first = {name: p[:1] for name, p in fit.probabilities.items()}
+            alone = content | {
+                "method": part,
+                "derived": f"the first member of {method}: the same as a fit of its own, whose cost "
+                "is taken as one part in as many",
+                "cost": _share(fit.cost, m),
+                "scores": score_run(first, labels, task.human_proba),
+            }
+            self.write(self.run_path(dataset, part, rows, seed), alone)
+        content["scores"] = score_run(fit.probabilities, labels, task.human_proba)
+        self.write(self.run_path(dataset, method, rows, seed), content)
+
+    def _backbone_name(self, dataset: str) -> str:
+        vision = self.config["datasets"][dataset].get("vision", False)
+        spec = self.config["backbones"]["vision" if vision else "text"]
+        return spec["name"] if isinstance(spec, dict) else str(spec)
+
+    def write(self, path: Path, content: dict[str, Any]) -> None:
+        """Write a result whole or not at all, with its provenance."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = {"provenance": {**provenance(), "threads": torch.get_num_threads()}}
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps({**made, **content}, indent=1) + "\n")
+        temporary.replace(path)
+
+    # -- how long ----------------------------------------------------------------------------------
+
+    def seconds_of_run(self, dataset: str, method: str, rows: int | None) -> float:
+        """Median of the like runs that are done, else a guess from counted tokens."""
+        like = self.results.glob(f"{dataset}/{method}-n{rows or 'all'}-seed*.json")
+        costs = [json.loads(path.read_text())["cost"] for path in like]
+        if costs:
+            fits = [c["fit"]["cpu_seconds"] for c in costs]
+            predicts = [c["predict_test"]["cpu_seconds"] for c in costs]
+            return float(np.median(fits) + self._judged(dataset) * np.median(predicts))
+        tuning = self.tuning_path(dataset, method)
+        trials = self.config["methods"][self._tuned_as(method)]["trials"]
+        epochs = max(trial.get("max_epochs", 4) for trial in trials)
+        if tuning.exists():
+            epochs = json.loads(tuning.read_text())["chosen"].get("max_epochs", 4)
+        return self._guess(dataset, method, rows or 5000, epochs, judged=self._judged(dataset))
+
+    def seconds_of_tuning(self, dataset: str, method: str) -> float:
+        """Guess what all trials of a method take."""
+        rows = self.config["tuning"]["rows"] or 5000
+        return sum(
+            self._guess(dataset, method, rows, t.get("max_epochs", 4), members=1, judged=0.4)
+            for t in self.config["methods"][method]["trials"]
+        )
+
+    def _judged(self, dataset: str) -> float:
+        """Rows predicted, in units of test rows."""
+        counts = self.config["rows"]
+        n_sets = {"movie_reviews": 3, "credit": 0}.get(dataset, 1)
+        test = counts["test"] or 5000
+        return 1 + (counts["validation"] + n_sets * (counts["foreign"] or 5000)) / test
+
+    def _guess(
+        self, dataset: str, method: str, rows: int, epochs: int, *, judged: float, members: int = 0
+    ) -> float:
+        spec = self.config["methods"][method]
+        row = (
+            self.config["datasets"][dataset].get("tokens", 30) * 1.1e-3
+        )  # s a row, step and member
+        members = members or (self.config["members"] if spec.get("members") else 1)
+        if spec["class"] == "LinearProbeClassifier":
+            epochs, members = 0.3, 1
+        draws = members
+        if spec["class"] == "MCDropoutClassifier":
+            draws = spec["settings"]["n_samples"]
+        test = self.config["rows"]["test"] or 5000
+        return row * (rows * epochs * members + judged * test * draws / 3) + 3
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | list)
+
+
+def _share(cost: dict[str, Any], m: int) -> dict[str, Any]:
+    """A member's part of what an ensemble costs."""
+    part: dict[str, Any] = {}
+    for name, value in cost.items():
+        if name == "began":
+            part[name] = value
+        elif isinstance(value, dict):
+            part[name] = {k: None if v is None else round(v / m, 2) for k, v in value.items()}
+            part[name]["peak_megabytes"] = None  # a member's fit was not watched alone
+        elif name in ("trainable", "trainable_without_heads"):
+            part[name] = value // m
+        elif name == "saved_bytes":
+            part[name] = None
+        else:
+            part[name] = value
+    return part
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=HERE / "evidence.toml")
+    parser.add_argument("--only", nargs="+", default=[], help="words a run's path must have")
+    parser.add_argument("--time-limit", type=float, metavar="MINUTES")
+    parser.add_argument("--list", action="store_true", help="jobs and estimated CPU seconds")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    evidence = Evidence(tomllib.loads(args.config.read_text()), RESULTS, device=args.device)
+    jobs = evidence.jobs(args.only)
+    if args.list:
+        total = 0.0
+        for job in jobs:
+            seconds = 0.0 if job.done else job.seconds()
+            total += seconds
+            state = "done" if job.done else f"{seconds:6.0f} s  (so far {total / 60:.0f} min)"
+            print(f"{job.path.parent.name}/{job.path.stem:40s} {state}")
+        print(f"{sum(j.done for j in jobs)} of {len(jobs)} done, {total / 60:.0f} CPU minutes left")
+        return
+    limit = None if args.time_limit is None else 60 * args.time_limit
+    finished = work_off(jobs, seconds=limit, say=lambda line: print(line, flush=True))
+    print("all done" if finished else "not all done: the same command goes on")
+
+
+if __name__ == "__main__":
+    main()

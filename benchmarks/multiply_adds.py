@@ -1,0 +1,87 @@
+"""What a fit of each method costs whatever else the machine does: multiply-adds, counted.
+
+    python benchmarks/multiply_adds.py            # after the trials of benchmarks/evidence.py
+
+One member is fitted for one epoch and for two, on the grid's rows of one data set, under PyTorch's
+FlopCounterMode; what a fit costs once and what each epoch costs follow from the two. Members are counted as
+so many fits. Products of matrices are counted, with the padding they had; not those inside attention (about
+1 % here), the decomposition of the weights, which is cached, and the optimizer.
+"""
+
+import argparse
+import json
+import tomllib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from _record import RESULTS, write
+from evidence import Evidence
+from torch.utils.flop_counter import FlopCounterMode
+
+from sksve import TruncationWarning
+from sksve.training import feature_cache
+
+HERE = Path(__file__).parent
+
+
+def multiply_adds(function: Any) -> int:
+    """Count those of a call."""
+    feature_cache.clear()
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops() // 2
+
+
+def count(grid: Evidence, dataset: str, method: str, rows: int) -> dict[str, Any] | None:
+    """Count a fit with the settings chosen; None as long as they are not."""
+    trials = grid.tuning_path(dataset, method)
+    if not trials.exists():
+        return None
+    chosen = json.loads(trials.read_text())["chosen"]
+    spec = grid.config["methods"][method]
+    members = grid.config["members"] if spec.get("members") else 1
+    task = grid.task(dataset, rows, 0)
+    by_epochs = {}
+    for epochs in (1, 2):
+        clf = grid.classifier(dataset, method, chosen | {"max_epochs": epochs}, 0, 1)
+        by_epochs[epochs] = multiply_adds(lambda clf=clf: clf.fit(task.train.X, task.train.y))
+    predict = multiply_adds(lambda: clf.predict_proba_members(task.validation.X))
+    epoch = by_epochs[2] - by_epochs[1]
+    once = by_epochs[1] - epoch
+    epochs = chosen.get("max_epochs", clf.get_params()["max_epochs"])
+    return {
+        "members": members,
+        "epochs": epochs,
+        "once": once,
+        "an_epoch_of_a_member": epoch,
+        "fit": members * (once + epochs * epoch),
+        "predict_a_row": members * predict // len(task.validation.y),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=HERE / "evidence.toml")
+    parser.add_argument("--dataset", default="movie_reviews")
+    parser.add_argument("--rows", type=int, default=200)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", TruncationWarning)
+    grid = Evidence(tomllib.loads(args.config.read_text()), RESULTS)
+    methods = {}
+    for method, spec in grid.config["methods"].items():
+        if "first_member_of" in spec:
+            continue
+        found = count(grid, args.dataset, method, args.rows)
+        if found is not None:
+            methods[method] = found
+            print(f"{method:16s} fit {found['fit'] / 1e9:10.1f} G multiply-adds", flush=True)
+    question = "How many multiply-adds does a fit take, and the prediction of a row?"
+    content = {"dataset": args.dataset, "rows": args.rows, "methods": methods}
+    write("evidence_multiply_adds", {"question": question, **content})
+
+
+if __name__ == "__main__":
+    main()

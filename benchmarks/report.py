@@ -1,0 +1,198 @@
+"""Tables and pictures of the evidence: docs/evidence.md and docs/pictures, out of the runs' JSON files.
+
+    python benchmarks/report.py            # after benchmarks/evidence.py, however far that has come
+    python benchmarks/report.py --check    # fails if docs/evidence.md is not what the files say
+
+Nothing is trained or judged here, and no number is written by hand. The page says which runs of the grid are
+missing, and compares methods on those runs only that they have in common. Wins, ties and losses of SVE are
+counted alike: a win or a loss where the 95 % interval of the paired difference leaves zero out, else a tie.
+"""
+
+import argparse
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+from _ablation_page import ablation_section, load_ablations
+from _evidence_page import (
+    NAMES,
+    WORDS,
+    common_cells,
+    counted,
+    differences,
+    groups_of,
+    human,
+    means,
+    per_dataset,
+    progress,
+    promises,
+    shifted,
+)
+from _evidence_table import Runs, cells_of, compare, load_runs, mean_over_datasets
+from _grid import Cell, planned
+from _record import RESULTS
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs"
+
+
+def size_section(runs: Runs, rows: int | None) -> list[str]:
+    """Everything about one number of training rows."""
+    lines = [f"## {rows or 'All'} training rows", ""]
+    kept = promises(runs, rows)
+    if kept:
+        lines += ["### Promises and measurements", "", *kept]
+    lines += [
+        "### Means",
+        "",
+        "Means over data sets of their means over seeds, over the runs that all methods of a table have. "
+        "Scaled: after temperature scaling on validation rows. NLL in nats, ECE in 15 bins, Brier from 0 "
+        "to 2. CPU time is compared within runs of the same data set and seed.",
+        "",
+    ]
+    for methods in groups_of(runs, rows):
+        lines += means(runs, methods, rows)
+    lines += [
+        "### Paired differences",
+        "",
+        "SVE minus the other, over the pairs of runs (data set, seed) that both have. Intervals draw the "
+        "seeds within each data set; p is Wilcoxon's signed-rank test over the pairs. The last column "
+        "counts data sets by the interval of their test rows.",
+        "",
+    ]
+    lines += differences(runs, rows)
+    lines += [
+        "### By data set",
+        "",
+        "Means over seeds; in brackets the number of seeds where another method has more of that data set.",
+        "",
+    ]
+    for metric in (
+        "accuracy",
+        "nll",
+        "nll_scaled",
+        "ece",
+        "ece_scaled",
+        "auroc_mi",
+        "auroc_entropy",
+    ):
+        lines += per_dataset(runs, rows, metric)
+    raters, abroad = human(runs, rows), shifted(runs, rows)
+    if raters:
+        lines += [
+            "### Movie reviews: what people think",
+            "",
+            "Each text has 15 to 29 ratings. Cross-entropy (nats) and total variation of the predictions to "
+            "the raters' shares, and the rank correlation of aleatoric uncertainty with the entropy of the "
+            "raters' shares. Models were trained on one label a text.",
+            "",
+            *raters,
+        ]
+    if abroad:
+        lines += ["### Movie reviews: shifted texts", "", *abroad]
+    return lines
+
+
+INTRODUCTION = """\
+# The evidence
+
+Made by `python benchmarks/report.py` out of the files in `benchmarks/results/{folder}`, which
+`python benchmarks/evidence.py` makes. Do not edit: the tests compare this page with the files.
+
+All methods run under one API on the same rows: training and validation rows are drawn anew for each seed,
+test rows are the same for all. Each method's rate and number of epochs come from the same number of trials
+on validation rows; test rows are met once. A fine-tuned model is the first member of the deep ensemble of its
+seed, a single SVE member the first of SVE's; its cost is counted as a fifth. CPU seconds grow with whatever
+else the machine does, so the page gives ratios within the same data set, size and seed, whose runs follow
+each other. Backbones: all-MiniLM-L6-v2, and a DINOv2-S out of a saliency model for images.
+"""
+
+
+def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None) -> str:
+    """Write the whole page; `cells` are those of the grid, `results` holds what else is shown."""
+    lines = [
+        INTRODUCTION.format(folder=folder),
+        "## How far the grid is",
+        "",
+        *progress(runs, cells),
+    ]
+    for rows in sizes_of(runs):
+        lines += size_section(runs, rows)
+    if runs:
+        lines += ["![NLL, ECE and cost of every method](pictures/evidence.png)", ""]
+    if results is not None:
+        path = results / f"{folder}_multiply_adds.json"
+        lines += counted(json.loads(path.read_text()) if path.exists() else None)
+        if folder == "evidence":  # on whose trials they rest
+            lines += ablation_section(load_ablations(results / "ablations"))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def sizes_of(runs: Runs) -> list[int | None]:
+    """Numbers of training rows, smallest first."""
+    return sorted({key[2] for key in runs}, key=lambda n: (n is None, n))
+
+
+def draw(runs: Runs, rows: int | None, path: Path) -> None:
+    """Draw SVE against each rival: paired differences with intervals, and cost beside quality."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    methods = groups_of(runs, rows)[0]
+    rivals = [m for m in methods if m != "sve"]
+    fig, axes = plt.subplots(1, 3, figsize=(13, 0.4 * len(rivals) + 2.2), layout="constrained")
+    for ax, metric in zip(axes, ("nll", "ece")):
+        for place, rival in enumerate(reversed(rivals)):
+            c = compare(runs, "sve", rival, rows, metric)
+            if c is not None:
+                colour = {"win": "tab:green", "loss": "tab:red", "tie": "0.45"}[c.verdict]
+                ax.plot([c.low, c.high], [place, place], color=colour)
+                ax.plot(c.difference, place, "o", color=colour)
+        ax.axvline(0, color="0.8", zorder=0)
+        ax.set_yticks(range(len(rivals)), [NAMES.get(r, r) for r in reversed(rivals)])
+        ax.set_xlabel(f"{WORDS[metric]}: SVE minus the other (left of 0: SVE is better)")
+    cells = common_cells(runs, methods, rows)
+    for method in methods:
+        x, y = (
+            mean_over_datasets(
+                {k: v for k, v in cells_of(runs, method, rows, name).items() if k in cells}
+            )
+            for name in ("fit_ratio", "nll")
+        )
+        if x is not None and y is not None:
+            axes[2].plot(x, y, "o", color="tab:blue" if method == "sve" else "0.5")
+            axes[2].annotate(NAMES.get(method, method), (x, y), xytext=(4, 4),
+                             textcoords="offset points", fontsize=8)  # fmt: skip
+    axes[2].set_xscale("log")
+    axes[2].set_xlabel("CPU time of a fit (deep ensemble: 1)")
+    axes[2].set_ylabel("NLL (nats), mean over data sets")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(fig)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=HERE / "evidence.toml")
+    parser.add_argument("--page", type=Path, default=DOCS / "evidence.md")
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    config = tomllib.loads(args.config.read_text())
+    folder = config.get("results", "evidence")
+    runs = load_runs(RESULTS / folder)
+    text = page(runs, planned(config), folder, RESULTS)
+    if args.check:
+        same = args.page.exists() and args.page.read_text(encoding="utf-8") == text
+        stale = f"{args.page.name} is not what the files say: run benchmarks/report.py"
+        sys.exit(None if same else stale)
+    args.page.write_text(text, encoding="utf-8")
+    if runs:
+        most = max(sizes_of(runs), key=lambda rows: sum(key[2] == rows for key in runs))
+        draw(runs, most, args.page.parent / "pictures" / "evidence.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Members that have been trained: taken out of their net, and put together."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sksve.training._history import member_history
+from sksve.training._interrupt import interrupt_notes
+from sksve.training._net import MemberNet
+
+__all__ = ["TrainedMembers", "join", "trained_members"]
+
+
+@dataclass(frozen=True)
+class TrainedMembers:
+    """What training leaves behind.
+
+    Attributes
+    ----------
+    ids : tuple of int
+        The members' numbers.
+    state : tuple of Tensor
+        Their parameters on the CPU, axis 0 the member, in the order of
+        ``EnsembleModule.member_parameters``.
+    history : list of dict
+        One per epoch; arrays of shape (len(ids),).
+    net : MemberNet
+    diverged : dict of int to str
+        Members that were left out, by number, and what happened to them.
+    notes : tuple of str
+        What else the user is to be told.
+    interrupted : bool
+        Whether training was ended before its last step.
+    assembled : bool
+        Whether `net` holds these members.
+    """
+
+    ids: tuple[int, ...]
+    state: tuple[Tensor, ...]
+    history: list[dict[str, np.ndarray]]
+    net: MemberNet
+    diverged: dict[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    interrupted: bool = False
+    assembled: bool = True
+
+
+def trained_members(net: MemberNet, since: int = 0) -> TrainedMembers:
+    """Take the members out of a net that has been trained, but those that have diverged.
+
+    Parameters
+    ----------
+    net : MemberNet
+    since : int, default=0
+        First epoch of the history that is wanted.
+    """
+    left = [i for i in range(len(net.member_ids)) if i not in net.diverged_]
+    state = tuple(p.detach().cpu()[left] for p in net.module_.member_parameters())
+    return TrainedMembers(
+        tuple(net.member_ids[i] for i in left),
+        state,
+        [{key: values[left] for key, values in row.items()} for row in member_history(net, since)],
+        net,
+        diverged={net.member_ids[i]: why for i, why in net.diverged_.items()},
+        notes=interrupt_notes(net),
+        interrupted=net.interrupted_,
+        assembled=len(left) == len(net.member_ids),
+    )
+
+
+def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
+    """Members of both; the net is of those that trained longer, and must be assembled anew.
+
+    An epoch that a member did not run is NaN in its history.
+    """
+    state = tuple(torch.cat(pair) for pair in zip(first.state, second.state, strict=True))
+    history = []
+    for epoch in range(max(len(first.history), len(second.history))):
+        rows = [
+            part.history[epoch] if epoch < len(part.history) else {} for part in (first, second)
+        ]
+        keys = rows[0] | rows[1]
+        history.append(
+            {
+                key: np.concatenate(
+                    [
+                        row.get(key, np.full(len(part.ids), np.nan))
+                        for row, part in zip(rows, (first, second))
+                    ]
+                )
+                for key in keys
+            }
+        )
+    longer = first if len(first.net.history) > len(second.net.history) else second
+    return TrainedMembers(
+        first.ids + second.ids,
+        state,
+        history,
+        longer.net,
+        diverged=first.diverged | second.diverged,
+        notes=first.notes + second.notes,
+        interrupted=first.interrupted or second.interrupted,
+        assembled=False,
+    )

@@ -1,0 +1,80 @@
+"""The scripts in benchmarks/ import each other by bare names, as scripts do."""
+
+import importlib
+import sys
+import tomllib
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sksve.backbones import make_tiny_backbone
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+REAL = tomllib.loads((BENCHMARKS / "evidence.toml").read_text())
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Import a script of benchmarks/; its bare names are forgotten afterwards."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        found = getattr(sys.modules[name], "__file__", None) or ""
+        if Path(found).parent == BENCHMARKS:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def few_resamples(script, monkeypatch):
+    """Let runs be judged with fewer resamples: their intervals are not what is tested."""
+    score = script("_evidence_score")
+    quick = partial(score.bootstrap_interval, n_resamples=20)
+    monkeypatch.setattr(score, "bootstrap_interval", quick)
+
+
+@pytest.fixture
+def evidence(script, few_resamples, monkeypatch, tmp_path):
+    """Make a grid over a small data set from a config's stages and methods."""
+    monkeypatch.setenv("SKSVE_CACHE", str(tmp_path / "cache"))
+    data, module = script("_evidence_data"), script("evidence")
+
+    def pools():
+        human = np.stack([np.linspace(0, 1, 12), np.linspace(1, 0, 12)], axis=1)
+        test = data.Rows(*sentences(12, 1))
+        parts = {"other": data.Rows(*sentences(10, 2))}, {"far": data.Rows(sentences(9, 3)[0])}
+        return data.Pools(data.Rows(*sentences(80, 0)), test, 2, *parts, human)
+
+    monkeypatch.setitem(data.DATASETS, "toy", pools)
+    data._pools.cache_clear()
+
+    def make(methods, seeds=(0,)):
+        config = {
+            "results": "made",
+            "members": 2,
+            "backbones": {"text": make_tiny_backbone()},
+            "rows": {"validation": 20, "test": 12, "foreign": 8},
+            "shared": {"batch_size": 8, "max_epochs": 1},
+            "tuning": {"rows": 16, "seed": 0},
+            "datasets": {"toy": {"max_length": 16}},
+            "methods": {
+                name: {**spec, "trials": [{"head_lr": 1e-2}, {"head_lr": 1e-3}]}
+                for name, spec in REAL["methods"].items()
+            },
+            "stages": [{"rows": 24, "seeds": list(seeds), "methods": list(methods)}],
+        }
+        return module.Evidence(config, tmp_path)
+
+    return make
+
+
+def sentences(n, seed, words=("good", "bad")):
+    """Texts of one class or the other, a few with the other's word."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, len(words), n)
+    said = np.where(rng.uniform(size=n) < 0.9, y, rng.integers(0, len(words), n))
+    nouns = rng.choice(["film", "plot", "cast"], n)
+    X = [f"{words[k]} {noun}" for k, noun in zip(said, nouns)]
+    return np.array(X, dtype=object), y

@@ -1,0 +1,144 @@
+"""The grid of benchmarks/evidence.py on a tiny backbone: every method, going on, sharing."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from sksve.backbones import make_tiny_backbone
+from sksve.baselines import FineTunedClassifier
+from sksve.metrics import negative_log_likelihood
+from tests.benchmarks.conftest import REAL
+
+
+def read(grid, method, seed=0):
+    return json.loads(grid.run_path("toy", method, 24, seed).read_text())
+
+
+@pytest.mark.parametrize(
+    "methods",
+    [
+        ["sve", "sve_single"],
+        pytest.param(list(REAL["methods"]), marks=pytest.mark.slow),
+    ],
+    ids=["two", "all"],
+)
+def test_grid__runs_a_cell_of_each_method(evidence, script, methods):
+    if "laplace" in methods:
+        pytest.importorskip("laplace")
+    grid = evidence(methods)
+    said = []
+    assert script("_grid").work_off(grid.jobs(), seconds=None, say=said.append)
+    assert not any("FAILED" in line for line in said)
+    for method in methods:
+        run = read(grid, method)
+        scores = run["scores"]
+        assert run["method"] == method
+        assert run["chosen"] in [{"head_lr": 1e-2}, {"head_lr": 1e-3}]
+        assert set(run["scores"]["shifted"]) == {"other"}
+        assert 0 <= scores["test"]["before"]["accuracy"] <= 1
+        assert scores["human"]["before"]["total_variation"] <= 1
+        drawn = method in ("sve", "deep", "lora", "batch_ensemble", "mc_dropout", "laplace")
+        assert (scores["diversity"] is not None) == drawn
+        assert (scores["foreign"]["far"]["mutual_information"] is not None) == drawn
+        cost = run["cost"]
+        members = 2 if method in ("sve", "deep", "lora", "batch_ensemble") else 1
+        heads = cost["trainable"] - cost["trainable_without_heads"]
+        assert heads == members * 2 * (make_tiny_backbone()[0].config.hidden_size + 1)
+    # One set of trials for all that train the same.
+    tuned = sorted(path.name for path in (grid.results / "toy").glob("tuning-*"))
+    assert not {"tuning-deep-n16.json", "tuning-sve_single-n16.json"} & set(tuned)
+    assert len(tuned) == len({REAL["methods"][m].get("tuned_as", m) for m in methods})
+
+
+def test_grid__goes_on_where_it_was(evidence, script):
+    work_off = script("_grid").work_off
+    grid = evidence(["probe"], seeds=(0, 1))
+    jobs = grid.jobs()
+    assert [job.path.stem for job in jobs] == [
+        "tuning-probe-n16", "probe-n24-seed0", "probe-n24-seed1",
+    ]  # fmt: skip
+    assert work_off(jobs, seconds=None, say=str)
+    made = {job.path: job.path.stat().st_mtime_ns for job in jobs}
+    jobs[1].path.unlink()
+    said = []
+    assert work_off(grid.jobs(), seconds=None, say=said.append)
+    assert len(said) == 1
+    assert "probe-n24-seed0" in said[0]
+    unlike = [path for path, when in made.items() if path.stat().st_mtime_ns != when]
+    assert unlike == [jobs[1].path]
+
+
+def test_grid__no_job_is_begun_that_outlasts_the_limit(evidence, script):
+    grid = evidence(["probe"])
+    assert not script("_grid").work_off(grid.jobs(), seconds=0.5, say=str)
+    assert not list(grid.results.rglob("*.json"))
+
+
+def test_grid__the_jobs_of_another_living_process_are_left_to_it(evidence, script, monkeypatch):
+    module = script("_grid")
+    monkeypatch.setattr(module.time, "sleep", lambda s: lock.write_text("999999999"))
+    grid = evidence(["probe"])
+    tuning, run = grid.jobs()
+    lock = tuning.path.with_suffix(".lock")
+    lock.parent.mkdir(parents=True)
+    lock.write_text(str(os.getppid()))
+    # Waits once; then the other one has died without having done it, and its lock counts no more.
+    assert module.work_off([tuning, run], seconds=None, say=str)
+    assert not list(grid.results.rglob("*.lock"))
+
+
+def test_grid__a_failing_job_does_not_stop_the_others(evidence, script, monkeypatch):
+    grid = evidence(["probe"], seeds=(0, 1))
+    run = grid.run
+
+    def fails_once(*args):
+        if args[3] == 0:
+            raise RuntimeError("on purpose")
+        run(*args)
+
+    monkeypatch.setattr(grid, "run", fails_once)
+    said = []
+    assert not script("_grid").work_off(grid.jobs(), seconds=None, say=said.append)
+    assert [line.startswith("FAILED") for line in said] == [False, True, False]
+    assert "on purpose" in said[1]
+
+
+def test_run__first_member_of_the_deep_ensemble_is_a_fine_tuned_model(evidence, script):
+    grid = evidence(["deep", "fine_tuned"])
+    assert script("_grid").work_off(grid.jobs(), seconds=None, say=str)
+    deep, alone = read(grid, "deep"), read(grid, "fine_tuned")
+    assert "first member" in alone["derived"]
+    assert 2 * alone["cost"]["trainable"] == deep["cost"]["trainable"]
+    task = grid.task("toy", 24, 0)
+    clf = FineTunedClassifier(
+        make_tiny_backbone(),
+        batch_size=8,
+        max_epochs=1,
+        max_length=16,
+        random_state=0,
+        **alone["chosen"],
+    )
+    proba = clf.fit(task.train.X, task.train.y).predict_proba(task.test.X)
+    nll = negative_log_likelihood(task.test.y, proba)
+    np.testing.assert_allclose(alone["scores"]["test"]["before"]["nll"], nll, rtol=1e-5)
+
+
+def test_tuning__keeps_the_setting_with_the_lowest_nll(evidence, script):
+    grid = evidence(["probe"])
+    assert script("_grid").work_off(grid.jobs()[:1], seconds=None, say=str)
+    found = json.loads(grid.tuning_path("toy", "probe").read_text())
+    assert len(found["trials"]) == 2
+    best = min(found["trials"], key=lambda t: t["nll"])
+    assert found["chosen"] == best["settings"]
+    assert len({t["nll"] for t in found["trials"]}) == 2
+
+
+def test_real_config__methods_have_as_many_trials_and_stages_know_them():
+    methods = REAL["methods"]
+    assert len({len(spec["trials"]) for spec in methods.values() if "trials" in spec}) == 1
+    for name, spec in methods.items():
+        assert "trials" in methods[spec.get("tuned_as", name)]
+    for stage in REAL["stages"]:
+        assert set(stage["methods"]) <= set(methods)

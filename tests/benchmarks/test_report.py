@@ -1,0 +1,258 @@
+"""The report of fabricated runs says who wins, and the page is what the files say."""
+
+import json
+import tomllib
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from sksve.metrics import expected_calibration_error
+from tests.benchmarks.conftest import BENCHMARKS
+
+
+@pytest.fixture
+def tables(script, monkeypatch):
+    module = script("_evidence_table")
+    monkeypatch.setattr(module, "N_RESAMPLES", 400)
+    return module
+
+
+@pytest.fixture
+def fabricate(script, few_resamples, tmp_path):
+    """Write runs whose members are the more often right the higher their skill."""
+    score = script("_evidence_score")
+
+    def write(
+        skills,
+        datasets=("movie_reviews", "newsgroups", "credit"),
+        seeds=(0, 1, 2),
+        left=None,
+        **cost,
+    ):
+        for d, dataset in enumerate(datasets):
+            y = np.random.default_rng(d).integers(0, 2, 300)
+            for (method, skill), seed in product(skills.items(), seeds):
+                path = tmp_path / dataset / f"{method}-n200-seed{seed}.json"
+                if left is not None and f"{dataset}/{path.stem}" not in left:
+                    continue
+                rng = np.random.default_rng([d, seed, 7])
+                logit = 2.0 * (2 * y - 1) * skill + rng.normal(size=(2, 300))
+                p = 1 / (1 + np.exp(-logit))
+                members = np.stack([1 - p, p], axis=-1)
+                foreign = np.full((2, 40, 2), 0.5)
+                parts = {"validation": members, "test": members, "foreign/far": foreign}
+                run = {
+                    "dataset": dataset, "method": method, "rows": 200, "seed": seed,
+                    "cost": {
+                        "fit": {"cpu_seconds": 10.0 if method == "sve" else 40.0, "peak_megabytes": 5},
+                        "predict_test": {"cpu_seconds": 1.0},
+                        "trainable_without_heads": 50, "backbone_parameters": 10_000,
+                        "saved_bytes": 1000 if method == "sve" else None,
+                    } | cost,
+                    "scores": score.score_run(parts, {"validation": y, "test": y}),
+                }  # fmt: skip
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(json.dumps(run))
+        return tmp_path
+
+    return write
+
+
+def test_compare__wins_ties_and_losses(fabricate, tables):
+    runs = tables.load_runs(fabricate({"sve": 0.5, "deep": 0.2, "lora": 0.5, "probe": 1.0}))
+    for metric in ("nll", "accuracy"):
+        against = {
+            rival: tables.compare(runs, "sve", rival, 200, metric)
+            for rival in ("deep", "lora", "probe")
+        }
+        assert [c.verdict for c in against.values()] == ["win", "tie", "loss"]
+        assert against["deep"].count("win") == 3
+        assert against["lora"].count("tie") == 3
+        assert against["probe"].count("loss") == 3
+        assert against["deep"].at_or_better == against["lora"].at_or_better == 3
+        assert against["probe"].at_or_better == 0
+        assert against["lora"].p_value == 1.0
+    better = against["deep"]
+    gaps = [
+        tables.value_of(runs[d, "sve", 200, s], "accuracy")
+        - tables.value_of(runs[d, "deep", 200, s], "accuracy")
+        for d in ("movie_reviews", "newsgroups", "credit")
+        for s in range(3)
+    ]
+    assert better.n_cells == 9
+    assert better.difference == pytest.approx(np.mean(gaps))
+    assert better.p_value == pytest.approx(wilcoxon(gaps).pvalue)
+    assert better.low < better.difference < better.high
+
+
+def test_compare__only_cells_that_both_have(fabricate, tables):
+    folder = fabricate({"sve": 1.0, "deep": 0.6})
+    (folder / "credit" / "deep-n200-seed1.json").unlink()
+    runs = tables.load_runs(folder)
+    found = tables.compare(runs, "sve", "deep", 200, "nll")
+    assert found.n_cells == 8
+    assert tables.compare(runs, "sve", "laplace", 200, "nll") is None
+    assert tables.compare(runs, "sve", "deep", 1000, "nll") is None
+
+
+def test_verdict__what_rounding_leaves_is_no_win(tables):
+    assert tables.verdict("accuracy", 1e-17, 1e-18, 2e-17) == "tie"
+    assert tables.verdict("accuracy", 0.01, 0.005, 0.015) == "win"
+    assert tables.verdict("nll", 0.01, 0.005, 0.015) == "loss"
+
+
+def test_means__data_sets_count_alike_however_many_seeds(tables):
+    cells = {("a", 0): 1.0, ("a", 1): 3.0, ("b", 0): 6.0}
+    assert tables.mean_over_datasets(cells) == 4.0
+
+
+def test_ece__equals_that_of_the_library(tables, rng):
+    p = rng.uniform(size=200)
+    p[:3] = [0.0, 1.0, 0.8]
+    y = rng.integers(0, 2, 200)
+    proba = np.stack([1 - p, p], axis=1)
+    rows = {"confidence": proba.max(axis=1), "correct": (proba.argmax(axis=1) == y).astype(float)}
+    counts = np.stack([np.ones(200), np.bincount(rng.integers(0, 200, 200), minlength=200)])
+    got = tables._ece(rows, counts)
+    again = np.repeat(np.arange(200), counts[1].astype(int))
+    want = [expected_calibration_error(y[i], proba[i]) for i in (slice(None), again)]
+    np.testing.assert_allclose(got, want, atol=1e-12)
+
+
+def test_bars__kept_and_broken(fabricate, tables):
+    runs = tables.load_runs(fabricate({"sve": 1.0, "deep": 0.6}))
+    found = {bar.name: bar for bar in tables.bars(runs, 200)}
+    assert found["NLL"].kept
+    assert found["accuracy"].kept
+    assert found["CPU time of fit"].kept
+    assert found["CPU time of fit"].measured == "0.25"
+    assert found["trainable parameters, heads aside"].measured == "0.50 %"
+    assert not found["saved size"].kept  # 1000 of 40,000 bytes
+    worse = tables.load_runs(fabricate({"sve": 0.5, "deep": 0.6}, trainable_without_heads=200))
+    found = {bar.name: bar for bar in tables.bars(worse, 200)}
+    kept = [found[name].kept for name in ("NLL", "accuracy", "trainable parameters, heads aside")]
+    assert kept == [False, False, False]
+
+
+def between(text, start, end):
+    return text.partition(start)[2].partition(end)[0]
+
+
+def grid_of(methods, datasets=("movie_reviews", "newsgroups", "credit"), seeds=(0, 1, 2)):
+    return [(d, m, 200, seed) for d in datasets for m in methods for seed in seeds]
+
+
+def test_page__says_wins_and_losses_alike(fabricate, tables, script):
+    report = script("report")
+    runs = tables.load_runs(fabricate({"sve": 0.5, "deep": 0.2, "probe": 1.0}))
+    text = report.page(runs, grid_of(["sve", "deep", "probe"]), "made")
+    pairs = between(text, "### Paired differences", "### By data set")
+    lines = [line for line in pairs.splitlines() if "| NLL |" in line]
+    assert [line.split(" | ")[6:] for line in lines] == [
+        ["win", "3 / 0 / 0 |"], ["loss", "0 / 0 / 3 |"],
+    ]  # fmt: skip
+    assert lines[0].startswith("| deep ensemble | NLL | -")
+    assert lines[1].startswith("| linear probe | NLL | +")
+    assert "**not kept**" in between(text, "### Promises", "### Means")
+    assert "All 27 runs of the grid are done." in text
+
+
+def test_page__says_what_is_missing_and_averages_what_is_common(fabricate, tables, script):
+    report = script("report")
+    skills = {"sve": 0.5, "deep": 0.2, "probe": 1.0}
+    folder = fabricate(skills)
+    for name in (
+        "newsgroups/deep-n200-seed1",
+        "credit/probe-n200-seed0",
+        "credit/probe-n200-seed2",
+    ):
+        (folder / f"{name}.json").unlink()
+    runs = tables.load_runs(folder)
+    text = report.page(runs, grid_of([*skills, "laplace"]), "made")
+    done = between(text, "## How far", "## 200")
+    assert "**24 of the 36 runs of the grid are done.**" in done
+    assert "| SVE | 0 1 2 | 0 1 2 | 0 1 2 |" in done
+    assert "| deep ensemble | 0 1 2 | 0 2 (1) | 0 1 2 |" in done
+    assert "| linear probe | 0 1 2 | 0 1 2 | 1 (0, 2) |" in done
+    assert "| last-layer Laplace | (0, 1, 2) | (0, 1, 2) | (0, 1, 2) |" in done
+    # SVE and the deep ensemble where both are; the probe, which lacks some of that, in a table of its own.
+    first, second = between(text, "### Means", "### Paired").split("Over movie reviews")[1:]
+    assert first.startswith(", credit as text (seeds 0, 1, 2); 20 Newsgroups (seeds 0, 2):")
+    assert second.startswith(
+        " (seeds 0, 1, 2); 20 Newsgroups (seeds 0, 2); credit as text (seed 1):"
+    )
+    assert "linear probe" not in first
+    both = [
+        np.mean([runs[d, "sve", 200, s]["scores"]["test"]["before"]["nll"] for s in seeds])
+        for d, seeds in (
+            ("movie_reviews", (0, 1, 2)),
+            ("newsgroups", (0, 2)),
+            ("credit", (0, 1, 2)),
+        )
+    ]
+    row = next(line for line in first.splitlines() if line.startswith("| SVE |"))
+    assert row.split(" | ")[2] == f"{np.mean(both):.3f}"
+    # A mean over fewer seeds than another method's says so.
+    per_set = between(text, "| NLL | movie reviews", "| NLL, scaled")
+    assert [line.count(" (1)") for line in per_set.splitlines() if "probe" in line] == [1]
+    assert [line.count(" (2)") for line in per_set.splitlines() if "deep" in line] == [1]
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        [],
+        ["movie_reviews/probe-n200-seed0"],
+        ["movie_reviews/sve-n200-seed0"],
+        ["movie_reviews/sve-n200-seed0", "movie_reviews/deep-n200-seed1"],
+        ["movie_reviews/sve-n200-seed0", "credit/probe-n200-seed0"],
+        ["movie_reviews/sve-n200-seed0", "movie_reviews/deep-n200-seed0"],
+    ],
+    ids=["none", "no sve", "sve alone", "no seed in common", "nothing in common", "one pair"],
+)
+def test_page__and_picture_of_any_few_runs(fabricate, tables, script, tmp_path, left):
+    report = script("report")
+    skills = {"sve": 0.5, "deep": 0.2, "probe": 1.0}
+    folder = fabricate(skills, datasets=("movie_reviews", "credit"), seeds=(0, 1), left=left)
+    runs = tables.load_runs(folder)
+    cells = grid_of(skills, ("movie_reviews", "credit"), (0, 1))
+    text = report.page(runs, cells, "made")
+    assert f"**{len(left)} of the 12 runs of the grid are done.**" in text
+    assert "nan" not in text
+    if runs:
+        report.draw(runs, 200, tmp_path / "made.png")
+        assert (tmp_path / "made.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_load__seconds_are_relative_to_the_deep_ensemble_of_the_same_cell(fabricate, tables):
+    folder = fabricate({"sve": 0.5, "deep": 0.2}, datasets=("credit",), seeds=(0, 1))
+    path = folder / "credit" / "deep-n200-seed1.json"
+    slow = json.loads(path.read_text())
+    slow["cost"]["fit"]["cpu_seconds"] *= 2  # a busy hour
+    path.write_text(json.dumps(slow))
+    runs = tables.load_runs(folder)
+    found = {seed: runs["credit", "sve", 200, seed]["relative"] for seed in (0, 1)}
+    assert found == {0: {"fit": 0.25, "predict_test": 1.0}, 1: {"fit": 0.125, "predict_test": 1.0}}
+
+
+def test_counted__shares_of_the_deep_ensemble(script):
+    one = {"members": 1, "epochs": 10, "fit": 2e12, "predict_a_row": 4e9}
+    five = {"members": 5, "epochs": 4, "fit": 8e12, "predict_a_row": 1e10}
+    found = {"dataset": "movie_reviews", "rows": 200, "methods": {"probe": one, "deep": five}}
+    lines = script("_evidence_page").counted(found)
+    assert "| deep ensemble | 5 | 4 | 8.00 | 1.00 | 10.00 | 1.00 |" in lines
+    assert "| linear probe | 1 | 10 | 2.00 | 0.25 | 4.00 | 0.40 |" in lines
+    assert script("_evidence_page").counted(None) == []
+
+
+def test_page__in_the_repository_is_what_the_files_say(script):
+    """Stale otherwise: run benchmarks/report.py."""
+    report = script("report")
+    runs = script("_evidence_table").load_runs(BENCHMARKS / "results" / "evidence")
+    if not runs:
+        pytest.skip("no run is recorded")
+    config = tomllib.loads((BENCHMARKS / "evidence.toml").read_text())
+    made = report.page(runs, script("_grid").planned(config), "evidence", BENCHMARKS / "results")
+    assert (BENCHMARKS.parent / "docs" / "evidence.md").read_text(encoding="utf-8") == made

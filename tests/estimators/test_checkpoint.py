@@ -1,0 +1,471 @@
+"""A fit that died goes on from its checkpoint and ends as if nothing had happened, bit for bit."""
+
+import errno
+import json
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from joblib import parallel_config
+from skorch.callbacks import Callback
+
+from sksve import SVEClassifier
+from sksve.backbones import make_tiny_backbone
+from sksve.baselines import (
+    DeepEnsembleClassifier,
+    LinearProbeClassifier,
+    LoRAEnsembleClassifier,
+    MCDropoutClassifier,
+)
+
+EVENTS = (
+    "on_train_begin", "on_epoch_begin", "on_batch_begin", "on_grad_computed", "on_batch_end",
+    "on_epoch_end", "on_train_end",
+)  # fmt: skip
+
+
+class Crash(Callback):
+    """Die at the n-th of all moments a callback is told of; None: only count them."""
+
+    seen = 0
+
+    def __init__(self, at=None):
+        self.at = at
+
+    def initialize(self):
+        type(self).seen = 0
+        return self
+
+
+class Dead(Exception):
+    pass
+
+
+def _moment(self, net, **kwargs):
+    Crash.seen += 1
+    if Crash.seen == self.at:
+        raise Dead
+
+
+for _event in EVENTS:
+    setattr(Crash, _event, _moment)
+
+
+def assert_same_fit(a, b, texts):
+    """Same bits: parameters, history, predictions, and skorch's own books but for times."""
+    np.testing.assert_array_equal(a.predict_proba_members(texts), b.predict_proba_members(texts))
+    np.testing.assert_array_equal(a.predict_proba(texts), b.predict_proba(texts))
+    pairs = zip(a.net_.module_.member_parameters(), b.net_.module_.member_parameters(), strict=True)
+    for p, q in pairs:
+        np.testing.assert_array_equal(p.detach(), q.detach())
+    for row, other in zip(a.history_, b.history_, strict=True):
+        assert row.keys() == other.keys()
+        for key in row:
+            np.testing.assert_array_equal(row[key], other[key])
+    for row, other in zip(a.net_.history, b.net_.history, strict=True):
+        row, other = ({k: v for k, v in r.items() if k != "dur"} for r in (row, other))
+        assert json.dumps(row, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert a.n_iter_ == b.n_iter_
+
+
+def test__assert_same_fit__can_fail(make, fitted, texts, labels):
+    with pytest.raises(AssertionError):
+        assert_same_fit(fitted, make(lr=0.0200001).fit(texts, labels), texts)
+
+
+def survive(clf, X, y, at, **data):
+    """Fit with a death at a moment, then again without; whether the first fit has died."""
+    try:
+        clf.set_params(callbacks=[Crash(at)]).fit(X, y, **data)
+    except Dead:
+        assert not hasattr(clf, "classes_")  # nothing half-changed
+        clf.set_params(callbacks=[Crash()]).fit(X, y, **data)
+        return True
+    return False
+
+
+def moments(clf, X, y, **data):
+    """The undisturbed fit, and how many moments it has."""
+    clf.set_params(callbacks=[Crash()]).fit(X, y, **data)
+    return clf, Crash.seen
+
+
+@pytest.mark.parametrize("every", [1, 2, None])
+def test__death_at_any_moment__leaves_no_trace(every, make, texts, labels, tmp_path, tally):
+    whole, n = moments(make(max_epochs=3, precision="float32"), texts, labels)
+    deaths = 0
+    for at in range(1, n + 1, {1: 2, 2: 5, None: 9}[every]):
+        clf = make(
+            max_epochs=3, precision="float32", checkpoint_dir=tmp_path, checkpoint_every=every
+        )
+        deaths += survive(clf, texts, labels, at)
+        assert_same_fit(clf, whole, texts)
+        assert list(tmp_path.iterdir()) == []
+    tally("fits that died in-process", deaths)
+    assert deaths >= 5
+
+
+SETTINGS = {
+    "band-last-block": {"rank": 3, "off_diagonals": 1, "adapt_blocks": 1},
+    "shared-batches": {"member_batches": "shared", "weight_decay": 0.01},
+    "early-stopping": {
+        "early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.3, "max_epochs": 6,
+        "lr": 0.1,
+    },
+    "no-clip-no-warmup": {"max_grad_norm": None, "warmup": 0.0, "precision": "float64"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test__death__with_other_parameters(name, make, texts, labels, tmp_path):
+    own = {"precision": "float32", "max_epochs": 3} | SETTINGS[name]
+    whole, n = moments(make(**own), texts, labels)
+    if name == "early-stopping":
+        assert n < moments(make(**own | {"early_stopping": False}), texts, labels)[1] * 2
+        assert np.isnan(whole.history_[-1]["train_loss"]).any() or whole.n_iter_ < 6
+    for at in np.linspace(5, n - 1, 5).astype(int).tolist():
+        clf = make(**own, checkpoint_dir=tmp_path, checkpoint_every=1)
+        assert survive(clf, texts, labels, at)
+        assert_same_fit(clf, whole, texts)
+
+
+def test__death_in_validation__leaves_no_trace(make, texts, labels, tmp_path):
+    data = {"X_val": texts[:7], "y_val": labels[:7]}
+    whole, n = moments(make(batch_size=1, max_epochs=2), texts, labels, **data)
+    for at in (40, n // 2 - 4, n // 2, n // 2 + 2, n - 3):
+        clf = make(batch_size=1, max_epochs=2, checkpoint_dir=tmp_path, checkpoint_every=5)
+        assert survive(clf, texts, labels, at, **data)
+        assert_same_fit(clf, whole, texts)
+
+
+@pytest.mark.parametrize(
+    ("cls", "own"),
+    [
+        (LinearProbeClassifier, {"n_members": 2}),
+        (LoRAEnsembleClassifier, {"n_members": 2, "rank": 2}),
+        (DeepEnsembleClassifier, {"n_members": 2}),
+        (MCDropoutClassifier, {"n_samples": 2}),
+    ],
+    ids=["probe", "lora", "deep-ensemble", "mc-dropout"],
+)
+def test__rivals__go_on_as_well(cls, own, tiny, texts, labels, tmp_path):
+    # Whole models are trained one after the other; masks of dropout are a random stream, too.
+    own = {"max_epochs": 2, "batch_size": 4, "random_state": 0} | own
+    whole, _ = moments(cls(tiny, **own), texts, labels)
+    for at in (12, 23, 30):
+        clf = cls(tiny, **own, checkpoint_dir=tmp_path, checkpoint_every=1)
+        assert survive(clf, texts, labels, at)
+        assert_same_fit(clf, whole, texts)
+
+
+def test__dying_again_and_again__still_arrives(make, texts, labels, tmp_path):
+    whole, n = moments(make(max_epochs=3), texts, labels)
+    clf, deaths = make(max_epochs=3, checkpoint_dir=tmp_path, checkpoint_every=1), 0
+    while True:
+        # Two steps at a time.
+        clf.set_params(callbacks=[Crash(11)])
+        try:
+            clf.fit(texts, labels)
+            break
+        except Dead:
+            deaths += 1
+            assert deaths < n
+    assert deaths >= 3
+    assert_same_fit(clf, whole, texts)
+
+
+def test__n_jobs__each_part_has_its_own(make, texts, labels, tmp_path):
+    settings = {"n_jobs": 2, "max_epochs": 2}
+    with parallel_config(backend="threading"):
+        whole = make(**settings).fit(texts, labels)
+        clf = make(checkpoint_dir=tmp_path, callbacks=[DieLate()], **settings)
+        with pytest.raises(Dead):
+            clf.fit(texts, labels)
+        stems = {path.name.partition(".")[0] for path in tmp_path.iterdir()}
+        assert stems <= {"members-0-1", "members-2-2"}
+        assert stems
+        assert_same_fit(clf.set_params(callbacks=None).fit(texts, labels), whole, texts)
+        assert list(tmp_path.iterdir()) == []
+
+
+class DieLate(Callback):
+    def on_batch_begin(self, net, training=False, **kwargs):
+        if len(net.history) == 2 and 2 in net.member_ids:
+            raise Dead
+
+
+@pytest.mark.slow
+def test__n_jobs__in_processes_goes_on(make, texts, labels, tmp_path):
+    whole = make(n_jobs=2, max_epochs=2).fit(texts, labels)
+    clf = make(n_jobs=2, max_epochs=2, checkpoint_dir=tmp_path, callbacks=[DieLate()])
+    with pytest.raises(Dead):
+        clf.fit(texts, labels)
+    assert_same_fit(clf.set_params(callbacks=None).fit(texts, labels), whole, texts)
+
+
+@pytest.fixture
+def dead(make, texts, labels, tmp_path):
+    """Make a fit that died in its second epoch."""
+
+    def dead(**changes):
+        clf = make(checkpoint_dir=tmp_path, checkpoint_every=1, **changes)
+        with pytest.raises(Dead):
+            clf.set_params(callbacks=[Crash(22)]).fit(texts, labels)
+        return clf.set_params(callbacks=None)
+
+    return dead
+
+
+def test__going_on__makes_no_step_twice(dead, texts, labels, tmp_path):
+    class Steps(Callback):
+        def on_batch_begin(self, net, training=False, **kwargs):
+            seen.append(len(net.history))
+
+    clf = dead()
+    seen = []
+    clf.set_params(callbacks=[Steps()]).fit(texts, labels)
+    assert len(seen) < 6
+    assert set(seen) == {2}
+
+
+DIFFERENT = {
+    "lr": ({"lr": 0.03}, "lr was 0.02, is 0.03"),
+    "init_scale": ({"init_scale": 0.2}, "init_scale was 0.1, is 0.2"),
+    "rank": ({"rank": 2}, "rank was None, is 2"),
+    "blocks": ({"adapt_blocks": 1}, "adapt_blocks was 2, is 1"),
+    "targets": ({"target_modules": "attention"}, "target_modules differs"),
+    "epochs": ({"max_epochs": 3}, "max_epochs was 2, is 3"),
+    "seed": ({"random_state": 1}, "random_state was 0, is 1"),
+    "precision": ({"precision": "float32"}, r"precision was 'torch\.float64', is 'torch\.float32'"),
+    "stopping": ({"early_stopping": True, "validation_fraction": 0.3}, "n_iter_no_change was None"),
+    "members": ({"n_members": 2}, "members 0 to 2 were trained together, now it is 0 to 1"),
+    "batches": ({"member_batches": "shared"}, "member_batches was False, is True"),
+    "weights": ({"class_weight": {"pos": 2.0, "neg": 1.0}}, "the sample or class weights differs"),
+    "pooling": ({"pooling": "cls"}, "the backbone differs"),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test__another_parameter__is_refused_and_named(name, dead, fitted, texts, labels, tmp_path):
+    changes, message = DIFFERENT[name]
+    clf = dead()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    old = clf.get_params()
+    with pytest.raises(ValueError, match=message) as info:
+        clf.set_params(**changes).fit(texts, labels)
+    assert "holds the checkpoint of another fit" in str(info.value)
+    assert "to start anew, remove members-0-2.*.safetensors" in str(info.value)
+    assert not hasattr(clf, "classes_")
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert_same_fit(clf.set_params(**old).fit(texts, labels), fitted, texts)  # it still goes on
+
+
+def test__other_data__are_refused_and_named(dead, texts, labels, tmp_path):
+    clf = dead()
+    for X, y, kwargs, message in [
+        ([*texts[:-1], "good"], labels, {}, "X differs"),
+        (texts[::-1], labels[::-1], {}, "X differs"),
+        (texts, labels[::-1], {}, r"fit: y differs\."),
+        (texts, labels, {"sample_weight": np.arange(1.0, 13.0)}, "class weights differs"),
+        (texts, labels, {"X_val": texts, "y_val": labels}, "X_val differs; .*y_val differs"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            clf.fit(X, y, **kwargs)
+
+
+def test__another_backbone__is_refused_and_named(dead, texts, labels):
+    clf = dead()
+    with pytest.raises(ValueError, match="fit: the backbone differs"):
+        clf.set_params(backbone=make_tiny_backbone(random_state=5)).fit(texts, labels)
+
+
+def test__other_versions__are_refused_and_named(dead, texts, labels, monkeypatch):
+    clf = dead()
+    monkeypatch.setattr("sksve.training._fingerprint.version", lambda name: "9.9")
+    with pytest.raises(ValueError, match=r"torch was '2.*', is '9\.9'"):
+        clf.fit(texts, labels)
+
+
+def test__split_otherwise__is_refused_and_named(dead, texts, labels):
+    clf = dead()
+    with (
+        parallel_config(backend="threading"),
+        pytest.raises(ValueError, match=r"now it is 0 to 1, 2 \(n_members, n_jobs"),
+    ):
+        clf.set_params(n_jobs=2).fit(texts, labels)
+
+
+def test__what_shapes_no_member__may_change(dead, fitted, texts, labels, capsys):
+    clf = dead().set_params(verbose=1, diverged_members="drop", checkpoint_every=None)
+    assert_same_books_but_prints(clf.fit(texts, labels), fitted, texts)
+    assert "going on from a checkpoint: epoch 2, after step" in capsys.readouterr().out
+
+
+def assert_same_books_but_prints(a, b, texts):
+    np.testing.assert_array_equal(a.predict_proba_members(texts), b.predict_proba_members(texts))
+
+
+def test__random_state_None__goes_on_with_the_seed_it_had(make, texts, labels, tmp_path):
+    class Seed(Callback):
+        def on_train_begin(self, net, **kwargs):
+            seen.append(net.module_.heads.weight.detach().clone())
+
+        def on_batch_begin(self, net, **kwargs):
+            if len(seen) == 1 and len(net.history) == 2:
+                raise Dead
+
+    seen = []
+    clf = make(random_state=None, checkpoint_dir=tmp_path, callbacks=[Seed()])
+    with pytest.raises(Dead):
+        clf.fit(texts, labels)
+    clf.fit(texts, labels)
+    np.testing.assert_array_equal(*seen)
+    same = make(random_state=clf._seed).fit(texts, labels)
+    np.testing.assert_array_equal(clf.predict_proba(texts), same.predict_proba(texts))
+    assert clf.fit(texts, labels)._seed != same._seed  # a fit that is over is over
+
+
+def test__damaged_newest__is_not_used_but_the_one_before(dead, fitted, texts, labels, tmp_path):
+    clf = dead()
+    newest = max(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 4
+    newest.write_bytes(bytes(data))
+    with pytest.warns(UserWarning, match="is damaged.*goes on from the one before it"):
+        clf.fit(texts, labels)
+    assert_same_fit(clf, fitted, texts)
+
+
+def test__all_damaged__starts_anew(dead, fitted, texts, labels, tmp_path):
+    clf = dead()
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.warns(UserWarning, match="training starts anew"):
+        clf.fit(texts, labels)
+    assert_same_fit(clf, fitted, texts)
+
+
+def test__disk_full_while_training__is_a_warning(
+    make, fitted, texts, labels, tmp_path, monkeypatch
+):
+    from sksve.persistence import replace_file
+
+    written = []
+
+    def full(path, data):
+        written.append(path)
+        if len(written) in (3, 4, 5):  # the first is the probe
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace_file(path, data)
+
+    monkeypatch.setattr("sksve.training._checkpoint_files.replace_file", full)
+    clf = make(checkpoint_dir=tmp_path, checkpoint_every=1)
+    with pytest.warns(UserWarning, match=r"could not be written.*No space.*goes on") as caught:
+        clf.fit(texts, labels)
+    assert len(caught) == 1
+    assert len(written) > 5
+    assert_same_fit(clf, fitted, texts)
+
+
+def test__folder_that_cannot_be_written__is_told_before_training(make, texts, labels, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    def load(*args, **kwargs):
+        raise AssertionError("the backbone was loaded")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sksve.estimators._base.load_backbone", load)
+        with pytest.raises(NotADirectoryError, match=r"file.below.*training was not begun"):
+            make(checkpoint_dir=tmp_path / "file" / "below").fit(texts, labels)
+        with pytest.raises(AssertionError, match="was loaded"):
+            make(checkpoint_dir=tmp_path / "folder").fit(texts, labels)
+
+
+def test__folder_lost_while_training__is_a_warning(make, fitted, texts, labels, tmp_path):
+    class Lose(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            if len(net.history) == 2:
+                folder.rename(tmp_path / "elsewhere")
+
+    folder = tmp_path / "checkpoints"
+    clf = make(checkpoint_dir=folder, callbacks=[Lose()])
+    with pytest.warns(UserWarning, match="could not be written"):
+        clf.fit(texts, labels)
+    assert_same_fit(clf, fitted, texts)
+
+
+def test__warm_start__goes_on_with_the_new_members(make, texts, labels, tmp_path):
+    old = make(n_members=1, warm_start=True).fit(texts, labels)
+    whole = pickle.loads(pickle.dumps(old)).set_params(n_members=3).fit(texts, labels)
+    clf = pickle.loads(pickle.dumps(old)).set_params(n_members=3, checkpoint_dir=tmp_path)
+    with pytest.raises(Dead):
+        clf.set_params(callbacks=[Crash(22)]).fit(texts, labels)
+    assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == {"members-1-2"}
+    clf.set_params(callbacks=None).fit(texts, labels)
+    np.testing.assert_array_equal(
+        clf.predict_proba_members(texts), whole.predict_proba_members(texts)
+    )
+
+
+def test__partial_fit__leaves_checkpoints_alone(make, dead, texts, labels, tmp_path):
+    dead()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    clf = make(checkpoint_dir=tmp_path, checkpoint_every=1)
+    clf.partial_fit(texts, labels, classes=["neg", "pos"]).partial_fit(texts, labels)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test__a_fitted_net__writes_no_checkpoints(make, texts, labels, tmp_path):
+    clf = make(checkpoint_dir=str(tmp_path)).fit(texts, labels)
+    assert "checkpoint" not in dict(clf.net_.callbacks_)
+    assert len(clf.net_.callbacks) == 0
+    clf.partial_fit(texts, labels)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test__saved_model__does_not_tell_the_folder(make, tiny, texts, labels, tmp_path):
+    clf = make(checkpoint_dir=tmp_path / "secret", checkpoint_every=3, diverged_members="drop")
+    path = clf.fit(texts, labels).save_pretrained(tmp_path / "model")
+    assert not any(b"secret" in file.read_bytes() for file in Path(path).iterdir())
+    again = SVEClassifier.from_pretrained(path, backbone=tiny)
+    assert again.get_params() == clf.get_params() | {"checkpoint_dir": None}
+    assert again.diverged_members_ == []
+
+
+def test__images__go_on(texts, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8), [0, 1] * 4
+    own = {"n_members": 2, "max_epochs": 2, "batch_size": 4, "random_state": 0}
+    vit = make_tiny_backbone("vit")
+    whole, n = moments(SVEClassifier(vit, **own), X, y)
+    clf = SVEClassifier(vit, **own, checkpoint_dir=tmp_path, checkpoint_every=1)
+    with pytest.raises(Dead):
+        clf.set_params(callbacks=[Crash(n // 2)]).fit(X, y)
+    with pytest.raises(ValueError, match="fit: X differs"):
+        clf.set_params(callbacks=None).fit(X[::-1], y)
+    assert_same_fit(clf.fit(X, y), whole, X)
+
+
+def test__numpy_numbers__may_be_parameters(make, texts, labels, tmp_path):
+    own = {"lr": np.float32(0.02), "batch_size": np.int64(4), "rank": np.int32(2)}
+    whole, n = moments(make(**own), texts, labels)
+    clf = make(checkpoint_dir=tmp_path, checkpoint_every=np.int64(1), **own)
+    assert survive(clf, texts, labels, n // 2)
+    assert_same_fit(clf, whole, texts)
+
+
+def test__tables__go_on(make, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(12, 2)), [0, 1] * 6
+    whole, n = moments(make(), X, y)
+    clf = make(checkpoint_dir=tmp_path, checkpoint_every=1)
+    assert survive(clf, X, y, n // 2)
+    assert_same_fit(clf, whole, X)
+
+
+def test__nothing_warns__when_all_goes_well(make, texts, labels, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(checkpoint_dir=tmp_path, diverged_members="restart").fit(texts, labels)

@@ -1,0 +1,587 @@
+"""Good and bad values of every kind: texts, tables, labels, probabilities, weights, parameters."""
+
+import datetime
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import scipy.sparse
+
+from tests.fuzz.harness import Source
+
+__all__ = [
+    "good_labels",
+    "good_proba",
+    "junk",
+    "labels",
+    "members",
+    "pick_texts",
+    "proba",
+    "scores",
+    "tables",
+    "weights",
+]
+
+HUGE = 10**400
+NAN, INF = float("nan"), float("inf")
+
+
+class Hostile:
+    """Says no to whatever it is asked."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no comparison")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "Hostile()"
+
+
+#: What a parameter may be given by mistake.
+JUNK: dict[str, Any] = {
+    "None": None,
+    "True": True,
+    "zero": 0,
+    "minus-one": -1,
+    "one": 1,
+    "seven": 7,
+    "huge": HUGE,
+    "minus-huge": -HUGE,
+    "half": 0.5,
+    "small": 1e-320,
+    "big": 1e308,
+    "nan": NAN,
+    "inf": INF,
+    "empty-str": "",
+    "str": "no such thing",
+    "surrogate": "\ud800",
+    "nul": "a\0b",
+    "bytes": b"x",
+    "list": [],
+    "list-of-none": [None],
+    "list-of-mixed": [1, "a", 2.5],
+    "tuple": (1, 2),
+    "dict": {"a": 1},
+    "set": {1},
+    "object": object(),
+    "class": int,
+    "function": len,
+    "array": np.arange(3),
+    "array-0d": np.array(3),
+    "array-empty": np.array([]),
+    "np-int": np.int64(3),
+    "np-float": np.float32(0.25),
+    "np-bool": np.True_,
+    "complex": 1j,
+    "NA": pd.NA,
+    "NaT": pd.NaT,
+    "decimal": Decimal("0.5"),
+    "fraction": Fraction(1, 2),
+    "date": datetime.date(2020, 1, 1),
+    "frame": pd.DataFrame({"a": [1]}),
+    "path": Path("no/such/path"),
+    "long": "a" * 10_000,
+}
+
+
+def junk(source: Source) -> Any:
+    return JUNK[source.one_of(JUNK)]
+
+
+# -- labels --------------------------------------------------------------------------------------
+
+
+def _codes(n: int, c: int, rng: np.random.Generator) -> np.ndarray:
+    """Every class, where the rows allow it."""
+    codes = rng.integers(0, c, n)
+    codes[: min(n, c)] = np.arange(min(n, c))
+    return rng.permutation(codes)
+
+
+def _of(values: list[Any], codes: np.ndarray, dtype: Any = object) -> np.ndarray:
+    found = np.empty(len(codes), dtype=dtype)
+    for i, code in enumerate(codes):
+        found[i] = values[code % len(values)]
+    return found
+
+
+_WORDS = ["no", "yes", "ünïcode", "\U0001f600", "", "a b"]
+
+#: Labels that every function takes: maker(codes).
+GOOD_LABELS: dict[str, Callable[[np.ndarray], Any]] = {
+    "ints": lambda k: k,
+    "list": lambda k: k.tolist(),
+    "int8": lambda k: k.astype(np.int8),
+    "uint64": lambda k: k.astype(np.uint64) + np.uint64(2**63),
+    "big-endian": lambda k: k.astype(">i4"),
+    "negative": lambda k: k - 3,
+    "spread": lambda k: k * 10**12,
+    "float-ints": lambda k: k.astype(float),
+    "strs": lambda k: _of(_WORDS, k, "U8"),
+    "objects": lambda k: _of(_WORDS, k),
+    "series": lambda k: pd.Series(_of(_WORDS, k), index=np.arange(len(k)) + 5),
+    "categorical": lambda k: pd.Series(pd.Categorical.from_codes(k, categories=list("abcdef"))),
+    "str-series": lambda k: pd.Series(_of(list("abcdef"), k), dtype="string"),
+    "polars": lambda k: pl.Series(k.tolist()),
+    "readonly": lambda k: _readonly(k),
+    "strided": lambda k: np.repeat(k, 2)[::2],
+    "tuple": lambda k: tuple(k.tolist()),
+}
+#: Labels of other dtypes: taken or refused, but never by accident.
+ODD_LABELS: dict[str, Callable[[np.ndarray], Any]] = {
+    "bool": lambda k: k > 0,
+    "object-bool": lambda k: (k > 0).astype(object),
+    "bytes": lambda k: _of([b"a", b"b", b"c", b"d", b"e", b"f"], k, "S1"),
+    "object-bytes": lambda k: _of([b"a", b"b", b"c"], k),
+    "datetime64": lambda k: k.astype("M8[D]"),
+    "timedelta64": lambda k: k.astype("m8[s]"),
+    "dates": lambda k: _of([datetime.date(2020, 1, d + 1) for d in range(6)], k),
+    "decimals": lambda k: _of([Decimal(d) for d in range(6)], k),
+    "fractions": lambda k: _of([Fraction(d, 3) for d in range(6)], k),
+    "huge": lambda k: _of([HUGE + d for d in range(6)], k),
+    "huge-list": lambda k: [HUGE + int(d) for d in k],
+    "two-to-64": lambda k: [2**64 + int(d) for d in k],
+    "floats": lambda k: k + 0.5,
+    "float16": lambda k: k.astype(np.float16),
+    "longdouble": lambda k: k.astype(np.longdouble),
+    "nan": lambda k: np.where(k == 0, NAN, k),
+    "inf": lambda k: np.where(k == 0, INF, k),
+    "none": lambda k: _of([None, 1, 2], k),
+    "none-str": lambda k: _of([None, "a", "b"], k),
+    "all-none": lambda k: [None] * len(k),
+    "mixed": lambda k: _of([1, "a", 2.5], k),
+    "NA": lambda k: pd.Series([pd.NA if d == 0 else int(d) for d in k], dtype="Int64"),
+    "nullable": lambda k: pd.Series(k, dtype="Int64"),
+    "nullable-bool": lambda k: pd.Series(k > 0, dtype="boolean"),
+    "nullable-float": lambda k: pd.Series(k, dtype="Float64"),
+    "str-NA": lambda k: pd.Series([pd.NA if d == 0 else "a" for d in k], dtype="string"),
+    "timestamps": lambda k: pd.Series(pd.to_datetime(k, unit="D")),
+    "zoned": lambda k: pd.Series(pd.to_datetime(k, unit="D", utc=True)),
+    "categories-NA": lambda k: pd.Series(
+        pd.Categorical.from_codes(k - 1, categories=list("abcde"))
+    ),
+    "one-class": lambda k: np.zeros(len(k), int),
+    "column": lambda k: k[:, None],
+    "two-d": lambda k: np.column_stack([k, k]),
+    "frame": lambda k: pd.DataFrame({"y": k}),
+    "one-more": lambda k: np.append(k, 0),
+    "one-less": lambda k: k[:-1],
+    "empty": lambda k: k[:0],
+    "nested": lambda k: [[int(d)] for d in k],
+    "ragged": lambda k: [[int(d)] * (1 + int(d)) for d in k],
+    "tuples": lambda k: _of([(1, 2), (3, 4), (5,)], k),
+    "dicts": lambda k: _of([{}, {"a": 1}], k),
+    "objects": lambda k: _of([object(), object()], k),
+    "hostile": lambda k: _of([Hostile(), 1], k),
+    "complex": lambda k: k + 1j,
+    "masked": lambda k: np.ma.masked_equal(k, 0),
+    "structured": lambda k: np.zeros(len(k), dtype=[("a", int)]),
+    "scalar": lambda k: 3,
+    "none-at-all": lambda k: None,
+    "one-str": lambda k: "yes",
+    "dict": lambda k: {"a": 1},
+    "set": lambda k: {0, 1},
+    "generator": lambda k: (int(d) for d in k),
+    "range": lambda k: range(len(k)),
+    "string-dtype": lambda k: _of(list("abcdef"), k).astype(np.dtypes.StringDType()),
+    "surrogates": lambda k: _of(["\ud800", "\udfff", "a"], k),
+    "nul": lambda k: _of(["a", "a\0", "a\0b"], k),
+    "long-strs": lambda k: _of(["a" * 100_000, "b"], k),
+    "intervals": lambda k: pd.Series(pd.cut(k, 3)),
+    "sparse": lambda k: scipy.sparse.csr_array(k[:, None]),
+}
+
+
+def good_labels(source: Source, n: int, c: int) -> Any:
+    return source.build(GOOD_LABELS, _codes(n, c, source.rng))
+
+
+def labels(source: Source, n: int, c: int, one_in: int = 3) -> Any:
+    """Labels, one time in so many of an odd kind."""
+    makers = ODD_LABELS if source.seldom(one_in) else GOOD_LABELS
+    return source.build(makers, _codes(n, c, source.rng))
+
+
+# -- probabilities -------------------------------------------------------------------------------
+
+
+def _readonly(a: Any) -> np.ndarray:
+    a = np.array(a)
+    a.flags.writeable = False
+    return a
+
+
+def _with(p: np.ndarray, value: float) -> np.ndarray:
+    p = p.copy()
+    if p.size:
+        p.flat[p.size // 2] = value
+    return p
+
+
+#: How probabilities of any shape may be stored: all of these are taken.
+STORED: dict[str, Callable[[np.ndarray], Any]] = {
+    "float64": lambda p: p,
+    "float32": lambda p: p.astype(np.float32),
+    "longdouble": lambda p: p.astype(np.longdouble),
+    "big-endian": lambda p: p.astype(">f8"),
+    "fortran": np.asfortranarray,
+    "readonly": _readonly,
+    "strided": lambda p: np.repeat(p, 2, axis=0)[::2],
+    "reversed": lambda p: np.ascontiguousarray(p[::-1])[::-1],
+    "list": lambda p: p.tolist(),
+    "object": lambda p: p.astype(object),
+    "ints": lambda p: (p == p.max(axis=-1, keepdims=True)).astype(int),
+    "bools": lambda p: p == p.max(axis=-1, keepdims=True),
+    "halves": lambda p: p.astype(np.float16),
+}
+#: Probabilities that are taken or refused, but never by accident.
+ODD: dict[str, Callable[[np.ndarray], Any]] = {
+    "nan": lambda p: _with(p, NAN),
+    "inf": lambda p: _with(p, INF),
+    "minus-inf": lambda p: _with(p, -INF),
+    "negative": lambda p: _with(p, -0.25),
+    "minus-zero": lambda p: _with(p, -0.0),
+    "huge": lambda p: _with(p, 1e308),
+    "all-huge": lambda p: np.full(p.shape, 1e308),
+    "longdouble-huge": lambda p: _with(p.astype(np.longdouble), np.longdouble("1e4000")),
+    "subnormal": lambda p: np.full(p.shape, 5e-324),
+    "zeros": np.zeros_like,
+    "sum-0.9": lambda p: p * 0.9,
+    "sum-1.0005": lambda p: p * 1.0005,
+    "logits": lambda p: np.log(p + 1e-9),
+    "one-column": lambda p: p[..., :1],
+    "no-column": lambda p: p[..., :0],
+    "one-less": lambda p: p[..., :-1],
+    "a-vector": lambda p: p[..., 0],
+    "deeper": lambda p: p[None],
+    "empty": lambda p: p[:0],
+    "nothing": lambda p: [],
+    "scalar": lambda p: 0.5,
+    "one-row-more": lambda p: np.concatenate([p, p[:1]]),
+    "strs": lambda p: p.astype(str),
+    "words": lambda p: np.full(p.shape, "often"),
+    "bytes": lambda p: p.astype("S8"),
+    "complex": lambda p: p + 0j,
+    "none": lambda p: None,
+    "nones": lambda p: np.full(p.shape, None),
+    "one-none": lambda p: _object_with(p, None),
+    "one-NA": lambda p: _object_with(p, pd.NA),
+    "one-str": lambda p: _object_with(p, "x"),
+    "one-list": lambda p: _object_with(p, [1]),
+    "one-huge": lambda p: _object_with(p, HUGE),
+    "datetimes": lambda p: (p * 100).astype("M8[s]"),
+    "timedeltas": lambda p: (p * 100).astype("m8[s]"),
+    "structured": lambda p: np.zeros(p.shape, dtype=[("a", float)]),
+    "masked": lambda p: np.ma.masked_less(p, 0.3),
+    "ragged": lambda p: [[0.5, 0.5], [1.0]],
+    "dict": lambda p: {"a": 1},
+    "str": lambda p: "0.5",
+    "generator": lambda p: (row for row in p),
+    "decimals": lambda p: np.vectorize(lambda v: Decimal(repr(float(v))), otypes=[object])(p),
+    "string-dtype": lambda p: p.astype(str).astype(np.dtypes.StringDType()),
+    "void": lambda p: np.zeros(p.shape, dtype="V4"),
+}
+#: Two-dimensional ones only.
+ODD_TABLES: dict[str, Callable[[np.ndarray], Any]] = {
+    "frame": lambda p: pd.DataFrame(p),
+    "nullable": lambda p: pd.DataFrame(p).astype("Float64"),
+    "nullable-NA": lambda p: pd.DataFrame(_with(p, NAN)).astype("Float64"),
+    "polars": lambda p: pl.DataFrame(p),
+    "matrix": lambda p: scipy.sparse.csr_array(p).todense(),
+    "sparse": lambda p: scipy.sparse.csr_array(p),
+    "duplicate-columns": lambda p: pd.DataFrame(p, columns=["a"] * p.shape[1]),
+}
+
+
+def _object_with(p: np.ndarray, value: Any) -> np.ndarray:
+    p = p.astype(object)
+    if p.size:
+        p[tuple(s // 2 for s in p.shape)] = value
+    return p
+
+
+def _rows(source: Source, *shape: int) -> np.ndarray:
+    scale = source.one_of([0.05, 1.0, 30.0])
+    flat = source.rng.dirichlet(np.full(shape[-1], scale), size=int(np.prod(shape[:-1])))
+    if source.seldom():
+        flat = np.eye(shape[-1])[flat.argmax(axis=1)]
+    return flat.reshape(shape)
+
+
+def good_proba(source: Source, n: int, c: int) -> Any:
+    return source.build(STORED, _rows(source, n, c))
+
+
+def proba(source: Source, n: int, c: int, one_in: int = 3) -> Any:
+    makers = ODD | ODD_TABLES if source.seldom(one_in) else STORED
+    return source.build(makers, _rows(source, n, c))
+
+
+def members(source: Source, m: int, n: int, c: int, one_in: int = 3) -> Any:
+    return source.build(ODD if source.seldom(one_in) else STORED, _rows(source, m, n, c))
+
+
+def scores(source: Source, n: int, one_in: int = 3) -> Any:
+    """One number a row."""
+    makers = {k: v for k, v in ODD.items() if k not in {"one-less"}}
+    stored = {k: v for k, v in STORED.items() if k not in {"fortran"}}
+    return source.build(
+        makers if source.seldom(one_in) else stored, source.rng.normal(size=n).round(2)
+    )
+
+
+# -- weights -------------------------------------------------------------------------------------
+
+GOOD_WEIGHTS: dict[str, Callable[[np.ndarray], Any]] = {
+    "none": lambda w: None,
+    "nothing": lambda w: None,
+    "floats": lambda w: w,
+    "ints": lambda w: np.ceil(w).astype(int),
+    "list": lambda w: w.tolist(),
+    "series": lambda w: pd.Series(w),
+    "float16": lambda w: w.astype(np.float16),
+    "readonly": _readonly,
+    "some-zero": lambda w: np.where(np.arange(len(w)) % 3 == 1, 0.0, w),
+}
+ODD_WEIGHTS: dict[str, Callable[[np.ndarray], Any]] = {
+    "nan": lambda w: _with(w, NAN),
+    "inf": lambda w: _with(w, INF),
+    "negative": lambda w: _with(w, -1.0),
+    "zeros": np.zeros_like,
+    "one-left": lambda w: np.eye(1, len(w))[0],
+    "big": lambda w: w * 1e308,
+    "small": lambda w: w * 1e-320,
+    "far-apart": lambda w: 10.0 ** np.linspace(-300, 300, len(w)),
+    "huge": lambda w: np.array([HUGE] * len(w), dtype=object),
+    "objects": lambda w: w.astype(object),
+    "nones": lambda w: np.full(len(w), None),
+    "strs": lambda w: w.astype(str),
+    "words": lambda w: ["heavy"] * len(w),
+    "bools": lambda w: w > 1,
+    "complex": lambda w: w + 1j,
+    "two-d": lambda w: w[:, None],
+    "longer": lambda w: np.append(w, 1.0),
+    "scalar": lambda w: 2.0,
+    "empty": lambda w: w[:0],
+    "one-str": lambda w: "balanced",
+    "dict": lambda w: {0: 1.0, 1: 2.0},
+    "datetimes": lambda w: (w * 9).astype("M8[s]"),
+    "nullable": lambda w: pd.Series(w, dtype="Float64"),
+    "NA": lambda w: pd.Series(_with(w, NAN), dtype="Float64"),
+    "longdouble": lambda w: w.astype(np.longdouble),
+    "polars": lambda w: pl.Series(w),
+}
+
+
+def weights(source: Source, n: int, one_in: int = 4) -> Any:
+    makers = ODD_WEIGHTS if source.seldom(one_in) else GOOD_WEIGHTS
+    return source.build(makers, source.rng.gamma(2.0, size=n) + 0.01)
+
+
+# -- texts ---------------------------------------------------------------------------------------
+
+PLANES = [chr((plane << 16) | 0x1234) for plane in range(17)]
+CELLS: dict[str, str] = {
+    "plain": "good film",
+    "empty": "",
+    "space": " \t\r\n\u00a0\u2003\u200b",
+    "planes": "".join(PLANES),
+    "every-block": "".join(chr(k) for k in range(0, 0x110000, 997) if not 0xD800 <= k < 0xE000),
+    "nul": "good\0film\0",
+    "controls": "".join(map(chr, range(32))) + "\x7f\x85\u2028\u2029",
+    "combining": "e" + "\u0301" * 300,
+    "bidi": "\u202eabc\u202c\u2066x\u2069",
+    "emoji": "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "not-characters": "\ufffe\uffff\U0010ffff",
+    "special-tokens": "[CLS] [SEP] [PAD] [MASK] <s> </s> <|endoftext|>",
+    "long-word": "a" * 5000,
+    "long": "good bad " * 300,
+    "html": "<script>alert(1)</script>",
+    "format": "{name} %s {0} {",
+}
+#: A megabyte takes the tokenizer its time: in few cases only.
+LONG = {"megabyte": "good film " * 100_000, "megabyte-word": "ä" * 500_000}
+SURROGATES = {
+    "high": "\ud800",
+    "low": "good \udfff",
+    "pair": "\ud83d\ude00",
+    "reversed": "\ude00\ud83d",
+}
+
+ODD_TEXTS: dict[str, Callable[[list[str]], Any]] = {
+    "one-str": lambda t: t[0],
+    "bytes": lambda t: [c.encode() for c in t],
+    "none": lambda t: [*t[:-1], None],
+    "nan": lambda t: [*t[:-1], NAN],
+    "NA": lambda t: pd.Series([*t[:-1], pd.NA], dtype="string"),
+    "number": lambda t: [*t[:-1], 3],
+    "huge": lambda t: [*t[:-1], HUGE],
+    "list": lambda t: [*t[:-1], [t[0]]],
+    "numbers": lambda t: list(range(len(t))),
+    "huge-numbers": lambda t: [HUGE] * len(t),
+    "empty": lambda t: [],
+    "empty-array": lambda t: np.array([], dtype=str),
+    "none-at-all": lambda t: None,
+    "scalar": lambda t: 3.5,
+    "set": lambda t: set(t),
+    "dict": lambda t: dict(enumerate(t)),
+    "generator": lambda t: (c for c in t),
+    "iterator": lambda t: iter(t),
+    "object": lambda t: object(),
+    "hostile": lambda t: [Hostile()] * len(t),
+    "class": lambda t: str,
+    "bytes-array": lambda t: np.array([b"a"] * len(t)),
+    "datetimes": lambda t: np.arange(len(t)).astype("M8[D]"),
+    "void": lambda t: np.zeros(len(t), dtype="V4"),
+    "structured": lambda t: np.zeros(len(t), dtype=[("a", "U4")]),
+    "three-d": lambda t: np.array([[t]]),
+    "zero-d": lambda t: np.array(t[0]),
+    "sparse": lambda t: scipy.sparse.csr_array(np.eye(len(t))),
+    "masked": lambda t: np.ma.array(t, mask=[True] + [False] * (len(t) - 1)),
+    "categorical": lambda t: pd.Series(t).astype("category"),
+    "categorical-NA": lambda t: pd.Series([*t[:-1], None]).astype("category"),
+    "index": lambda t: pd.Index(t),
+    "range": lambda t: range(len(t)),
+    "polars-none": lambda t: pl.Series([*t[:-1], None]),
+    "complex": lambda t: np.ones((len(t), 2)) * 1j,
+}
+GOOD_TEXTS: dict[str, Callable[[list[str]], Any]] = {
+    "list": lambda t: t,
+    "tuple": tuple,
+    "array": lambda t: np.array(t, dtype=object),
+    "column": lambda t: np.array(t, dtype=object)[:, None],
+    "series": lambda t: pd.Series(t, index=[f"r{i}" for i in range(len(t))]),
+    "string-series": lambda t: pd.Series(t, dtype="string"),
+    "frame": lambda t: pd.DataFrame({"t": t}),
+    "polars": lambda t: pl.Series(t),
+    "polars-frame": lambda t: pl.DataFrame({"t": t}),
+    "string-dtype": lambda t: np.array(t, dtype=np.dtypes.StringDType()),
+    "strs": lambda t: [np.str_(c) for c in t],
+    "readonly": lambda t: _readonly(np.array(t, dtype=object)),
+}
+
+
+def pick_texts(source: Source, n: int, one_in: int = 3) -> tuple[Any, bool]:
+    """Texts in some container, and whether they must be taken."""
+    cells = [CELLS[source.one_of(CELLS)] for _ in range(n)]
+    if source.seldom(60):
+        cells[0] = LONG[source.one_of(LONG)]
+    if source.seldom(10):
+        cells[-1] = SURROGATES[source.one_of(SURROGATES)]
+        return source.build(
+            {k: GOOD_TEXTS[k] for k in ("list", "tuple", "array", "column")}, cells
+        ), False
+    if source.seldom(one_in):
+        return source.build(ODD_TEXTS, cells), False
+    return source.build(GOOD_TEXTS, cells), True
+
+
+# -- tables --------------------------------------------------------------------------------------
+
+
+def _mixed(n: int, rng: np.random.Generator) -> list[list[Any]]:
+    cells = [1, 2.5, "word", None, True, HUGE, NAN, np.float32(1.5), b"x", Decimal("1.5"), "",
+             datetime.date(2020, 1, 2), pd.NA, pd.NaT, "\0", (1, 2), {"a": 1}, [1, [2]], 1j,
+             np.arange(2), pd.Timestamp("2020-01-01"), Fraction(1, 3), "a" * 2000, -0.0, 1e-320]  # fmt: skip
+    return [[cells[int(k)] for k in rng.integers(0, len(cells), 3)] for _ in range(n)]
+
+
+#: maker(n, rng): three columns where nothing else is said.
+TABLES: dict[str, Callable[[int, np.random.Generator], Any]] = {
+    "floats": lambda n, rng: rng.normal(size=(n, 3)),
+    "ints": lambda n, rng: rng.integers(-9, 9, (n, 3)),
+    "bools": lambda n, rng: rng.integers(0, 2, (n, 3)).astype(bool),
+    "float16": lambda n, rng: rng.normal(size=(n, 3)).astype(np.float16),
+    "longdouble": lambda n, rng: rng.normal(size=(n, 3)).astype(np.longdouble),
+    "nan": lambda n, rng: np.where(rng.random((n, 3)) < 0.3, NAN, 1.0),
+    "inf": lambda n, rng: np.where(rng.random((n, 3)) < 0.3, INF, 1.0),
+    "all-nan": lambda n, rng: np.full((n, 3), NAN),
+    "huge": lambda n, rng: [[HUGE, -HUGE, 1] for _ in range(n)],
+    "uint64": lambda n, rng: np.full((n, 3), 2**64 - 1, dtype=np.uint64),
+    "lists": lambda n, rng: rng.normal(size=(n, 3)).tolist(),
+    "tuples": lambda n, rng: tuple(map(tuple, rng.normal(size=(n, 3)).tolist())),
+    "mixed": _mixed,
+    "mixed-array": lambda n, rng: _as_objects(_mixed(n, rng)),
+    "mixed-frame": lambda n, rng: pd.DataFrame(_as_objects(_mixed(n, rng)), columns=list("abc")),
+    "strs": lambda n, rng: np.full((n, 3), "word"),
+    "bytes": lambda n, rng: np.full((n, 3), b"word"),
+    "surrogates": lambda n, rng: [["\ud800", 1, "b"]] * n,
+    "string-dtype": lambda n, rng: np.full((n, 3), "w", dtype=np.dtypes.StringDType()),
+    "datetimes": lambda n, rng: rng.integers(0, 999, (n, 3)).astype("M8[ns]"),
+    "NaT": lambda n, rng: np.full((n, 3), "NaT", dtype="M8[D]"),
+    "timedeltas": lambda n, rng: rng.integers(0, 999, (n, 3)).astype("m8[s]"),
+    "complex": lambda n, rng: np.ones((n, 3)) * 1j,
+    "structured": lambda n, rng: np.zeros((n, 3), dtype=[("a", int)]),
+    "void": lambda n, rng: np.zeros((n, 3), dtype="V4"),
+    "masked": lambda n, rng: np.ma.masked_less(rng.normal(size=(n, 3)), 0),
+    "frame": lambda n, rng: pd.DataFrame(rng.normal(size=(n, 3)), columns=list("abc")),
+    "frame-kinds": lambda n, rng: pd.DataFrame(
+        {"a": range(n), "b": pd.Categorical(["x"] * n), "c": pd.date_range("2020", periods=n)}
+    ),
+    "frame-nullable": lambda n, rng: pd.DataFrame(
+        {
+            "a": pd.Series([1, pd.NA] * n, dtype="Int64")[:n],
+            "b": pd.Series([True, pd.NA] * n, dtype="boolean")[:n],
+            "c": pd.Series(["x", pd.NA] * n, dtype="string")[:n],
+        }
+    ),
+    "frame-twice": lambda n, rng: pd.DataFrame(rng.normal(size=(n, 3)), columns=["a", "a", "b"]),
+    "frame-numbers": lambda n, rng: pd.DataFrame(rng.normal(size=(n, 3))),
+    "frame-mixed-names": lambda n, rng: pd.DataFrame(
+        rng.normal(size=(n, 3)), columns=["a", 1, None]
+    ),
+    "frame-odd-names": lambda n, rng: pd.DataFrame(
+        rng.normal(size=(n, 3)), columns=["", "{value}", "\ud800"]
+    ),
+    "frame-levels": lambda n, rng: pd.DataFrame(
+        rng.normal(size=(n, 3)), columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)])
+    ),
+    "frame-sparse": lambda n, rng: pd.DataFrame(np.eye(n, 3)).astype(pd.SparseDtype(float, 0.0)),
+    "frame-intervals": lambda n, rng: pd.DataFrame(
+        {"a": pd.cut(np.arange(n), 3), "b": pd.period_range("2020", periods=n), "c": [1j] * n}
+    ),
+    "frame-zoned": lambda n, rng: pd.DataFrame(
+        {"a": pd.date_range("2020", periods=n, tz="UTC"), "b": 1, "c": [()] * n}
+    ),
+    "polars": lambda n, rng: pl.DataFrame({"a": range(n), "b": ["x"] * n, "c": [None] * n}),
+    "polars-kinds": lambda n, rng: pl.DataFrame(
+        {"a": [[1, 2]] * n, "b": [{"k": 1}] * n, "c": [datetime.date(2020, 1, 1)] * n}
+    ),
+    "sparse": lambda n, rng: scipy.sparse.csr_array(np.eye(n, 3)),
+    "two-columns": lambda n, rng: rng.normal(size=(n, 2)),
+    "no-columns": lambda n, rng: np.empty((n, 0)),
+    "one-column": lambda n, rng: rng.normal(size=(n, 1)),
+    "no-rows": lambda n, rng: np.empty((0, 3)),
+    "three-d": lambda n, rng: np.zeros((n, 3, 2)),
+    "nested": lambda n, rng: [[[1], [2], [3]]] * n,
+    "ragged": lambda n, rng: [[1, 2, 3]] * (n - 1) + [[1]],
+    "rows-of-dicts": lambda n, rng: [{"a": 1, "b": 2, "c": 3}] * n,
+    "str-row": lambda n, rng: [[1, 2, 3]] * (n - 1) + ["abc"],
+    "none-row": lambda n, rng: [[1, 2, 3]] * (n - 1) + [None],
+    "none": lambda n, rng: None,
+    "scalar": lambda n, rng: 3,
+    "dict": lambda n, rng: {"a": [1], "b": [2], "c": [3]},
+    "fortran": lambda n, rng: np.asfortranarray(rng.normal(size=(n, 3))),
+    "readonly": lambda n, rng: _readonly(rng.normal(size=(n, 3))),
+    "strided": lambda n, rng: rng.normal(size=(2 * n, 6))[::2, ::2],
+    "big-endian": lambda n, rng: rng.normal(size=(n, 3)).astype(">f8"),
+    "matrix": lambda n, rng: scipy.sparse.csr_array(np.eye(n, 3)).todense(),
+}
+
+
+def _as_objects(rows: list[list[Any]]) -> np.ndarray:
+    table = np.empty((len(rows), 3), dtype=object)
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(row):
+            table[i, j] = cell
+    return table
+
+
+def tables(source: Source, n: int) -> Any:
+    return TABLES[source.one_of(TABLES)](n, source.rng)
