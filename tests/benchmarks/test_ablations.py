@@ -52,6 +52,7 @@ def test_cell__validation_rows_of_the_drawing_and_no_others(ablations, script):
     assert work(ablations, script, [variant(script, "base")]) == []
 
 
+@pytest.mark.slow
 def test_cell__settings_and_callbacks_reach_the_fit(ablations, script):
     names = ("base", "noise_0", "one_head_noise_0", "one_head_shared_batches", "members_16")
     variants = [variant(script, name) for name in names]

@@ -11,6 +11,7 @@ def test_multiply_adds__of_a_product(script):
     assert script("multiply_adds").multiply_adds(lambda: a @ b) == 3 * 5 * 7
 
 
+@pytest.mark.slow
 def test_count__a_fine_tune_costs_three_passes_an_epoch_and_members_are_so_many_fits(
     evidence, script
 ):
