@@ -8,7 +8,7 @@ from scipy.sparse.linalg import svds
 from sklearn.utils.extmath import randomized_svd
 
 from sksve.adapters import decompose
-from sksve.adapters._decompose_top import EXTRA, _leading, top_pays
+from sksve.adapters._decompose_top import EXTRA, TOLERANCE, _leading, top_pays
 
 # (out, in, rank, rounds, whether PROPACK and the randomised ways run, too)
 CASES = [
@@ -53,7 +53,7 @@ def top(args):
 
         contenders = {
             "whole": keep("whole", lambda w=w: decompose(w)),
-            "top": keep("top", lambda w=w, r=rank: _leading(w.double(), r, 1e-10)),
+            "top": keep("top", lambda w=w, r=rank: _leading(w.double(), r, TOLERANCE)),
         }
         if rivals:
             start = np.random.default_rng(0).standard_normal(o)
