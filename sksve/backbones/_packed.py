@@ -110,8 +110,8 @@ def pack_backbone(backbone: Backbone, *, with_weights: bool = False) -> PackedBa
     >>> from sksve.backbones import resolve_backbone
     >>> backbone = load_backbone(resolve_backbone(make_tiny_backbone()))
     >>> packed = pack_backbone(backbone)
-    >>> packed.open().model is backbone.model, packed.nbytes
-    (True, 35072)
+    >>> packed.open().model is backbone.model, packed.nbytes > 10_000
+    (True, True)
     """
     travels = with_weights or backbone.folder is None
     dtype = next(p.dtype for p in backbone.model.parameters() if p.is_floating_point())

@@ -43,6 +43,8 @@ def fetch_fine_foods(
 ) -> Bunch | tuple[NDArray[np.object_], NDArray[np.int64]]:
     """Load 5,000 reviews of food, and whether they gave five stars.
 
+    A task of sentiment other than films, with long-winded authors and many ratings of five.
+
     Parameters
     ----------
     subset : {"train", "test", "all"}, default="train"

@@ -66,9 +66,11 @@ def encode_long(
     found = []
     for row in rows:  # one at a time: each may take a hundred megabytes
         with lock_of(tokenizer):
+            # A batch of one: given alone, an empty second text would be taken for none.
             done = tokenizer(
-                *row, add_special_tokens=True, padding=False, truncation=False, verbose=False
-            )
+                *([text] for text in row),
+                add_special_tokens=True, padding=False, truncation=False, verbose=False,
+            )  # fmt: skip
         if not getattr(done, "encodings", None):
             return None
         found.append(_cut(done.encodings[0], max_length))

@@ -77,7 +77,9 @@ def has_curves(ax: Any) -> bool:
 
 def plain_text(words: Any) -> str:
     """Text that matplotlib draws as it stands: no mathematics, no label that a legend leaves out."""
-    words = str(words).replace("$", r"\$")
+    # Half a surrogate pair or a control character is nothing that a font could draw.
+    drawn = (ch if ch.isprintable() or ch in "\n " else "\ufffd" for ch in str(words))
+    words = "".join(drawn).replace("$", r"\$")
     return f" {words}" if words.startswith("_") else words
 
 

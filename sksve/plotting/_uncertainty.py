@@ -332,7 +332,13 @@ def _correct(y_true: Any, y_pred: Any) -> NDArray[np.bool_] | None:
             f"y_true and y_pred must have the same shape (n_samples,). Got {true.shape} and "
             f"{pred.shape}."
         )
-    try:
-        return np.asarray(true == pred, dtype=bool)
-    except (TypeError, ValueError):  # pandas' NA is neither equal nor different
-        raise ValueError("y_true and y_pred must not hold missing labels.") from None
+    if any(_is_missing(label) for labels in (true, pred) for label in labels.tolist()):
+        raise ValueError("y_true and y_pred must not hold missing labels.")
+    return np.asarray(true == pred, dtype=bool)
+
+
+def _is_missing(label: Any) -> bool:
+    """Whether a label is None, NaN, NaT or pandas' NA, which is neither equal nor different."""
+    if isinstance(label, float):
+        return label != label
+    return label is None or type(label).__name__ in ("NAType", "NaTType")

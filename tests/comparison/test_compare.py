@@ -304,7 +304,7 @@ def test_metric__of_another_kind(metric, found):
 @pytest.mark.parametrize(
     ("y_cal", "y_test", "words"),
     [
-        ([0, 1, 0, 1], ["a", "b", "a", "b"], "one kind|not in labels"),
+        ([0, 1, 0, 1], ["a", "b", "a", "b"], "one kind|not in labels|name every column"),
         ([0, None, 1, 1], [0, 1, 0, 1], "one kind"),
         ([[0], [1], [0], [1]], [0, 1, 0, 1], "one a row"),
         ([[0], [1, 2], [0], [1]], [0, 1, 0, 1], "differ in length"),

@@ -373,7 +373,7 @@ BASIS = "split.model.encoder.layer.0.output.dense.projected_U"
         (DELTA, lambda v: v.astype(np.float32), "got float32"),
         (DELTA, lambda v: v * np.nan, "NaN or infinity"),
         (DELTA, lambda v: None, "is missing"),
-        ("heads.bias", lambda v: v[:, :, None], "heads.bias must be"),
+        ("heads.bias", lambda v: v[:, :, None], "heads.bias has shape"),
         ("heads.more", lambda v: np.zeros(1), "belongs to no part"),
         (BASIS, lambda v: v[:4], r"projected_U and projected_V of shape \(8, r\)"),
         (BASIS, lambda v: v + 1e-4, "singular vectors"),

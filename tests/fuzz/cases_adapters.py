@@ -103,6 +103,17 @@ def decomposed(source: Source, world: Any) -> None:
         torch.testing.assert_close(again, weight.double() / scale, atol=1e-9, rtol=1e-9)
 
 
+@fuzz("adapters.decompose_top")
+def decomposed_in_part(source: Source, world: Any) -> None:
+    weight, rank = _matrix(source), source.one_of([1, 2, 0, -1, 10**9, 1.5, None, "2", True])
+    done, found = attempt(adapters.decompose_top, weight, rank)
+    if done:
+        U, S, Vh, error = found
+        assert U.shape[1] == len(S) == Vh.shape[0] >= min(rank, *weight.shape)
+        whole = adapters.decompose(weight)[1][: len(S)]
+        assert bool(((S - whole).abs() <= (error + 1e-12) * whole[0]).all())
+
+
 @fuzz(
     "adapters.resolve_rank", "adapters.energy_rank", "adapters.numerical_rank", "adapters.band_size"
 )

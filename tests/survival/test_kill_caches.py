@@ -50,7 +50,7 @@ def test__svd_cache(n_kills, tmp_path, tally):
             path = folder / f"{key}.safetensors"
             assert path.exists() or k >= done  # whatever get() has returned is kept
             if path.exists():  # under its own name an entry is always whole
-                assert svd_module._read(path, key, (24, 16)) is not None
+                assert svd_module._read(path, key, (24, 16), None) is not None
             assert equal(SVDCache(folder=folder, min_disk_size=1).get(w), decompose(w))
         half.append(len(list(folder.glob("*.tmp"))))
         tally("SIGKILL during a write of the SVD cache")

@@ -291,7 +291,7 @@ def test_decompositions__come_from_the_disk_or_are_made_anew(folder, monkeypatch
     made = []
     decompose = layer_module.cached_decompose
 
-    def forgetful(weight):
+    def forgetful(weight, *rank):
         svd_cache.clear()  # as in a process that has just begun
         made.append(weight.shape)
         return decompose(weight)
@@ -307,7 +307,7 @@ def test_basis__of_another_lapack_is_turned_back(folder, monkeypatch):
     decompose = layer_module.cached_decompose
     here = threading.get_ident()
 
-    def other_signs(weight):
+    def other_signs(weight, *rank):
         U, S, Vh = decompose(weight)
         if threading.get_ident() == here:
             return U, S, Vh

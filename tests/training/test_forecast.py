@@ -8,7 +8,7 @@ from torch import nn
 from sksve.adapters import SVDLinear
 from sksve.training import TokenDataset
 from sksve.training._forecast import Forecast, seconds_per_multiply_add
-from sksve.training._net import members_at_once
+from sksve.training._net import STEP_TOKENS_CPU, members_at_once
 
 
 def make_forecast(**kwargs):
@@ -52,11 +52,11 @@ def test_rate__is_that_of_a_processor():
     assert 1e-13 < seconds_per_multiply_add(torch.float32, n=64) < 1e-6
 
 
-@pytest.mark.parametrize("tokens", [1, 100, 300, 1000, 5000])
+@pytest.mark.parametrize("tokens", [1, 100, 300, 1000, 1640, 5000, 9000])
 @pytest.mark.parametrize("members", [1, 5, 8])
 def test_members_at_once__groups_are_equal_and_within_the_budget(members, tokens):
     size = members_at_once(members, tokens, torch.device("cpu"))
     assert 1 <= size <= members
-    assert size == 1 or size * tokens <= 1024
+    assert size == 1 or size * tokens <= STEP_TOKENS_CPU
     groups = [min(size, members - start) for start in range(0, members, size)]
     assert np.ptp(groups) < size
