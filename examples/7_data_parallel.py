@@ -1,7 +1,7 @@
 """One ensemble, its rows apart: several processes, or several GPUs, train the same members.
 
     pip install "sksve[accelerate]"
-    accelerate launch --cpu --num_processes 2 examples/7_data_parallel.py   # or:
+    accelerate launch --multi_gpu --num_processes 2 examples/7_data_parallel.py   # or:
     torchrun --nproc_per_node 2 examples/7_data_parallel.py
     python examples/7_data_parallel.py                                      # the same, in one process
 
