@@ -6,7 +6,7 @@ from tests.fuzz import registered  # noqa: F401  (it registers the cases)
 from tests.fuzz.harness import FUZZ, run_cases
 from tests.fuzz.world import World
 
-FEW, MANY = 4, 150
+FEW, MANY = 2, 150
 
 
 @pytest.fixture(scope="session")

@@ -34,14 +34,14 @@ def both_ways(call, *args):
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=10)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=3), length=st.integers(3, 40))
 def test_texts__are_cut_as_the_tokenizer_cuts(tokenizer, texts, length):
     theirs, ours = both_ways(tokenize, tokenizer, texts, length)
     assert ours == theirs
 
 
-@settings(max_examples=60)
+@settings(max_examples=12)
 @given(pairs=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=3), length=st.integers(5, 40))
 def test_pairs__are_cut_as_the_tokenizer_cuts(tokenizer, pairs, length):
     theirs, ours = both_ways(tokenize_pairs, tokenizer, pairs, length)
