@@ -1,5 +1,6 @@
 """Members trained apart: the same estimator, whatever joblib's backend."""
 
+import re
 import pickle
 import random
 
@@ -135,7 +136,8 @@ def test_apart__an_error_names_the_members_and_changes_nothing(away, make, texts
     clf.set_params(lr=1e300)
     with pytest.raises(NonFiniteLossError, match="The loss of member") as caught:
         clf.fit(texts, labels)
-    assert "It happened in the task that trains members 0, 1, process" in caught.value.__notes__[0]
+    told = re.compile(r"It happened in the task that trains members (0, 1|2), process \d+ of ")
+    assert told.search(caught.value.__notes__[0])  # both tasks fail, and either may be the first
     np.testing.assert_array_equal(clf.predict_proba(texts), before)
 
 
