@@ -1,8 +1,8 @@
 """Members trained apart: the same estimator, whatever joblib's backend."""
 
-import re
 import pickle
 import random
+import re
 
 import numpy as np
 import pytest
