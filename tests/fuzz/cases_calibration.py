@@ -9,7 +9,11 @@ from sklearn.linear_model import LogisticRegression
 
 from sksve import calibration
 from tests.fuzz.harness import Source, attempt, fuzz
-from tests.fuzz.values import junk, labels, proba, tables, weights
+from tests.fuzz.values import junk
+from tests.fuzz.values_labels import labels
+from tests.fuzz.values_proba import proba
+from tests.fuzz.values_tables import tables
+from tests.fuzz.values_weights import weights
 
 CALIBRATORS = (
     "TemperatureScaling", "VectorScaling", "MatrixScaling", "DirichletCalibration", "BetaCalibration",

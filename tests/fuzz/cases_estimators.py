@@ -17,16 +17,12 @@ from tests.fuzz.cases_calibration import check_proba
 from tests.fuzz.cases_inputs import any_input, images
 from tests.fuzz.cases_metrics import check_uncertainty, drawn
 from tests.fuzz.harness import Source, attempt, fuzz
-from tests.fuzz.values import (
-    good_labels,
-    good_proba,
-    junk,
-    labels,
-    pick_texts,
-    proba,
-    tables,
-    weights,
-)
+from tests.fuzz.values import junk
+from tests.fuzz.values_labels import good_labels, labels
+from tests.fuzz.values_proba import good_proba, proba
+from tests.fuzz.values_tables import tables
+from tests.fuzz.values_texts import pick_texts
+from tests.fuzz.values_weights import weights
 
 METHODS = (
     "predict", "predict_proba", "predict_log_proba", "decision_function", "predict_proba_members",

@@ -12,7 +12,9 @@ import pandas as pd
 
 from sksve import inputs, persistence, preprocessing
 from tests.fuzz.harness import Source, attempt, fuzz
-from tests.fuzz.values import JUNK, junk, pick_texts, tables
+from tests.fuzz.values import JUNK, junk
+from tests.fuzz.values_tables import tables
+from tests.fuzz.values_texts import pick_texts
 
 KINDS = {"text", "text_column", "text_pair", "table", "image"}
 
