@@ -150,36 +150,37 @@ class MemberClassifier(
         processes = join_processes(self.data_parallel, device, self.n_jobs)
         device = processes.device or device
         seed = processes.from_main(self._seed if warm else fit_seed(self))
-        # Learns in place of self; what it has learned moves here when all has gone well.
-        fresh = type(self)(**params)
-        task = fresh._read_task(X, y, sample_weight, X_val, y_val, seed, classes)
-        resolved = resolve_backbone(self.backbone)
-        if fresh.input_kind_ == "text" and is_vision(resolved.config):  # strings are paths here
-            paths = [as_paths(rows) for rows in (X, X_val)]
-            task = fresh._read_task(paths[0], y, sample_weight, paths[1], y_val, seed, classes)
-        check_kind(fresh.input_kind_, resolved.name, vision=is_vision(resolved.config))
-        plan = self._plan(resolved)
-        max_tokens(self.max_length, positions_from_config(resolved), resolved.name)
-        precision = Precision.choose(self.precision, device)
-        old = None
-        if warm:
-            self._read(X, reset=False)  # the old members know this kind and width only
-            old = self._members_to_keep(task.classes)
-            if len(old.ids) + len(old.diverged) == self.n_members:
-                warnings.warn(
-                    "Warm-start fitting without increasing n_members does not fit new members.",
-                    UserWarning,
-                    stacklevel=3,
-                )
-                return self
+        with processes.expected():
+            # Learns in place of self; what it has learned moves here when all has gone well.
+            fresh = type(self)(**params)
+            task = fresh._read_task(X, y, sample_weight, X_val, y_val, seed, classes)
+            resolved = resolve_backbone(self.backbone)
+            if fresh.input_kind_ == "text" and is_vision(resolved.config):  # strings are paths here
+                paths = [as_paths(rows) for rows in (X, X_val)]
+                task = fresh._read_task(paths[0], y, sample_weight, paths[1], y_val, seed, classes)
+            check_kind(fresh.input_kind_, resolved.name, vision=is_vision(resolved.config))
+            plan = self._plan(resolved)
+            max_tokens(self.max_length, positions_from_config(resolved), resolved.name)
+            precision = Precision.choose(self.precision, device)
+            old = None
+            if warm:
+                self._read(X, reset=False)  # the old members know this kind and width only
+                old = self._members_to_keep(task.classes)
+                if len(old.ids) + len(old.diverged) == self.n_members:
+                    warnings.warn(
+                        "Warm-start fitting without increasing n_members does not fit new members.",
+                        UserWarning,
+                        stacklevel=3,
+                    )
+                    return self
 
-        survival = survival_settings(self) if max_epochs is None else {}
-        backbone = load_backbone(resolved, pooling=self.pooling, dtype=precision.dtype)
-        fresh._take_backbone(backbone, precision)
-        fresh._data_sizes = data_sizes(task)
-        data = fresh._tokenized(task, backbone, plan)
-        config = self._training_config(len(task.classes), seed, device, precision)
-        config = replace(config, max_epochs=max_epochs or self.max_epochs, **survival)
+            survival = survival_settings(self) if max_epochs is None else {}
+            backbone = load_backbone(resolved, pooling=self.pooling, dtype=precision.dtype)
+            fresh._take_backbone(backbone, precision)
+            fresh._data_sizes = data_sizes(task)
+            data = fresh._tokenized(task, backbone, plan)
+            config = self._training_config(len(task.classes), seed, device, precision)
+            config = replace(config, max_epochs=max_epochs or self.max_epochs, **survival)
         config = processes.configured(config, data)
         factory = self._layer_factory()
         ids = range(self.n_members)

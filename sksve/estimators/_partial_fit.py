@@ -92,30 +92,31 @@ class PartialFitMixin:
             )
         if not hasattr(self, "net_"):
             return self._fit(X, y, sample_weight, classes=_first_classes(classes, y), max_epochs=1)
-        if classes is not None and not np.array_equal(
-            np.unique(np.asarray(classes)), np.unique(self.classes_)
-        ):
-            raise ValueError(
-                f"classes={np.unique(classes).tolist()!r} is not the same as on the first call to "
-                f"partial_fit or in fit, {self.classes_.tolist()!r}."
-            )
-        self._check_shape()
-        samples = self._read(X, reset=False)
-        targets = read_targets(
-            y, samples.n_samples, sample_weight, self.class_weight, self.classes_
-        )
-        texts = self._texts(X, samples, reset=False)
-        split = self.net_.module_.split
-        rows = encode_rows(
-            samples.kind, texts, self._tokenizer, self._max_length, split.model, keep=True
-        )
-        data = rows.dataset(
-            split.model, split.blocks, targets.rows, targets.y, targets.weight,
-            pad_token_id=self._pad_token_id, dtype=self._dtype,
-        )  # fmt: skip
         device = choose_device(self.device)
         processes = join_processes(self.data_parallel, device, self.n_jobs)
         device = processes.device or device
+        with processes.expected():
+            if classes is not None and not np.array_equal(
+                np.unique(np.asarray(classes)), np.unique(self.classes_)
+            ):
+                raise ValueError(
+                    f"classes={np.unique(classes).tolist()!r} is not the same as on the first call to "
+                    f"partial_fit or in fit, {self.classes_.tolist()!r}."
+                )
+            self._check_shape()
+            samples = self._read(X, reset=False)
+            targets = read_targets(
+                y, samples.n_samples, sample_weight, self.class_weight, self.classes_
+            )
+            texts = self._texts(X, samples, reset=False)
+            split = self.net_.module_.split
+            rows = encode_rows(
+                samples.kind, texts, self._tokenizer, self._max_length, split.model, keep=True
+            )
+            data = rows.dataset(
+                split.model, split.blocks, targets.rows, targets.y, targets.weight,
+                pad_token_id=self._pad_token_id, dtype=self._dtype,
+            )  # fmt: skip
         precision = Precision.choose(self.precision, device)
         config = self._training_config(len(self.classes_), self._seed, device, precision)
         config = replace(config, max_epochs=1, part=self._n_parts)

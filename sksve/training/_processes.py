@@ -1,7 +1,8 @@
 """The processes of one data-parallel fit: who they are, and the few things they say to each other."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,22 +94,37 @@ class Processes:
             with torch.no_grad():
                 tensor.copy_(broadcast(tensor.detach().clone()))
 
+    @contextmanager
+    def expected(self) -> Iterator[None]:
+        """Tell the others if this process fails in the block: they wait for it in :meth:`configured`."""
+        try:
+            yield
+        except Exception as error:
+            if self.n > 1:
+                self._everyone({"error": f"{type(error).__name__}: {error}"})
+            raise
+
     def configured(self, config: Any, datasets: Sequence[TokenDataset | None]) -> Any:
         """Return a ``TrainingConfig`` for this process, once all are known to want the same.
 
         Raises
         ------
         ValueError
-            In every process, if one was given other rows, targets, weights or settings.
+            In every process, if one was given other rows, targets, weights or settings; in the others,
+            if one has failed in :meth:`expected`.
         """
         if self.n == 1:
             return config
         self._check_same(config, [data for data in datasets if data is not None])
         return replace(config, processes=self, verbose=config.verbose if self.is_main else 0)
 
-    def _check_same(self, config: Any, datasets: Sequence[TokenDataset]) -> None:
+    @staticmethod
+    def _everyone(own: dict[str, Any]) -> list[dict[str, Any]]:
         from accelerate.utils import gather_object
 
+        return gather_object([own])
+
+    def _check_same(self, config: Any, datasets: Sequence[TokenDataset]) -> None:
         own = {
             "rows of X": [(len(data), data.content_key()) for data in datasets],
             "targets": [_hash(data.y) for data in datasets],
@@ -117,7 +133,13 @@ class Processes:
                 name: value for name, value in vars(config).items() if name not in _OF_A_PROCESS
             },
         }
-        everyone = gather_object([own])
+        everyone = self._everyone(own)
+        for rank, told in enumerate(everyone):
+            if "error" in told:
+                raise ValueError(
+                    f"With data_parallel=True all processes begin together. Process {rank} of {self.n} "
+                    f"could not: {told['error']}"
+                )
         for what in own:
             others = [rank for rank, told in enumerate(everyone) if told[what] != everyone[0][what]]
             if others:

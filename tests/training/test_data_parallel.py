@@ -1,6 +1,7 @@
 """Rows apart: two processes on this machine learn what one process learns."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -114,8 +115,14 @@ def told(what, texts=TEXTS, labels=LABELS, **changes):
 told("shards", TEXTS[6 * rank :][:6], LABELS[6 * rank :][:6])  # two classes in each
 told("labels", labels=LABELS if rank else LABELS[::-1])
 told("rate", lr=0.1 * (1 + rank))
-told("diverged", lr=1e30, max_epochs=3)
+told("diverged", lr=1e300, max_epochs=3)
 told("n_jobs", n_jobs=2)
+told("alone", labels=["pos"] * 13 if rank else LABELS)  # fails in one process, before any meets another
+clf = told("begin", max_epochs=1)
+try:
+    clf.partial_fit(TEXTS, LABELS[:5] if rank else LABELS)
+except ValueError as error:
+    print(f"<further {rank}: ValueError: {error}>", flush=True)
 
 # Fresh entropy in each process: they agree on one.
 seeds = [told("seed", random_state=None)._seed, told("seed", random_state=np.random.default_rng())._seed]
@@ -132,6 +139,12 @@ print(f"<end {rank}>", flush=True)
 """
 
 
+def spoken(said, what, rank):
+    """What a process has said; two of them may write on one line."""
+    (words,) = re.findall(rf"<{what} {rank}: ([^>]*)>", said)
+    return words
+
+
 @pytest.mark.slow
 def test_faults__are_told_by_all_processes_and_nobody_waits(tmp_path):
     script = tmp_path / "faults.py"
@@ -145,14 +158,12 @@ def test_faults__are_told_by_all_processes_and_nobody_waits(tmp_path):
             ("rate", "other parameters"),
             ("diverged", "NonFiniteLossError"),
             ("n_jobs", "use one of the two"),
+            ("alone", ("Process 1 of 2 could not: ValueError", "Got only one class")[rank]),
+            ("further", ("Process 1 of 2 could not: ValueError", "inconsistent numbers")[rank]),
         ]:
-            (line,) = [x for x in said.splitlines() if x.startswith(f"<{what} {rank}:")]
-            assert words in line
+            assert words in spoken(said, what, rank)
         assert f"<end {rank}>" in said
-    first, second = (
-        next(x for x in said.splitlines() if x.startswith(f"<seeds {rank}:")) for rank in (0, 1)
-    )
-    assert first.partition(":")[2] == second.partition(":")[2]
+    assert spoken(said, "seeds", 0) == spoken(said, "seeds", 1)
     assert said.count("train_loss") == 1  # the table's head
 
 
@@ -183,6 +194,23 @@ def test_join_processes__alone_under_torchrun_unless_told(monkeypatch):
 def test_join_processes__members_and_rows_apart_exclude_each_other():
     with pytest.raises(ValueError, match="n_jobs=2 splits members over tasks"):
         join_processes(True, "cpu", 2)
+
+
+def test_processes__one_that_fails_tells_the_others(monkeypatch):
+    said = []
+    monkeypatch.setattr(Processes, "_everyone", staticmethod(said.append))
+    with pytest.raises(KeyError, match="y"), Processes(1, 2).expected():
+        raise KeyError("y")
+    assert said == [{"error": "KeyError: 'y'"}]
+    with pytest.raises(KeyError), Processes().expected():
+        raise KeyError("y")
+    with Processes(1, 2).expected():
+        pass
+    assert len(said) == 1, "no word where nobody listens, or nothing has failed"
+
+    monkeypatch.setattr(Processes, "_everyone", lambda self, own: [own, *said])
+    with pytest.raises(ValueError, match="Process 1 of 2 could not: KeyError: 'y'"):
+        Processes(0, 2)._check_same(object, [])
 
 
 def test_join_processes__names_the_extra(monkeypatch):
