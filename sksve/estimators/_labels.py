@@ -138,7 +138,7 @@ def _check_two_classes(classes: np.ndarray, encoded: np.ndarray) -> None:
     if len(present) < 2:
         raise ValueError(
             "The training data must hold at least two classes. Got only one class: "
-            f"{classes[present[0]]!r} in {len(encoded)} rows of positive weight."
+            f"{classes.tolist()[present[0]]!r} in {len(encoded)} rows of positive weight."
         )
 
 
