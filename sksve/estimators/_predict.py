@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from sksve.estimators._rows import encode_rows
 from sksve.estimators._soft_labels import expected_accuracy, read_soft_labels
 from sksve.estimators._stream import pieces
-from sksve.inputs import Samples, read_pairs, read_samples
+from sksve.inputs import Samples, read_pairs, read_samples, token_cache
 from sksve.metrics import Uncertainty
 from sksve.preprocessing import TabularToText
 from sksve.preprocessing._table import in_fitted_order
@@ -185,7 +185,7 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         total = len(X) if hasattr(X, "__len__") else None
         with Progress(total, "row", show=self.verbose >= 1) as bar:
             for piece in pieces(X, chunk_size, texts=self.input_kind_ == "text"):
-                with without_bars():
+                with without_bars(), token_cache.unused():  # each piece comes once
                     proba = self.predict_proba(piece)
                 bar.advance(len(proba))
                 yield proba

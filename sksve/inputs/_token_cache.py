@@ -1,9 +1,13 @@
 """Token ids of the last data sets: a search tokenises each of its folds once, not once a candidate."""
 
 import hashlib
+from array import array
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import accumulate, chain, pairwise
+from typing import Any, NamedTuple
 
 from sksve._forks import ForkSafeLock, lock_of
 
@@ -14,6 +18,30 @@ FEWEST = 256
 
 Entry = tuple[list[list[int]], int]
 
+# Of this thread: texts that nobody will ask for again would drive out those that are.
+_off: ContextVar[bool] = ContextVar("sksve_token_cache_off", default=False)
+
+
+class _Packed(NamedTuple):
+    """An entry in four bytes a token and a text; as Python lists and ints it takes ten times as much."""
+
+    ids: array  # of all texts, one after the other
+    lengths: array
+    n_cut: int
+
+    @classmethod
+    def of(cls, entry: Entry) -> "_Packed":
+        ids, n_cut = entry
+        return cls(array("i", chain.from_iterable(ids)), array("i", map(len, ids)), n_cut)
+
+    def entry(self) -> Entry:
+        ids, ends = self.ids.tolist(), accumulate(self.lengths, initial=0)
+        return [ids[start:end] for start, end in pairwise(ends)], self.n_cut
+
+    @property
+    def size(self) -> int:
+        return len(self.ids) + len(self.lengths)
+
 
 class TokenCache:
     """Least-recently-used cache of token ids, by tokenizer and texts.
@@ -21,12 +49,13 @@ class TokenCache:
     Parameters
     ----------
     max_tokens : int, default=4,000,000
-        Most tokens kept (some 40 MB as Python ints); an entry with more is not kept. 0: off.
+        Most tokens kept (16 MB; a text counts as one token more); an entry with more is not kept.
+        0: off.
     """
 
     def __init__(self, max_tokens: int = 4_000_000) -> None:
         self.max_tokens = max_tokens
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: OrderedDict[str, _Packed] = OrderedDict()
         self._lock = ForkSafeLock()
 
     def __len__(self) -> int:
@@ -38,11 +67,23 @@ class TokenCache:
         with self._lock:
             self._entries.clear()
 
+    @contextmanager
+    def unused(self) -> Iterator[None]:
+        """Neither look up nor keep anything in this thread for the time of the block."""
+        token = _off.set(True)
+        try:
+            yield
+        finally:
+            _off.reset(token)
+
     def key(self, tokenizer: Any, texts: Sequence[str], max_length: int) -> str | None:
         """Hash of everything the ids depend on; None if the texts are few or the tokenizer is slow.
 
-        A slow tokenizer (one written in Python) cannot say what it is made of.
+        A slow tokenizer (one written in Python) cannot say what it is made of. None inside of
+        :meth:`unused`, too.
         """
+        if _off.get():
+            return None
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if len(texts) < FEWEST or backend is None or self.max_tokens == 0:
             return None
@@ -59,25 +100,23 @@ class TokenCache:
         return digest.hexdigest()
 
     def get(self, key: str) -> Entry | None:
-        """Ids and how many texts were cut, not to be modified; None if they are not there."""
+        """Ids and how many texts were cut; None if they are not there."""
         with self._lock:
             if key not in self._entries:
                 return None
             self._entries.move_to_end(key)
-            return self._entries[key]
+            packed = self._entries[key]
+        return packed.entry()
 
     def put(self, key: str, entry: Entry) -> None:
         """Keep an entry; the least recently used go when there are too many tokens."""
-        if _size(entry) > self.max_tokens:
+        if len(entry[0]) + sum(map(len, entry[0])) > self.max_tokens:
             return
+        packed = _Packed.of(entry)
         with self._lock:
-            self._entries[key] = entry
-            while sum(map(_size, self._entries.values())) > self.max_tokens:
+            self._entries[key] = packed
+            while sum(kept.size for kept in self._entries.values()) > self.max_tokens:
                 self._entries.popitem(last=False)
-
-
-def _size(entry: Entry) -> int:
-    return sum(map(len, entry[0]))
 
 
 #: The cache of the process.

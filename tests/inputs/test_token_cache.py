@@ -1,8 +1,11 @@
 """Texts are tokenised once, and the second answer is the first one, warning included."""
 
+import tracemalloc
 import warnings
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sksve import TruncationWarning
 from sksve.backbones import load_backbone, make_tiny_backbone, resolve_backbone
@@ -76,9 +79,47 @@ def test_tokenize__few_texts_are_not_kept():
 
 
 def test_cache__is_bounded_and_forgets_the_oldest():
-    cache = TokenCache(max_tokens=5)
+    cache = TokenCache(max_tokens=7)
     for name in "abc":
-        cache.put(name, ([[1, 2]], 0))
+        cache.put(name, ([[1, 2]], 0))  # two tokens, one text
     assert [cache.get(k) is not None for k in "abc"] == [False, True, True]
-    cache.put("d", ([[1] * 6], 0))
+    cache.put("d", ([[1] * 7], 0))
     assert cache.get("d") is None
+    cache.put("e", ([[]] * 8, 0))
+    assert cache.get("e") is None
+
+
+@given(st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=5), max_size=9), st.integers(0, 9))
+def test_cache__gives_back_what_it_was_given(ids, n_cut):
+    cache = TokenCache()
+    cache.put("a", (ids, n_cut))
+    first = cache.get("a")
+    assert first == (ids, n_cut)
+    first[0].append([1])  # a copy of its own for each who asks
+    assert cache.get("a") == (ids, n_cut)
+
+
+def test_cache__takes_few_bytes_a_token():
+    cache = TokenCache()
+    tracemalloc.start()
+    try:
+        for k in range(40):  # 1000 texts of ten tokens of a large vocabulary each
+            cache.put(str(k), ([[30_000 + k + i for i in range(10)] for _ in range(1000)], 0))
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(cache) == 40
+    assert kept < 1.2 * 4 * 40 * 11_000
+
+
+def test_cache__unused__keeps_and_finds_nothing(encoded):
+    tokenizer = new_tokenizer()
+    with token_cache.unused():
+        tokenize(tokenizer, TEXTS, 64)
+    assert len(token_cache) == 0
+    tokenize(tokenizer, TEXTS, 64)
+    n = len(encoded)
+    with token_cache.unused():
+        tokenize(tokenizer, TEXTS, 64)
+    assert len(encoded) > n
+    assert len(token_cache) == 1
