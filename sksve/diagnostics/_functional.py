@@ -1,9 +1,20 @@
 """Two weight matrices compared by their singular vectors."""
 
+from numbers import Integral, Real
+from typing import Any
+
 import torch
+from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-__all__ = ["count_intruders", "paired_values"]
+from sksve._validation import check_parameters
+
+__all__ = ["check_intruders", "count_intruders", "paired_values"]
+
+CONSTRAINTS = {
+    "top": [Interval(Integral, 1, None, closed="left")],
+    "threshold": [Interval(Real, 0, 1, closed="both")],
+}
 
 
 def paired_values(weight: Tensor, U: Tensor, Vh: Tensor) -> Tensor:
@@ -37,11 +48,18 @@ def count_intruders(weight: Tensor, U: Tensor, *, top: int = 10, threshold: floa
     U : Tensor of shape (o, k)
         All left singular vectors of the matrix before training.
     top : int, default=10
+        At least 1.
     threshold : float, default=0.5
+        In [0, 1].
 
     Returns
     -------
     int
+
+    Raises
+    ------
+    ValueError
+        If `top` or `threshold` is not as above.
 
     References
     ----------
@@ -61,6 +79,7 @@ def count_intruders(weight: Tensor, U: Tensor, *, top: int = 10, threshold: floa
     >>> count_intruders(before + foreign, U)
     1
     """
+    check_intruders(top, threshold, owner="count_intruders")
     new, values, _ = torch.linalg.svd(weight, full_matrices=False)
     # Vectors of singular value zero are arbitrary: they resemble nothing, and mean nothing.
     real = values > torch.finfo(values.dtype).eps * max(weight.shape) * values[0]
@@ -68,3 +87,8 @@ def count_intruders(weight: Tensor, U: Tensor, *, top: int = 10, threshold: floa
     if not leading.shape[1]:
         return 0
     return int(((U.T @ leading).abs().amax(dim=0) < threshold).sum())
+
+
+def check_intruders(top: Any, threshold: Any, *, owner: str) -> None:
+    """Raise a ValueError for what :func:`count_intruders` does not take."""
+    check_parameters(CONSTRAINTS, {"top": top, "threshold": threshold}, owner=owner)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from sksve.adapters import decompose
-from sksve.diagnostics._functional import count_intruders, paired_values
+from sksve.diagnostics._functional import check_intruders, count_intruders, paired_values
 from sksve.diagnostics._members import layer_weights, module_of
 
 __all__ = ["SpectrumShift", "spectrum_shift"]
@@ -96,6 +96,8 @@ def spectrum_shift(clf: Any, *, top: int = 10, threshold: float = 0.5) -> Spectr
     ------
     TypeError
         If `clf` is no classifier with members.
+    ValueError
+        If `top` is no int of at least 1, or `threshold` no number in [0, 1].
 
     References
     ----------
@@ -112,6 +114,7 @@ def spectrum_shift(clf: Any, *, top: int = 10, threshold: float = 0.5) -> Spectr
     >>> shift.change.shape, int(shift.intruders.sum()), bool(shift.outside.max() < 1e-9)
     ((12, 2), 0, True)
     """
+    check_intruders(top, threshold, owner="spectrum_shift")
     names, values, member_values, columns = [], [], [], []
     for name, before, members in layer_weights(module_of(clf)):
         U, S, Vh = decompose(before)

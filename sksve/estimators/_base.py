@@ -128,6 +128,8 @@ class MemberClassifier(
         -----
         sklearn.exceptions.ConvergenceWarning
             If training was interrupted, or members were left out or restarted.
+        sklearn.exceptions.DataConversionWarning
+            If `y` is a column; it is taken as its values.
         """
         return self._fit(X, y, sample_weight, X_val, y_val)
 

@@ -90,6 +90,7 @@ def read_targets(
     if classes is None:
         _check_two_classes(found, encoded)
     if class_weight is not None:
+        _check_class_weight(class_weight)
         if soft is None:
             factor = compute_sample_weight(class_weight, found[encoded])
         else:
@@ -98,11 +99,6 @@ def read_targets(
             factor = shares.sum(axis=1)
             kept = factor > 0
             encoded = np.where(kept[:, None], shares / np.where(kept, factor, 1)[:, None], encoded)
-        if not (np.isfinite(factor) & (factor >= 0)).all():
-            raise ValueError(
-                "The 'class_weight' parameter must hold finite weights >= 0. Got "
-                f"{class_weight!r} instead."
-            )
         weight = weight * factor
         if not weight.any():
             raise ValueError("class_weight leaves every row with weight zero.")
@@ -131,6 +127,19 @@ def _check_length(y: np.ndarray, n_samples: int) -> None:
             f"Found input variables with inconsistent numbers of samples: X has {n_samples} rows, "
             f"y has {len(y)}."
         )
+
+
+def _check_class_weight(class_weight: Any) -> None:
+    for weight in class_weight.values() if isinstance(class_weight, dict) else ():
+        try:
+            good = 0 <= float(weight) < np.inf
+        except (TypeError, ValueError, OverflowError):
+            good = False
+        if not good:
+            raise ValueError(
+                "The 'class_weight' parameter must hold finite weights >= 0. Got "
+                f"{class_weight!r:.200} instead."
+            )
 
 
 def _check_two_classes(classes: np.ndarray, encoded: np.ndarray) -> None:

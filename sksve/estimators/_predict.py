@@ -17,7 +17,7 @@ from sksve.estimators._stream import pieces
 from sksve.inputs import Samples, read_pairs, read_samples, token_cache
 from sksve.metrics import Uncertainty
 from sksve.preprocessing import TabularToText
-from sksve.preprocessing._table import in_fitted_order
+from sksve.preprocessing._table import in_fitted_order, with_plain_cells
 from sksve.training import Progress, TokenDataset, predict_logits, softmax64, without_bars
 
 __all__ = ["MemberPredictor"]
@@ -50,7 +50,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
                 f"{samples.kind!r} instead."
             )
         if samples.kind == "table":
-            validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+            table = with_plain_cells(X)
+            validate_data(self, table, reset=reset, dtype=None, ensure_all_finite="allow-nan")
         elif samples.kind in ("text_column", "text_pair"):
             validate_data(self, X, reset=reset, skip_check_array=True)
         return samples
@@ -160,6 +161,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If `chunk_size` is not an int of at least 1, X is one bare str, or rows are bad.
+        TypeError
+            If X cannot be iterated.
 
         Examples
         --------
@@ -178,6 +181,13 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
             )
         if isinstance(X, str):
             read_samples(X)  # raises: the letters of a text are not rows
+        try:
+            iter(X)
+        except TypeError:
+            raise TypeError(
+                "X must hold rows, or be an iterable of rows or of chunks. Got "
+                f"{type(X).__name__} instead."
+            ) from None
         # A function of its own: whatever is wrong so far is raised now, not at the first piece.
         return self._stream(X, int(chunk_size))
 

@@ -76,6 +76,10 @@ def read_samples(X: Any, *, paths: bool = False) -> Samples:
     if isinstance(X, (list, tuple)) and any(isinstance(c, np.ndarray) and c.ndim > 1 for c in X):
         return Samples("image", len(X), None, None, check_images(X))
     shape = shape_of(X)
+    if shape and len(shape) > 1 and not shape[0]:
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required."
+        )
     if not shape:  # not a container we know: scikit-learn's own message
         shape = check_array(X, dtype=None, ensure_all_finite="allow-nan").shape
     if len(shape) == 1:
@@ -137,11 +141,20 @@ def shape_of(X: Any) -> tuple[int, ...] | None:
         if not isinstance(first, (list, tuple, np.ndarray)):
             return (len(X),)
         _check_rows(X)
-        return (len(X), len(first)) if np.ndim(first) <= 1 else (len(X), *np.shape(first))
+        return (len(X), *_shape_of_row(first))
     shape = getattr(X, "shape", None)
     if shape is None or hasattr(X, "tocsr"):
         return None
     return tuple(shape)
+
+
+def _shape_of_row(row: Any) -> tuple[int, ...]:
+    """Shape of a list's first row; a cell that is itself a list, of whatever length, is a cell."""
+    try:
+        shape = np.shape(row)
+    except ValueError:
+        return (len(row),)
+    return shape or (len(row),)
 
 
 def _check_rows(X: Any) -> None:

@@ -113,7 +113,8 @@ def calibration_test(
     Returns
     -------
     result : CalibrationTestResult
-        Unpacks into ``(statistic, pvalue)``; ``result.test`` names the test.
+        Unpacks into ``(statistic, pvalue)``; ``result.test`` names the test. Spiegelhalter's statistic
+        is infinite, with p-value 0, where no row leaves anything to chance and some are wrong.
 
     Raises
     ------

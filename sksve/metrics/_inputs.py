@@ -67,6 +67,7 @@ def settle(y_true: Any, y_proba: Any, labels: Any = None, sample_weight: Any = N
     if weight is not None and not weight.all():
         kept = weight > 0
         y, proba, weight = y[kept], proba[kept], weight[kept]
+    labels = None if labels is None else as_array(labels, "labels")
     codes, labels = encode_labels(y, 2 if proba.ndim == 1 else proba.shape[1], labels)
     return Settled(codes, proba, weight, labels)
 

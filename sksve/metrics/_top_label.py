@@ -121,7 +121,8 @@ class _Space:
             part = np.ascontiguousarray(_as_rows(p[rows]))
             # In this order: the first pass brings the rows into the cache, and is the simplest.
             least = np.minimum(least, part.min())  # keeps NaN
-            np.dot(part, self.ones, out=self.sums[rows])
+            with np.errstate(over="ignore", invalid="ignore"):  # check_rows says it in words
+                np.dot(part, self.ones, out=self.sums[rows])
             self._label_and_other(part, codes[rows], rows)
         label, other, hit, tied = (a[:n] for a in (self.label, self.other, self.hit, self.tied))
         np.greater(label, other, out=hit)

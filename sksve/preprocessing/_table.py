@@ -47,6 +47,17 @@ def object_table(X: Any, estimator: Any) -> NDArray[np.object_]:
     )
 
 
+def with_plain_cells(X: Any) -> Any:
+    """Lists of rows that numpy cannot hold, for cells are lists, as a table of objects; others as given."""
+    if not _is_list_of_rows(X):
+        return X
+    try:
+        np.asarray(X)
+    except ValueError:
+        return _from_rows(X)
+    return X
+
+
 def in_fitted_order(X: Any, names: Any) -> Any:
     """Columns of a frame as they stood in fit: found by name, others left out.
 

@@ -203,6 +203,24 @@ def test_layer_diversity__begins_at_the_cut(tiny):
     assert found.layers == ("encoder.layer.1", "pooled", "logits")
 
 
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"threshold": None}, "'threshold'.*None"),
+        ({"threshold": 1.5}, r"'threshold'.*\[0.*1.*1.5"),
+        ({"top": 0}, "'top'.*0"),
+        ({"top": 2.0}, "'top'.*2.0"),
+    ],
+    ids=["threshold-none", "threshold-beyond", "top-zero", "top-float"],
+)
+def test_intruders__parameters_are_checked_before_anything_slow(sve, told, words, monkeypatch):
+    monkeypatch.setattr("sksve.diagnostics._spectrum.decompose", None)  # nothing is decomposed
+    with pytest.raises(ValueError, match=words):
+        spectrum_shift(sve, **told)
+    with pytest.raises(ValueError, match=words):
+        count_intruders(torch.eye(3), torch.eye(3), **told)
+
+
 def test_faults__are_named(tiny):
     with pytest.raises(TypeError, match="fitted sksve classifier is needed"):
         spectrum_shift(LogisticRegression())

@@ -266,3 +266,27 @@ def test__failed_first_fit__leaves_the_estimator_unfitted(make):
     with pytest.raises(FloatingPointError):
         clf.fit(T, Y)
     assert not [name for name in vars(clf) if name not in clf.get_params()]
+
+
+@pytest.mark.parametrize(
+    "weight", [10**400, -1, float("nan"), float("inf"), "heavy", None, [1]], ids=repr
+)
+def test__class_weight__of_no_finite_number_is_refused(no_loading, make, weight):
+    for y in (Y, np.eye(2)[Y]):  # labels, and soft labels
+        with pytest.raises(ValueError, match="'class_weight' parameter must hold finite weights"):
+            make(class_weight={0: 1.0, 1: weight}).fit(T, y)
+
+
+@pytest.mark.parametrize("X", [None, 3, np.array(3), len], ids=["None", "int", "0-d", "function"])
+def test__predict_proba_iter__of_what_cannot_be_iterated(make, X):
+    clf = make(max_epochs=1).fit(T, Y)
+    with pytest.raises(TypeError, match=f"X must hold rows.*Got {type(X).__name__}"):
+        clf.predict_proba_iter(X)
+
+
+def test__a_list_in_a_first_row_is_a_cell_as_in_any_other(make):
+    rows = [[(1, 2), [1, [2]], 3], [1, 2, 3], [4, 5, 6], [7, 8, [9]]]
+    clf = make(max_epochs=1).fit(rows, Y)
+    expected = clf.predict_proba(rows)
+    np.testing.assert_allclose(clf.predict_proba(rows[::-1]), expected[::-1], rtol=0, atol=1e-5)
+    assert np.ptp(expected[:, 1]) > 0

@@ -72,8 +72,9 @@ def ask(source: Source, world: Any, name: str) -> None:
         good = good and kind == "text" and getattr(X, "ndim", 1) == 1
         good = good and getattr(X, "shape", (1,))[1:] == ()  # a column is another kind of X
     method = source.one_of(METHODS)
-    if method in {"first_members", "to_torch"} and hasattr(clf, method):
-        attempt(getattr(clf, method), junk(source), watch=(clf,))
+    if method in {"first_members", "to_torch"}:
+        if hasattr(clf, method):  # of one member, or of none, there is nothing to take
+            attempt(getattr(clf, method), junk(source), watch=(clf,))
         return
     if method == "score":
         y, w = labels(source, n, 2), weights(source, n)

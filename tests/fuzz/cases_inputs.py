@@ -354,7 +354,8 @@ def folders(source: Source, world: Any) -> None:
             return
         files = sorted(p for p in folder.iterdir() if p.name != "README.md")
         path = source.one_of(files)
-        data = bytearray(path.read_bytes())
+        before = path.read_bytes()
+        data = bytearray(before)
         action = source.one_of(["none", "flip", "cut", "grow", "empty", "remove"])
         at = source.int(0, len(data) - 1)
         if action == "flip":
@@ -365,7 +366,9 @@ def folders(source: Source, world: Any) -> None:
         else:
             path.write_bytes(data)
         done, found = attempt(persistence.read_folder, folder)
-        assert done == (action == "none"), action
+        # Of the manifest, the last line's end may go: what it says is hashed, not its blanks.
+        nothing_lost = action == "cut" and path.name == "sksve.json" and not before[at:].strip()
+        assert done == (action == "none" or nothing_lost), action
         if done:
             assert found.content == saved.content
 

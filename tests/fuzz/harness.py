@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 
 from sksve import CalibrationWarning, TruncationWarning
 from sksve._exceptions import SksveError
@@ -32,7 +32,7 @@ ACCIDENTS = re.compile(
     r"|Cannot cast|tuple indices|list indices|exceeds the limit \(\d+ digits\)|not aligned"
 )
 #: Warnings that documentation tells of; of plain UserWarnings, those that say this.
-WARNINGS = (TruncationWarning, CalibrationWarning, ConvergenceWarning)
+WARNINGS = (TruncationWarning, CalibrationWarning, ConvergenceWarning, DataConversionWarning)
 TOLD = re.compile(
     r"unique classes is greater than 50%|The least populated class|Warm-start fitting"
     r"|does not have valid feature names|X has feature names, but|A single label was found"

@@ -16,10 +16,12 @@ def world():
 
 @pytest.mark.parametrize("name", sorted(FUZZ))
 def test__few_cases(name, world, tally):
+    tally("fuzz cases", 0)
     tally("fuzz cases", run_cases(name, world, FEW))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FUZZ))
 def test__many_cases(name, world, tally):
+    tally("fuzz cases, slow suite", 0)  # a name that fails is told in the report, too
     tally("fuzz cases, slow suite", run_cases(name, world, MANY))

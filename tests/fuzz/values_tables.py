@@ -69,7 +69,7 @@ TABLES: dict[str, Callable[[int, np.random.Generator], Any]] = {
         rng.normal(size=(n, 3)), columns=["a", 1, None]
     ),
     "frame-odd-names": lambda n, rng: pd.DataFrame(
-        rng.normal(size=(n, 3)), columns=["", "{value}", "\ud800"]
+        rng.normal(size=(n, 3)), columns=pd.Index(["", "{value}", "\ud800"], dtype=object)
     ),
     "frame-levels": lambda n, rng: pd.DataFrame(
         rng.normal(size=(n, 3)), columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)])

@@ -25,6 +25,19 @@ def test__read_samples__returns_texts_as_they_are(X):
     assert column.texts == X
 
 
+def test__read_samples__cells_of_a_list_may_be_lists_themselves():
+    cells = [(1, 2), [1, [2]], 3]
+    for X in ([cells, [1, 2, 3]], [[1, 2, 3], cells]):
+        samples = read_samples(X)
+        assert (samples.kind, samples.n_samples) == ("table", 2)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 1), (0, 28, 28)], ids=str)
+def test__read_samples__no_rows_of_any_width_are_refused(shape):
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        read_samples(np.empty(shape))
+
+
 @given(texts, st.data())
 def test__read_samples__names_the_row_of_a_missing_text(X, data):
     row = data.draw(st.integers(0, len(X)))

@@ -256,3 +256,12 @@ def test_labels__that_only_python_can_hold():
 def test_extremes__are_refused_in_words_and_without_a_warning(y, p, told, words):
     with pytest.raises(ValueError, match=words):
         metrics.brier_score(y, p, **told)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=NAMES)
+def test_faults__beyond_the_range_of_floats_and_ragged_labels(metric):
+    huge = np.full((4, 3), 1e308)  # sums overflow: told in words, without a warning of numpy's
+    with pytest.raises(ValueError, match=r"y_proba must sum to 1|must be finite|negative"):
+        metric([0, 1, 2, 0], huge)
+    with pytest.raises(ValueError, match=r"labels must be an array\. Its rows"):
+        metric([0, 1, 1, 0], np.full((4, 2), 0.5), labels=[[0], [1, 2]])
