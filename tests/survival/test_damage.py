@@ -197,3 +197,17 @@ def test__mapped_features__that_are_gone_or_cut(tmp_path, monkeypatch, tally):
     assert pickle.loads(sent).tensor is None
     assert not file.path.exists()
     tally("mapped features cut or gone")
+
+
+def test__mapped_features__with_a_bit_flipped_or_a_run_replaced(tmp_path, monkeypatch, rng, tally):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    file = FeatureFile((3000, 5), torch.float32)
+    values = torch.from_numpy(rng.normal(size=(3000, 5)).astype(np.float32))
+    file.tensor.copy_(values)
+    sent, data = pickle.dumps(file), file.path.read_bytes()
+    for changed in damaged(data, rng, 60):
+        file.path.write_bytes(changed)
+        assert pickle.loads(sent).tensor is None  # to be computed anew, wherever the damage is
+        tally("damaged file of mapped features")
+    file.path.write_bytes(data)
+    assert torch.equal(pickle.loads(sent).tensor, values)
