@@ -52,8 +52,8 @@ class BatchEnsembleClassifier(MemberClassifier):
         Pulls to the pretrained values (fast vectors of 1).
     target_modules, adapt_blocks, member_batches, max_epochs, batch_size, lr, head_lr, warmup, \
 max_grad_norm, early_stopping, validation_fraction, n_iter_no_change, class_weight, \
-max_length, pooling, serializer, device, precision, n_jobs, callbacks, verbose, warm_start, \
-random_state, head_init_scale, \
+max_length, pooling, serializer, device, precision, n_jobs, data_parallel, callbacks, verbose, \
+warm_start, random_state, head_init_scale, \
 checkpoint_dir, checkpoint_every, diverged_members
         As in ``SVEClassifier``.
 
@@ -113,6 +113,7 @@ n_features_in_, feature_names_in_
         device: Any = "auto",
         precision: str = "auto",
         n_jobs: int | None = None,
+        data_parallel: bool = False,
         callbacks: Any = None,
         verbose: int = 0,
         warm_start: bool = False,
@@ -146,6 +147,7 @@ n_features_in_, feature_names_in_
         self.device = device
         self.precision = precision
         self.n_jobs = n_jobs
+        self.data_parallel = data_parallel
         self.callbacks = callbacks
         self.verbose = verbose
         self.warm_start = warm_start

@@ -52,7 +52,7 @@ class LoRAEnsembleClassifier(MemberClassifier):
         Pulls :math:`A_m` and :math:`B_m` to zero.
     adapt_blocks, member_batches, max_epochs, batch_size, lr, head_lr, warmup, max_grad_norm, \
 early_stopping, validation_fraction, n_iter_no_change, class_weight, max_length, pooling, \
-serializer, device, precision, n_jobs, callbacks, verbose, warm_start, random_state, \
+serializer, device, precision, n_jobs, data_parallel, callbacks, verbose, warm_start, random_state, \
 head_init_scale, checkpoint_dir, checkpoint_every, diverged_members
         As in ``SVEClassifier``.
 
@@ -116,6 +116,7 @@ n_features_in_, feature_names_in_
         device: Any = "auto",
         precision: str = "auto",
         n_jobs: int | None = None,
+        data_parallel: bool = False,
         callbacks: Any = None,
         verbose: int = 0,
         warm_start: bool = False,
@@ -149,6 +150,7 @@ n_features_in_, feature_names_in_
         self.device = device
         self.precision = precision
         self.n_jobs = n_jobs
+        self.data_parallel = data_parallel
         self.callbacks = callbacks
         self.verbose = verbose
         self.warm_start = warm_start

@@ -13,6 +13,7 @@ import numpy as np
 
 from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
+from sksve.baselines import BatchEnsembleClassifier, LoRAEnsembleClassifier
 
 TEXTS = [
     "good film",
@@ -46,11 +47,14 @@ CASES = {
     "frozen": {"adapt_blocks": 1, "batch_size": 4, "off_diagonals": 1, "rank": 5},
     "one row": {"batch_size": 1, "max_epochs": 1, "max_grad_norm": None},
     "soft": {"batch_size": 7},
+    "lora": {"batch_size": 5, "rank": 2},
+    "batch ensemble": {"batch_size": 5, "early_stopping": True, "validation_fraction": 0.3},
 }  # fmt: skip
+KINDS = {"lora": LoRAEnsembleClassifier, "batch ensemble": BatchEnsembleClassifier}
 
 
 def fit(name, **changes):
-    clf = SVEClassifier(make_tiny_backbone(), **(SETTINGS | CASES[name] | changes))
+    clf = KINDS.get(name, SVEClassifier)(make_tiny_backbone(), **(SETTINGS | CASES[name] | changes))
     clf.fit(TEXTS, SOFT if name == "soft" else LABELS, sample_weight=WEIGHTS)
     if name == "shared":  # and on, from where it is
         clf.partial_fit(TEXTS[:7], LABELS[:7])
