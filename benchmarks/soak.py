@@ -182,6 +182,8 @@ class Soak:
         return {
             "minutes": round((time.time() - started) / 60, 3),
             "rss_mb": round(resident_bytes() / 2**20, 2),
+            # Without pages of libraries and files, which come and go with the page cache.
+            "own_mb": round(resident_bytes(own=True) / 2**20, 2),
             "open_files": len(os.listdir("/proc/self/fd")),
             "disk_mb": round(sum(p.stat().st_size for p in files) / 2**20, 3),
             "files": len(files),
@@ -201,9 +203,9 @@ def stray(path):
     return manifest.exists() and path.name not in manifest.read_text()
 
 
-def resident_bytes():
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def resident_bytes(own=False):
+    resident, of_files = map(int, Path("/proc/self/statm").read_text().split()[1:3])
+    return (resident - own * of_files) * os.sysconf("SC_PAGE_SIZE")
 
 
 def slope(samples, name):
@@ -271,6 +273,7 @@ def soak(home, minutes, seed):
         "start": samples[0],
         "end": samples[-1],
         "rss_slope_mb_per_hour": slope(samples, "rss_mb"),
+        "own_slope_mb_per_hour": slope(samples, "own_mb"),
         "open_files_slope_per_hour": slope(samples, "open_files"),
         "disk_slope_mb_per_hour": slope(samples, "disk_mb"),
         "samples": samples,
@@ -291,7 +294,9 @@ def main():
         print(f"{name}: {n:,}")
     for when in ("start", "end"):
         print(f"{when}: {found[when]}")
-    print(f"memory: {found['rss_slope_mb_per_hour']} MB/h over the second half; {path}")
+    slopes = (found[f"{name}_slope_mb_per_hour"] for name in ("rss", "own"))
+    print("memory: {} MB/h over the second half, {} without files' pages".format(*slopes))
+    print(path)
     sys.exit(1 if found["counts"]["losses"] else 0)
 
 
