@@ -1,6 +1,6 @@
 """What every layer with members shares: the member axis, dense weights on demand, merging."""
 
-import sys
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
@@ -169,10 +169,11 @@ def check_count(name: str, value: int, lowest: int) -> None:
 
 def check_scale(name: str, value: float, *, zero: bool = True) -> None:
     """Raise ValueError unless `value` is a finite float >= 0, or > 0."""
-    good = (
-        isinstance(value, Real) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
-    )
-    if not good or (value == 0 and not zero):
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+    except OverflowError:  # an int beyond the range of floats
+        number = math.inf
+    if not 0 <= number < math.inf or (number == 0 and not zero):
         raise ValueError(
             f"'{name}' must be a float {'>=' if zero else '>'} 0, finite. Got {value!r:.80}."
         )

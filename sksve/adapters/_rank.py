@@ -1,6 +1,7 @@
 """How many leading singular values are trained."""
 
 import operator
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -82,8 +83,8 @@ def resolve_rank(S: Tensor, rank: int | float | None) -> int:
     limit = numerical_rank(S)
     if rank is None:
         return limit
-    if isinstance(rank, float) and 0.0 < rank < 1.0:
-        return min(energy_rank(S, rank), limit)
+    if isinstance(rank, Real) and not isinstance(rank, Integral) and 0.0 < rank < 1.0:
+        return min(energy_rank(S, float(rank)), limit)  # numpy's floats, too
     r = _as_count(rank)
     if r < 1:
         raise ValueError(

@@ -80,9 +80,12 @@ def read_targets(
         found, encoded = _hard_labels(y, n_samples, classes)
     weight = np.ones(n_samples)
     if sample_weight is not None:
-        weight = _check_sample_weight(
-            sample_weight, np.empty((n_samples, 1)), dtype=np.float64, ensure_non_negative=True
-        )
+        try:
+            weight = _check_sample_weight(
+                sample_weight, np.empty((n_samples, 1)), dtype=np.float64, ensure_non_negative=True
+            )
+        except OverflowError:  # an int beyond the range of floats
+            raise ValueError("sample_weight must be finite, as float64.") from None
         if not weight.any():
             raise ValueError("Sample weights must contain at least one non-zero number.")
     rows = np.flatnonzero(weight > 0)
@@ -108,6 +111,11 @@ def read_targets(
 def _hard_labels(
     y: Any, n_samples: int, classes: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(y, (list, tuple)):
+        try:
+            np.shape(y)
+        except ValueError:
+            raise ValueError("y must hold one label a row. Its rows differ in length.") from None
     y = column_or_1d(y, warn=True)
     _check_length(y, n_samples)
     if y.dtype.kind == "f" and not np.isfinite(y).all():

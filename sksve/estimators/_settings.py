@@ -17,10 +17,14 @@ __all__ = ["CONSTRAINTS", "Precision", "SVDFactory", "base_seed", "choose_device
 
 
 class _Number(Interval):
-    """An interval of numbers; scikit-learn's own takes True for 1."""
+    """An interval of numbers; scikit-learn's own takes True for 1, and ints that no float can hold."""
 
     def is_satisfied_by(self, val: Any) -> bool:
-        return not isinstance(val, bool) and super().is_satisfied_by(val)
+        if isinstance(val, bool) or not super().is_satisfied_by(val):
+            return False
+        if self.type is Real:
+            float(val)  # an OverflowError says no
+        return True
 
 
 class _ListOf(HasMethods):

@@ -290,3 +290,25 @@ def test__a_list_in_a_first_row_is_a_cell_as_in_any_other(make):
     expected = clf.predict_proba(rows)
     np.testing.assert_allclose(clf.predict_proba(rows[::-1]), expected[::-1], rtol=0, atol=1e-5)
     assert np.ptp(expected[:, 1]) > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["lr", "head_lr", "init_scale", "head_init_scale", "weight_decay", "max_grad_norm"]
+)
+def test__parameters__ints_that_no_float_can_hold_are_refused(no_loading, make, name):
+    with pytest.raises(ValueError, match=f"'{name}' parameter of SVEClassifier"):
+        make(**{name: 10**400}).fit(T, Y)
+
+
+def test__parameters__numpys_floats_are_floats(make):
+    told = {"rank": 0.5, "init_scale": 0.25, "lr": 0.125, "validation_fraction": 0.5}
+    plain = make(max_epochs=1, **told).fit(T, Y)
+    numpys = make(max_epochs=1, **{k: np.float32(v) for k, v in told.items()}).fit(T, Y)
+    np.testing.assert_array_equal(numpys.predict_proba(T), plain.predict_proba(T))
+
+
+def test__y_and_weights__that_are_no_column_of_numbers(no_loading, make):
+    with pytest.raises(ValueError, match=r"y must hold one label a row\. Its rows"):
+        make().fit(T, [[1], [0, 1], [1], [0]])
+    with pytest.raises(ValueError, match="sample_weight must be finite"):
+        make().fit(T, Y, sample_weight=np.array([10**400] * 4, dtype=object))
