@@ -4,7 +4,8 @@
     python benchmarks/stream.py 10000 100000 1000000
 
 Each size runs in a process of its own, after a warm-up on rows that are not counted. Writes
-results/stream.json: peak of the resident memory, and rows per second, reading and writing included.
+results/stream.json: peak of the resident memory, what it was after each tenth of the rows, and rows per
+second, reading and writing included.
 """
 
 import argparse
@@ -26,7 +27,8 @@ WORDS = (
 
 def texts(n, rng):
     """Short reviews: 2 to 8 words."""
-    return [" ".join(rng.choice(WORDS, rng.integers(2, 9))) for _ in range(n)]
+    words, lengths = rng.choice(WORDS, (n, 8)).tolist(), rng.integers(2, 9, n).tolist()
+    return [" ".join(row[:k]) for row, k in zip(words, lengths)]
 
 
 def make_file(path, n):
@@ -68,7 +70,7 @@ def one_size(n, folder):
     score_file(clf, warm, target)
     process = psutil.Process()
     before = process.memory_info().rss
-    peak = before
+    peak, seen, tenths = before, 0, []
 
     class Watched:
         """The classifier, with a look at the memory after every piece."""
@@ -77,9 +79,12 @@ def one_size(n, folder):
 
         @staticmethod
         def predict_proba_iter(*args, **kwargs):
-            nonlocal peak
+            nonlocal peak, seen
             for proba in clf.predict_proba_iter(*args, **kwargs):
-                peak = max(peak, process.memory_info().rss)
+                now = process.memory_info().rss
+                peak, seen = max(peak, now), seen + len(proba)
+                while len(tenths) < 10 * seen // n:
+                    tenths.append(round(now / 1e6, 1))
                 yield proba
 
     start = time.perf_counter()
@@ -91,6 +96,7 @@ def one_size(n, folder):
         "rows": n,
         "rss_before_mb": round(before / 1e6, 1),
         "peak_rss_mb": round(peak / 1e6, 1),
+        "rss_mb_after_each_tenth": tenths,
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
         "rows_per_second": round(n / seconds),
