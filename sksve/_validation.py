@@ -5,6 +5,7 @@ sksve is refused in the words a scikit-learn user already knows.
 """
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from sklearn.utils._param_validation import (
@@ -53,7 +54,11 @@ def check_parameters(
 
 def _satisfies(value: Any, constraint: Any) -> bool:
     try:
-        return bool(constraint.is_satisfied_by(value))
+        if not constraint.is_satisfied_by(value):
+            return False
+        if getattr(constraint, "type", None) is Real:
+            float(value)  # an int of a thousand digits is in every interval, and no float holds it
+        return True
     except (TypeError, ValueError, OverflowError):
         # numpy cannot ask an integer of a thousand digits whether it is NaN; pandas' NA is no bool.
         return False

@@ -50,6 +50,13 @@ def test_check__numbers_of_any_size():
     check_parameters({"n": [Integral]}, {"n": 10**400}, owner="f")
 
 
+def test_check__a_real_number_is_one_that_a_float_can_hold():
+    unbounded = {"lr": [Interval(Real, 0, None, closed="neither")]}
+    check_parameters(unbounded, {"lr": 10**300}, owner="f")
+    with pytest.raises(ValueError, match="'lr' parameter of f must be a float in the range"):
+        check_parameters(unbounded, {"lr": 10**400}, owner="f")
+
+
 def test_check__a_long_value_is_cut():
     with pytest.raises(ValueError, match=r"a{50}\.\.\. instead") as info:
         check_parameters(CONSTRAINTS, {"how": "a" * 10**6}, owner="f")
