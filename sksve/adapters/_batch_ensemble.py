@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sksve.adapters._member_linear import (
     MemberLinear,
+    check_flag,
     check_n_members,
     check_scale,
     one_each,
@@ -146,6 +147,7 @@ class BatchEnsembleLinear(MemberLinear):
         weight, bias = weight_and_bias(linear, cls.__name__)
         check_n_members(n_members)
         check_scale("init_scale", init_scale)
+        check_flag("train_bias", train_bias)
         layer = cls(
             weight.detach().clone(),
             None if bias is None else bias.detach().clone(),

@@ -179,6 +179,12 @@ def check_scale(name: str, value: float, *, zero: bool = True) -> None:
         )
 
 
+def check_flag(name: str, value: bool) -> None:
+    """Raise ValueError unless `value` is True or False."""
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise ValueError(f"'{name}' must be True or False. Got {value!r:.80}.")
+
+
 def one_each(
     generator: torch.Generator | Sequence[torch.Generator] | None, n_members: int
 ) -> Sequence[torch.Generator | None]:

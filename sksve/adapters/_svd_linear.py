@@ -14,6 +14,7 @@ from sksve.adapters._functional import band_size, correction_linear, sve_linear
 from sksve.adapters._member_linear import (
     MemberLinear,
     check_count,
+    check_flag,
     check_n_members,
     check_scale,
     one_each,
@@ -169,6 +170,7 @@ class SVDLinear(MemberLinear):
         check_n_members(n_members)
         check_count("off_diagonals", off_diagonals, 0)
         check_scale("init_scale", init_scale)
+        check_flag("train_bias", train_bias)
         o, i = weight.shape
         U, S, Vh = cached_decompose(weight, needed_rank(o, i, rank))
         r = resolve_rank(S, rank)

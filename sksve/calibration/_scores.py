@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sksve.metrics._inputs import as_real, normalise_rows
+from sksve.metrics._inputs import as_float64, as_real, normalise_rows
 
 __all__ = [
     "PROBA_FLOOR",
@@ -22,7 +22,7 @@ FAR = 1e200
 
 def as_columns(values, input, n_classes=None):
     """Return float64 scores ``(n, c)``, not yet changed otherwise; the caller's own order of values."""
-    values = as_real(values, "y_proba").astype(np.float64, copy=False)
+    values = as_float64(as_real(values, "y_proba"))
     if values.ndim not in (1, 2) or values.shape[1:] == (1,):
         raise ValueError(
             "y_proba must have shape (n_samples, n_classes), n_classes >= 2, or, for two classes, "

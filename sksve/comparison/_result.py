@@ -170,7 +170,11 @@ class CalibrationComparison:
         columns = ["value", "low", "high", "difference", "difference_low", "difference_high"]
         return pd.DataFrame(
             [blocks[key] for key in order],
-            index=pd.MultiIndex.from_tuples(order, names=["model", "method", "metric"]),
+            # Objects, for a name may be any str: pandas' own strings hold no lone surrogate.
+            index=pd.MultiIndex.from_arrays(
+                [pd.Index(level, dtype=object) for level in zip(*order)],
+                names=["model", "method", "metric"],
+            ),
             columns=[*columns, "p_value"],
         )
 

@@ -97,10 +97,10 @@ class PartialFitMixin:
         device = processes.device or device
         with processes.expected():
             if classes is not None and not np.array_equal(
-                np.unique(np.asarray(classes)), np.unique(self.classes_)
+                known := _sorted_classes(classes), np.unique(self.classes_)
             ):
                 raise ValueError(
-                    f"classes={np.unique(classes).tolist()!r} is not the same as on the first call to "
+                    f"classes={known.tolist()!r} is not the same as on the first call to "
                     f"partial_fit or in fit, {self.classes_.tolist()!r}."
                 )
             self._check_shape()
@@ -147,7 +147,16 @@ def _first_classes(classes: Any, y: Any) -> np.ndarray | None:
         if read_soft_labels(y) is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return None
-    known = np.unique(np.asarray(classes))
+    known = _sorted_classes(classes)
     if len(known) < 2:
         raise ValueError(f"There must be at least two classes. Got classes={known.tolist()}.")
     return known
+
+
+def _sorted_classes(classes: Any) -> np.ndarray:
+    try:
+        return np.unique(np.asarray(classes))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"classes must be a list of labels of one kind. Got {classes!r:.200}."
+        ) from None

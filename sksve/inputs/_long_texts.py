@@ -9,14 +9,27 @@ from typing import Any
 
 from sksve._forks import lock_of
 
-__all__ = ["encode_long", "is_long", "longest_first"]
+__all__ = ["encode_long", "has_many_pieces", "is_long", "longest_first"]
 
 MOST_CHARACTERS = 20_000
+MOST_PIECES = 1000
 
 
 def is_long(*texts: str) -> bool:
     """Whether texts, together one row, are to be cut here."""
     return sum(map(len, texts)) > MOST_CHARACTERS
+
+
+def has_many_pieces(first: str, second: str, room: int) -> bool:
+    """Whether a pair, cut by the library, could leave more than a thousand combinations of pieces.
+
+    Examples
+    --------
+    >>> from sksve.inputs._long_texts import has_many_pieces
+    >>> has_many_pieces("good " * 20, "bad " * 20, 2), has_many_pieces("good " * 20, "bad " * 20, 125)
+    (True, False)
+    """
+    return (len(first) // room + 1) * (len(second) // room + 1) > MOST_PIECES
 
 
 def longest_first(n_first: int, n_second: int, room: int) -> tuple[int, int]:

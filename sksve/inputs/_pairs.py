@@ -9,7 +9,7 @@ import numpy as np
 from sksve._exceptions import TruncationWarning
 from sksve._forks import lock_of
 from sksve.inputs._kinds import Samples, checked_texts, column_of, index_of, shape_of
-from sksve.inputs._long_texts import encode_long, is_long
+from sksve.inputs._long_texts import encode_long, has_many_pieces, is_long
 from sksve.inputs._tokenize import blank_token
 
 __all__ = ["read_pairs", "tokenize_pairs"]
@@ -92,7 +92,8 @@ def tokenize_pairs(
             f"around a pair of texts. Got {max_length!r} instead."
         )
     typed = "token_type_ids" in getattr(tokenizer, "model_input_names", ())
-    rows = [row for row, pair in enumerate(pairs) if is_long(*pair)]
+    room = max_length - special
+    rows = [row for row, pair in enumerate(pairs) if is_long(*pair) or has_many_pieces(*pair, room)]
     long_rows = encode_long(tokenizer, [pairs[row] for row in rows], max_length) if rows else None
     short = list(pairs)
     for row in rows if long_rows else ():

@@ -62,7 +62,7 @@ def brier_score(y_true, y_proba, *, labels=None, sample_weight=None):
     0.5
     """
     codes, proba, weight, _ = check_inputs(y_true, y_proba, labels, sample_weight)
-    return float(np.average(brier_losses(codes, proba), weights=weight))
+    return float(np.average(brier_losses(codes, proba), weights=_relative(weight)))
 
 
 def brier_decomposition(y_true, y_proba, *, labels=None, sample_weight=None):
@@ -118,9 +118,14 @@ def brier_decomposition(y_true, y_proba, *, labels=None, sample_weight=None):
     BrierDecomposition(reliability=0.0466..., resolution=0.1666..., uncertainty=0.5)
     """
     codes, proba, weight, _ = check_inputs(y_true, y_proba, labels, sample_weight)
-    w = np.ones(len(codes)) if weight is None else weight
+    w = np.ones(len(codes)) if weight is None else _relative(weight)
     parts = np.array([_split_column(p, codes == k, w) for k, p in enumerate(proba.T)])
     return BrierDecomposition(*np.maximum(parts.sum(axis=0), 0.0).tolist())
+
+
+def _relative(weight):
+    """Weights next to the largest: products with the smallest floats would lose their digits."""
+    return None if weight is None else weight / weight.max()
 
 
 def brier_losses(codes, proba):

@@ -98,6 +98,8 @@ def normalise_rows(p, name):
     p = as_float64(p)
     if p.ndim == 1:
         p = two_columns(p, name)
+    if not p.shape[1]:
+        raise ValueError(f"{name} must have a column for each class. Got shape {p.shape}.")
     with np.errstate(over="ignore", invalid="ignore"):  # what is wrong is said below, in words
         sums = p.sum(axis=1)
     check_rows(p, sums, name)

@@ -114,7 +114,7 @@ def check_metrics(metrics: Mapping[str, Any] | None) -> dict[str, float]:
     for name, value in (metrics or {}).items():
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not isinstance(name, str) or not math.isfinite(number):
             raise ValueError(

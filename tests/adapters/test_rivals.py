@@ -187,6 +187,15 @@ def test_faults__are_named(kind):
         layer.merge(2)
 
 
+@pytest.mark.parametrize("kind", [SVDLinear, BatchEnsembleLinear])
+@pytest.mark.parametrize(
+    "value", [None, 1, "yes", torch.arange(3)], ids=["None", "int", "str", "array"]
+)
+def test_faults__train_bias_is_a_bool(kind, value):
+    with pytest.raises(ValueError, match="'train_bias' must be True or False"):
+        kind.from_linear(make_linear(4, 3), 2, train_bias=value)
+
+
 def test_faults__of_each_kind():
     with pytest.raises(ValueError, match="'rank' must be an int"):
         LoRALinear.from_linear(make_linear(2, 2), 1, rank=0)

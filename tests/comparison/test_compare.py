@@ -316,3 +316,14 @@ def test_labels__of_another_kind(y_cal, y_test, words):
     p = np.full((4, 2), 0.5)
     with pytest.raises(ValueError, match=words):
         compare_calibration({"a": (p, p)}, None, y_cal, None, y_test)
+
+
+def test_to_frame__takes_any_str_for_a_name():
+    """pandas' own strings, backed by pyarrow, hold no lone surrogate."""
+    pairs, y_cal, y_test = make_models()
+    models = {"\ud800": next(iter(pairs.values()))}
+    told = {"n_resamples": 20, "methods": ("temperature",), "random_state": 0}
+    frame = compare_calibration(models, None, y_cal, None, y_test, **told).to_frame()
+    assert set(frame.index.get_level_values("model")) == {"\ud800"}
+    named = compare_calibration({"a": models["\ud800"]}, None, y_cal, None, y_test, **told)
+    np.testing.assert_array_equal(frame.to_numpy(), named.to_frame().to_numpy())

@@ -195,6 +195,12 @@ def test__data__that_cannot_be(y, classes, words, begun, texts):
     assert begun.n_iter_ == 1
 
 
+def test__classes__of_several_kinds_are_refused(make, begun, texts, labels):
+    for clf in (make(), begun):
+        with pytest.raises(ValueError, match="classes must be a list of labels of one kind"):
+            clf.partial_fit(texts, labels, classes=[None, 1])
+
+
 def test__first_call__needs_classes(make, texts, labels):
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
         make().partial_fit(texts, labels)

@@ -118,7 +118,9 @@ def _fit_and_ask(source: Source, made: Any, X: Any, y: Any) -> None:
     before = dict(vars(made))
     with warnings.catch_warnings():
         # The estimator inside is scikit-learn's; what it says in errors is its own.
-        done, _ = attempt(made.fit, X, y, weights(source, _length(X)), strict=False)
+        # Its warnings come through, too.
+        w = weights(source, _length(X))
+        done, _ = attempt(made.fit, X, y, w, strict=False, theirs=True)
     if not done:
         assert vars(made).keys() == before.keys(), "a failed fit left something behind"
         return

@@ -156,7 +156,10 @@ def risk_coverage(source: Source, world: Any) -> None:
         assert found.coverage.shape == found.risk.shape
         for part in (found.coverage, found.risk):
             assert ((part >= -1e-12) & (part <= 1 + 1e-9)).all()
-        assert (np.diff(found.coverage) > 0).all()
+        steps = np.diff(found.coverage)  # 0 where a weight is too small to be seen in the sum
+        assert (steps >= 0).all()
+        weight = told["sample_weight"]
+        assert (steps > 0).all() or np.ptp(np.log(weight[weight > 0])) > 30
 
 
 @fuzz(
@@ -238,8 +241,8 @@ def scorer(source: Source, world: Any) -> None:
         return
     n, c = source.int(1, 8), source.int(2, 4)
     p, y = proba(source, n, c), good_labels(source, n, c)
-    if isinstance(p, list) and len({np.shape(row) for row in p}) > 1:
-        return  # ragged: this classifier's own fault
+    if isinstance(p, list) and (not p or len({np.shape(row) for row in p}) > 1):
+        return  # ragged, or no rows: this classifier's own fault
     known = metrics.scorers()
     told = Told(p, np.unique(np.asarray(y)) if n >= c else np.arange(c))
     done, value = attempt(known[source.one_of(known)], told, np.zeros((n, 1)), y)

@@ -17,10 +17,25 @@ from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFit
 from sksve import CalibrationWarning, TruncationWarning
 from sksve._exceptions import SksveError
 
-__all__ = ["DOCUMENTED", "FUZZ", "Source", "Stuck", "attempt", "frozen", "fuzz", "run_cases"]
+__all__ = [
+    "DOCUMENTED",
+    "FUZZ",
+    "Refusal",
+    "Source",
+    "Stuck",
+    "attempt",
+    "frozen",
+    "fuzz",
+    "run_cases",
+]
+
+
+class Refusal(RuntimeError):
+    """What an object that was given raises by itself: it comes through as it is."""
+
 
 #: What a call may raise, whatever it is given.
-DOCUMENTED = (ValueError, TypeError, NotFittedError, SksveError, ImportError)
+DOCUMENTED = (ValueError, TypeError, NotFittedError, SksveError, ImportError, Refusal)
 #: A TypeError or ValueError with these words was not raised on purpose: nobody checked the input.
 ACCIDENTS = re.compile(
     r"unsupported operand|not supported between|object is not (iterable|subscriptable|callable)"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tests.fuzz.harness import Source
+from tests.fuzz.harness import Refusal, Source
 
 __all__ = ["HUGE", "INF", "JUNK", "NAN", "Hostile", "junk", "readonly", "spoilt"]
 
@@ -21,7 +21,7 @@ class Hostile:
     """Says no to whatever it is asked."""
 
     def __eq__(self, other: object) -> bool:
-        raise RuntimeError("no comparison")
+        raise Refusal("no comparison")
 
     __hash__ = None  # type: ignore[assignment]
 

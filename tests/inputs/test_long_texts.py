@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sksve import TruncationWarning
 from sksve.backbones import TINY_FAMILIES, load_backbone, make_tiny_backbone, resolve_backbone
-from sksve.inputs import _long_texts, token_cache, tokenize, tokenize_pairs
+from sksve.inputs import _long_texts, _pairs, token_cache, tokenize, tokenize_pairs
 
 WORDS = st.lists(
     st.sampled_from(["good", "film", "ab", "ü", "\U0001f600", " ", "a" * 300, "!"]), max_size=40
@@ -30,6 +30,7 @@ def both_ways(call, *args):
         with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
             warnings.simplefilter("ignore", TruncationWarning)
             patch.setattr(_long_texts, "MOST_CHARACTERS", most)
+            patch.setattr(_long_texts, "MOST_PIECES", most)
             found.append(call(*args))
     return found
 
@@ -66,3 +67,19 @@ def test_pair_of_megabytes__fits_into_memory():
     ids, types = tokenize_pairs(tokenizer, [pair], 16, warn=False)
     assert len(ids[0]) == len(types[0]) == 16
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB
+
+
+def test_pairs__of_many_pieces_are_cut_here_too(tokenizer, monkeypatch):
+    """Cut to few tokens, texts of 500 words leave a quarter of a million combinations of pieces."""
+    pair, given = ("good bad " * 250, "film fun " * 250), []
+    encode = _pairs._encode
+    monkeypatch.setattr(
+        _pairs, "_encode", lambda t, rows, *a: given.extend(rows) or encode(t, rows, *a)
+    )
+    length = 2 + tokenizer.num_special_tokens_to_add(pair=True)
+    found = tokenize_pairs(tokenizer, [pair, ("good", "film")], length, warn=False)
+    assert given == [("", ""), ("good", "film")]
+    expected = tokenize_pairs(tokenizer, [("good", "film")] * 2, length, warn=False)
+    assert found[0][1] == expected[0][1]
+    assert found[0][0][:2] == expected[0][0][:2]
+    assert len(found[0][0]) == length

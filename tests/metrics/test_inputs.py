@@ -265,3 +265,19 @@ def test_faults__beyond_the_range_of_floats_and_ragged_labels(metric):
         metric([0, 1, 2, 0], huge)
     with pytest.raises(ValueError, match=r"labels must be an array\. Its rows"):
         metric([0, 1, 1, 0], np.full((4, 2), 0.5), labels=[[0], [1, 2]])
+
+
+def test_weights__the_smallest_floats_keep_their_digits(rng):
+    y, p = rng.integers(0, 3, 30), rng.dirichlet(np.ones(3), 30)
+    weight = rng.integers(1, 9, 30) * 1.0
+    tiny = weight * 5e-324  # exact: whole multiples of the smallest float
+    expected = metrics.brier_decomposition(y, p, sample_weight=weight)
+    got = metrics.brier_decomposition(y, p, sample_weight=tiny)
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+    score = metrics.brier_score(y, p, sample_weight=tiny)
+    np.testing.assert_allclose(score, metrics.brier_score(y, p, sample_weight=weight), rtol=1e-12)
+
+
+def test_proba__without_columns_is_refused():
+    with pytest.raises(ValueError, match=r"a column for each class\. Got shape \(2, 0\)"):
+        metrics.brier_score([0, 1], np.empty((2, 0)), labels=[])

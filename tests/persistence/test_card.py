@@ -78,3 +78,8 @@ def test__check_metrics():
     for bad in ({"a": math.nan}, {"a": "x"}, {3: 1.0}, {"a": None}, [0.5]):
         with pytest.raises(ValueError, match="'metrics' must map names to"):
             check_metrics(bad)
+
+
+def test_metrics__an_int_that_no_float_can_hold_is_refused():
+    with pytest.raises(ValueError, match="to finite numbers"):
+        check_metrics({"a": 10**400})
