@@ -23,7 +23,7 @@ FAR = 1e200
 def as_columns(values, input, n_classes=None):
     """Return float64 scores ``(n, c)``, not yet changed otherwise; the caller's own order of values."""
     values = as_float64(as_real(values, "y_proba"))
-    if values.ndim not in (1, 2) or values.shape[1:] == (1,):
+    if values.ndim not in (1, 2) or values.shape[1:] in ((0,), (1,)):
         raise ValueError(
             "y_proba must have shape (n_samples, n_classes), n_classes >= 2, or, for two classes, "
             f"(n_samples,) with the positive class's {_ONE_COLUMN[input]}. Got {values.shape}."

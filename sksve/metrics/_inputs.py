@@ -51,7 +51,7 @@ def settle(y_true: Any, y_proba: Any, labels: Any = None, sample_weight: Any = N
     proba = as_real(y_proba, "y_proba")
     if y.ndim != 1:
         raise ValueError(f"y_true must have shape (n_samples,), one label a row. Got {y.shape}.")
-    if proba.ndim not in (1, 2) or proba.shape[1:] == (1,):
+    if proba.ndim not in (1, 2) or proba.shape[1:] in ((0,), (1,)):
         raise ValueError(
             "y_proba must have shape (n_samples, n_classes), n_classes >= 2, or, for two classes, "
             f"(n_samples,) with the positive class's probability. Got {proba.shape}."
@@ -98,8 +98,6 @@ def normalise_rows(p, name):
     p = as_float64(p)
     if p.ndim == 1:
         p = two_columns(p, name)
-    if not p.shape[1]:
-        raise ValueError(f"{name} must have a column for each class. Got shape {p.shape}.")
     with np.errstate(over="ignore", invalid="ignore"):  # what is wrong is said below, in words
         sums = p.sum(axis=1)
     check_rows(p, sums, name)

@@ -279,5 +279,5 @@ def test_weights__the_smallest_floats_keep_their_digits(rng):
 
 
 def test_proba__without_columns_is_refused():
-    with pytest.raises(ValueError, match=r"a column for each class\. Got shape \(2, 0\)"):
+    with pytest.raises(ValueError, match=r"n_classes >= 2.*Got \(2, 0\)"):
         metrics.brier_score([0, 1], np.empty((2, 0)), labels=[])
