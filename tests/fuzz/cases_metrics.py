@@ -241,8 +241,10 @@ def scorer(source: Source, world: Any) -> None:
         return
     n, c = source.int(1, 8), source.int(2, 4)
     p, y = proba(source, n, c), good_labels(source, n, c)
-    if isinstance(p, list) and (not p or len({np.shape(row) for row in p}) > 1):
-        return  # ragged, or no rows: this classifier's own fault
+    if isinstance(p, list) and len({np.shape(row) for row in p}) > 1:
+        return  # ragged: this classifier's own fault
+    if np.ndim(p) < 2:
+        return  # no table: scikit-learn's, which hands it on, to complain of
     known = metrics.scorers()
     told = Told(p, np.unique(np.asarray(y)) if n >= c else np.arange(c))
     done, value = attempt(known[source.one_of(known)], told, np.zeros((n, 1)), y)
