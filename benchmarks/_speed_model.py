@@ -196,7 +196,8 @@ def memory(args):
         options += ["--blocks", str(args.blocks)]
     peaks = {"plain": [], "ensemble": []}
     run = {"capture_output": True, "text": True, "check": True}
-    subprocess.run([*command, *options, "--contender", "ensemble"], **run)  # fills the SVD cache
+    first = [*command, *options, "--contender", "ensemble", "--scale", "0.02"]
+    subprocess.run(first, **run)  # fills the SVD cache
     for _ in range(args.rounds or 2):
         for contender, found in peaks.items():
             out = subprocess.run([*command, *options, "--contender", contender], **run)
