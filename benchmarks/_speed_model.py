@@ -165,9 +165,9 @@ def predict(args):
         }
         if args.device != "cpu" and len(rows) == 1:
             bar = 2.5
-        found = ratios(
-            alternate(contenders, args.rounds or rounds, args.device, warm_up=1), "plain"
-        )
+        if args.rounds and len(rows) > 1:
+            rounds = args.rounds
+        found = ratios(alternate(contenders, rounds, args.device, warm_up=1), "plain")
         cases[label] = {"members": members, "rows": len(rows), "bar": bar, **found}
         print(label, found["ours"], "bar", bar, flush=True)
     question = "predict_proba of an ensemble against one plain padded forward pass"
