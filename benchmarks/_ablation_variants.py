@@ -7,7 +7,9 @@ from typing import Any
 from _sve_variants import (
     Anchored,
     DepthScaled,
+    FisherSpread,
     Freeze,
+    MemberScales,
     MirroredStart,
     OrthogonalStart,
     SharedHead,
@@ -64,6 +66,12 @@ VARIANTS = (
     Variant("orthogonal", {}, lambda: [OrthogonalStart()], "members' noise orthogonal"),
     Variant("anchored_1", {}, lambda: [Anchored(1.0)], "pulled to its own start"),
     Variant("anchored_10", {}, lambda: [Anchored(10.0)], "pulled to its own start"),
+    Variant("member_scales", {}, lambda: [MemberScales(0.0, 0.5, 1.0, 2.0, 4.0)],
+            "noise of 0, .05, .1, .2, .4: a size for each member"),
+    Variant("fisher_more", {}, lambda: [FisherSpread(0.5)],
+            "more noise where the loss is sensitive"),
+    Variant("fisher_less", {}, lambda: [FisherSpread(-0.5)],
+            "more noise where the loss is not sensitive"),
     Variant("averaged", {}, lambda: [WeightAverage()], "mean of the last half's weights"),
     Variant("members_16", {"n_members": 16}),
 )  # fmt: skip

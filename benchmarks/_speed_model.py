@@ -165,9 +165,9 @@ def predict(args):
         }
         if args.device != "cpu" and len(rows) == 1:
             bar = 2.5
-        found = ratios(
-            alternate(contenders, args.rounds or rounds, args.device, warm_up=1), "plain"
-        )
+        if args.rounds and len(rows) > 1:
+            rounds = args.rounds
+        found = ratios(alternate(contenders, rounds, args.device, warm_up=1), "plain")
         cases[label] = {"members": members, "rows": len(rows), "bar": bar, **found}
         print(label, found["ours"], "bar", bar, flush=True)
     question = "predict_proba of an ensemble against one plain padded forward pass"
@@ -196,7 +196,8 @@ def memory(args):
         options += ["--blocks", str(args.blocks)]
     peaks = {"plain": [], "ensemble": []}
     run = {"capture_output": True, "text": True, "check": True}
-    subprocess.run([*command, *options, "--contender", "ensemble"], **run)  # fills the SVD cache
+    first = [*command, *options, "--contender", "ensemble", "--scale", "0.02"]
+    subprocess.run(first, **run)  # fills the SVD cache
     for _ in range(args.rounds or 2):
         for contender, found in peaks.items():
             out = subprocess.run([*command, *options, "--contender", contender], **run)

@@ -7,6 +7,7 @@ change of singular values), ``bias_delta``, and the heads' ``weight`` and ``bias
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback
 from torch import Tensor, nn
@@ -16,7 +17,9 @@ from sksve.adapters import SVDLinear
 __all__ = [
     "Anchored",
     "DepthScaled",
+    "FisherSpread",
     "Freeze",
+    "MemberScales",
     "MirroredStart",
     "OrthogonalStart",
     "SharedHead",
@@ -88,6 +91,64 @@ class DepthScaled(Callback):
         n_blocks = split.n_blocks - split.first_block
         for p in starts_of(net):
             p /= n_blocks**0.5
+
+
+class MemberScales(Callback):
+    """Noise of another size for each member: the first factor for the first one, and so on."""
+
+    def __init__(self, *factors: float) -> None:
+        self.factors = factors
+
+    @torch.no_grad()
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        for p in starts_of(net):
+            for member, factor in enumerate(self.factors[: len(p)]):
+                p[member] *= factor
+
+
+class FisherSpread(Callback):
+    """Noise of each singular value by its Fisher weight, at unchanged length in each layer.
+
+    The Fisher weight of a direction is the mean square of the loss's derivative, row by row, at the
+    pretrained values. A positive `power` spreads members where the loss is sensitive, a negative one
+    where it is not, as a posterior would.
+    """
+
+    def __init__(self, power: float = 0.5, n_rows: int = 60) -> None:
+        self.power = power
+        self.n_rows = n_rows
+
+    def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
+        deltas = [layer.delta for layer in layers_of(net)]
+        noise = [p.detach().clone() for p in starts_of(net)]
+        with torch.no_grad():
+            for p in starts_of(net):
+                p.zero_()
+        squares = self._squares(net, X, deltas)
+        with torch.no_grad():
+            for p, start in zip(starts_of(net), noise):
+                p.copy_(start)
+            for p, square in zip(deltas, squares):
+                p.copy_(weighted_noise(p, square, self.power))
+
+    def _squares(self, net: Any, X: Any, deltas: list[nn.Parameter]) -> list[Tensor]:
+        m = len(deltas[0])
+        rows = np.linspace(0, len(X) - 1, m * max(1, min(self.n_rows, len(X)) // m)).astype(int)
+        squares = [torch.zeros_like(p[0]) for p in deltas]
+        for chunk in rows.reshape(-1, m, 1):  # a row a member: each gradient is one row's
+            net.optimizer_.zero_grad(set_to_none=True)
+            net.backward(*X.collate(chunk, None))
+            for square, p in zip(squares, deltas):
+                square += (p.grad**2).sum(dim=0)
+        net.optimizer_.zero_grad(set_to_none=True)
+        return squares
+
+
+def weighted_noise(noise: Tensor, square: Tensor, power: float) -> Tensor:
+    """Noise (m, r) times ``square ** power``, each member's at its old length."""
+    weighted = noise * (square / square.max().clamp_min(1e-30) + 1e-4) ** power
+    length = noise.norm(dim=1, keepdim=True) / weighted.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    return weighted * length
 
 
 class MirroredStart(Callback):

@@ -106,3 +106,21 @@ def test_readme__quotes_the_recorded_tables():
     for row in found["results"]:
         numbers = [f"{row[name]:.3f}" for name in ("accuracy", "nll", "ece")]
         assert f"| {row['table']} | {row['model']} | {' | '.join(numbers)} |" in readme
+
+
+def test_readme__time_and_memory_are_those_of_the_files():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    results = ROOT / "benchmarks" / "results"
+    fits = {
+        name: json.loads((results / f"{name}.json").read_text())
+        for name in ("speed_fit", "speed_fit_2_blocks")
+    }
+    ratios = [fit["contenders"]["ours"]["ratio_to_plain"] for fit in fits.values()]
+    ratios.append(json.loads((results / "speed_memory.json").read_text())["ratio"])
+    assert all(fit["rows"] == 2000 for fit in fits.values())
+    said = re.search(
+        r"takes ([\d.]+) times as long.*?, ([\d.]+) with a third.*?and ([\d.]+) times",
+        text,
+        re.DOTALL,
+    )
+    assert [float(number) for number in said.groups()] == [round(r, 2) for r in ratios]

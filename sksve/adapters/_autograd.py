@@ -34,13 +34,15 @@ def thin_product(
     -------
     Tensor of shape (m, n, o)
     """
+    # Without a backward pass, the detour through autograd is what a single row would wait for.
+    product = _Thin.apply if torch.is_grad_enabled() else _thin_forward
     dtype = _low_precision(x)
     if dtype is None:
-        return _Thin.apply(x, U, s, Vh, bias, weight)
+        return product(x, U, s, Vh, bias, weight)
     frozen = (None if t is None else t.to(dtype) for t in (U, Vh, weight))
     U, Vh, weight = frozen
     with torch.autocast(x.device.type, enabled=False):
-        return _Thin.apply(x.to(dtype), U, s, Vh, bias, weight)
+        return product(x.to(dtype), U, s, Vh, bias, weight)
 
 
 def dense_product(
@@ -90,6 +92,20 @@ def _slope(g: Tensor, h: Tensor) -> Tensor:
     return (g * h).sum(dim=-2, dtype=wide)
 
 
+def _thin_forward(
+    x: Tensor, U: Tensor, s: Tensor, Vh: Tensor, bias: Tensor | None, weight: Tensor | None
+) -> Tensor:
+    m, n, i = x.shape
+    rows = x.reshape(m * n, i)
+    h = (rows @ Vh.T).reshape(m, n, -1)
+    scaled = h.mul_(s[:, None, :].to(h.dtype)).reshape(m * n, -1)
+    return _add_bias(_second_product(rows, scaled, U, weight).reshape(m, n, -1), bias)
+
+
+def _second_product(rows: Tensor, scaled: Tensor, U: Tensor, weight: Tensor | None) -> Tensor:
+    return scaled @ U.T if weight is None else (rows @ weight.T).addmm_(scaled, U.T)
+
+
 class _Thin(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -104,14 +120,9 @@ class _Thin(torch.autograd.Function):
         m, n, i = x.shape
         rows = x.reshape(m * n, i)
         h = (rows @ Vh.T).reshape(m, n, -1)
-        keep = any(ctx.needs_input_grad)
-        scale = s[:, None, :].to(h.dtype)
-        scaled = (h * scale if keep else h.mul_(scale)).reshape(m * n, -1)
-        if weight is None:
-            y = scaled @ U.T
-        else:
-            y = (rows @ weight.T).addmm_(scaled, U.T)
-        ctx.save_for_backward(h if keep else None, U, s, Vh, weight)
+        scaled = (h * s[:, None, :].to(h.dtype)).reshape(m * n, -1)
+        y = _second_product(rows, scaled, U, weight)
+        ctx.save_for_backward(h if any(ctx.needs_input_grad) else None, U, s, Vh, weight)
         ctx.bias_ndim = 0 if bias is None else bias.ndim
         return _add_bias(y.reshape(m, n, -1), bias)
 

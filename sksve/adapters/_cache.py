@@ -2,16 +2,18 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import tempfile
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import torch
 from platformdirs import user_cache_path
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
 from sksve._forks import ForkSafeLock
@@ -23,6 +25,7 @@ __all__ = ["SVDCache", "cached_decompose", "clear_svd_cache", "svd_cache", "weig
 
 # Part of every key: raise it when `decompose` changes what it returns.
 FORMAT_VERSION = 1
+BLOCK = 512  # numbers that share a sum in the checksum of an entry
 
 Triple = tuple[Tensor, Tensor, Tensor]
 
@@ -55,7 +58,7 @@ class SVDCache:
     Notes
     -----
     Safe among threads (a lock) and processes (an entry is written to a temporary file and renamed).
-    An entry holds the SHA-256 of its key and numbers; one that is damaged, or of another matrix, is
+    An entry holds a checksum of its key and numbers; one that is damaged, or of another matrix, is
     made again. A folder that cannot be found or written is no error: the decomposition is simply not
     kept. Temporary files of killed processes go after an hour.
     """
@@ -144,21 +147,41 @@ class SVDCache:
             return None
 
 
-def _digest(key: str, triple: Triple) -> Tensor:
-    """SHA-256 of the key and of every number, their shapes and dtypes included."""
+def _checksum(key: str, triple: Triple) -> Tensor:
+    """SHA-256 of the key, the shapes, and a 64-bit sum of each 4 KiB of the numbers.
+
+    It guards against damage, not against forgery (who can write here can write a checksum). Hashing
+    every byte would take longer than all the rest of reading an entry.
+    """
     digest = hashlib.sha256(key.encode())
     for tensor in triple:
-        digest.update(f"|{tuple(tensor.shape)}|{tensor.dtype}|".encode())
-        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+        digest.update(f"|{tuple(tensor.shape)}|".encode())
+        words = tensor.contiguous().numpy().view(np.uint64).ravel()
+        digest.update(np.add.reduceat(words, np.arange(0, len(words), BLOCK)).data)
     return torch.tensor(list(digest.digest()), dtype=torch.uint8)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, in one piece of memory: no byte is copied once it is read.
+
+    Not mapped: bytes that have been checked must not change any more.
+    """
+    raw = np.fromfile(path, dtype=np.uint8)
+    start = 8 + int.from_bytes(raw[:8].tobytes(), "little")
+    found = {}
+    for name, about in json.loads(raw[8:start].tobytes()).items():
+        begin, end = about["data_offsets"]
+        dtype = {"F64": torch.float64, "U8": torch.uint8}[about["dtype"]]
+        piece = torch.from_numpy(raw[start + begin : start + end])
+        found[name] = piece.view(dtype).reshape(about["shape"])
+    return found
 
 
 def _read(path: Path, key: str, shape: tuple[int, ...], rank: int | None) -> Triple | None:
     try:
-        # Not mapped: bytes that have been checked must not change any more.
-        entry = load(path.read_bytes())
+        entry = _tensors(path)
         triple = entry["U"], entry["S"], entry["Vh"]
-        whole = torch.equal(entry["sha256"], _digest(key, triple))
+        whole = torch.equal(entry["checksum"], _checksum(key, triple))
     except Exception:  # a damaged header can make a reader stumble in any way
         return None
     with contextlib.suppress(OSError):  # a cache that others write for us to read
@@ -172,7 +195,7 @@ def _read(path: Path, key: str, shape: tuple[int, ...], rank: int | None) -> Tri
 
 def _write(path: Path, key: str, triple: Triple) -> None:
     temporary = None
-    entry = dict(zip(("U", "S", "Vh"), triple)) | {"sha256": _digest(key, triple)}
+    entry = dict(zip(("U", "S", "Vh"), triple)) | {"checksum": _checksum(key, triple)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")

@@ -254,7 +254,8 @@ class SVDLinear(MemberLinear):
         r = self.rank
         if self.weight is not None:  # small r: correct W, which keeps its other directions exact
             return self.U[:, :r], self.S[:r] * delta, self.Vh[:r]
-        return self.U, self.S * (1.0 + F.pad(delta, (0, self.S.shape[0] - r))), self.Vh
+        rest = self.S.shape[0] - r
+        return self.U, self.S * (1.0 + (F.pad(delta, (0, rest)) if rest else delta)), self.Vh
 
     def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         delta, band, bias = self._core(torch.tensor([member], device=self.S.device))

@@ -26,8 +26,9 @@ __all__ = ["MemberNet"]
 
 # Tokens of a forward and backward pass. Members of a step with more take turns: activations, not
 # weights, are what fills the memory. On two cores passes of 1,024 tokens took 1.2 times as long as
-# those of 8,192 (threads wait for each other at every call); 16,384 would break the memory's bar.
-STEP_TOKENS_CPU, STEP_TOKENS_GPU = 8192, 2**18
+# larger ones (threads wait for each other at every call); 4,096 to 8,192 took the same time, but the
+# heap, whose pieces are of another size at each step, grew to 1.5 times a plain fine-tune's with 8,192.
+STEP_TOKENS_CPU, STEP_TOKENS_GPU = 4096, 2**18
 
 
 def members_at_once(n_members: int, tokens: int, device: torch.device) -> int:

@@ -108,6 +108,61 @@ def test_orthogonal_rows__keep_lengths_and_the_first_one(script, rng):
     np.testing.assert_allclose(got @ got.T, np.diag(squares), atol=1e-10)
 
 
+def test_weighted_noise__by_hand(script):
+    torch = pytest.importorskip("torch")
+    noise = torch.tensor([[3.0, 4.0], [1.0, 0.0]], dtype=torch.float64)
+    square = torch.tensor([1.0, 4.0], dtype=torch.float64)
+    got = script("_sve_variants").weighted_noise(noise, square, 0.5)
+    bare = np.array([3 * np.sqrt(0.25 + 1e-4), 4 * np.sqrt(1 + 1e-4)])
+    np.testing.assert_allclose(got[0], 5 * bare / np.linalg.norm(bare), rtol=1e-12)
+    np.testing.assert_allclose(got[1], [1, 0], rtol=1e-12)
+
+
+def test_fisher_spread__follows_finite_differences_and_trains_nothing(ablations, script):
+    torch = pytest.importorskip("torch")
+    variants = script("_sve_variants")
+    task = ablations.grid.task("toy", 24, 0)
+    seen = {}
+
+    class Look(variants.FisherSpread):
+        def on_train_begin(self, net, X=None, **kwargs):
+            layers = list(variants.layers_of(net))
+            before = [p.detach().clone() for p in net.module_.member_parameters()]
+            with torch.no_grad():
+                noise = [p.detach().clone() for p in variants.starts_of(net)]
+                for p in variants.starts_of(net):
+                    p.zero_()
+            squares = self._squares(net, X, [layer.delta for layer in layers])
+            delta, step, total = layers[0].delta, 1e-2, 0.0
+            rows = np.linspace(0, len(X) - 1, 2 * (min(self.n_rows, len(X)) // 2)).astype(int)
+            for chunk in rows.reshape(-1, 2, 1):
+                sides = []
+                for side in (step, -step):
+                    with torch.no_grad():
+                        delta[:, 0] = side
+                        Xi, yi = X.collate(chunk, None)
+                        sides.append(net.member_losses(net.infer(Xi), yi, Xi).double())
+                        delta[:, 0] = 0.0
+                total += float((((sides[0] - sides[1]) / (2 * step)) ** 2).sum())
+            seen["ratio"] = float(squares[0][0]) / total
+            with torch.no_grad():
+                for p, start in zip(variants.starts_of(net), noise):
+                    p.copy_(start)
+            super().on_train_begin(net, X=X, **kwargs)
+            changed = [
+                not torch.equal(p, old) for p, old in zip(net.module_.member_parameters(), before)
+            ]
+            seen["changed"] = sum(changed), len(layers)
+            seen["gradients"] = [p.grad for p in net.module_.member_parameters()]
+
+    settings = {"callbacks": [Look()], "max_epochs": 1, "init_scale": 0.3}
+    clf = ablations.grid.classifier("toy", "sve", settings, 0, 2)
+    clf.fit(task.train.X, task.train.y)
+    assert seen["ratio"] == pytest.approx(1.0, rel=0.02)
+    assert seen["changed"] == (seen["changed"][1], seen["changed"][1])  # each layer's delta, only
+    assert all(g is None for g in seen["gradients"])
+
+
 def test_variants__names_are_unique_and_parameters_exist(script):
     variants = script("_ablation_variants").VARIANTS
     assert len({v.name for v in variants}) == len(variants)
