@@ -8,6 +8,8 @@ from sksve.metrics._inputs import check_inputs
 
 __all__ = ["BrierDecomposition", "brier_decomposition", "brier_losses", "brier_score"]
 
+SMALL = 1e-200  # of weights
+
 
 class BrierDecomposition(NamedTuple):
     """Parts of a Brier score: ``reliability - resolution + uncertainty`` is the score."""
@@ -124,8 +126,8 @@ def brier_decomposition(y_true, y_proba, *, labels=None, sample_weight=None):
 
 
 def _relative(weight):
-    """Weights next to the largest: products with the smallest floats would lose their digits."""
-    return None if weight is None else weight / weight.max()
+    """Weights; next to the largest, where all are so small that products would lose their digits."""
+    return weight if weight is None or weight.max() > SMALL else weight / weight.max()
 
 
 def brier_losses(codes, proba):

@@ -274,6 +274,13 @@ def test_weights__the_smallest_floats_keep_their_digits(rng):
     expected = metrics.brier_decomposition(y, p, sample_weight=weight)
     got = metrics.brier_decomposition(y, p, sample_weight=tiny)
     np.testing.assert_allclose(got, expected, rtol=1e-12)
+    far_apart = 10.0 ** np.linspace(-300, 300, 30)  # one row is all that counts
+    parts = metrics.brier_decomposition(y, p, sample_weight=far_apart)
+    np.testing.assert_allclose(
+        parts.reliability - parts.resolution + parts.uncertainty,
+        metrics.brier_score(y, p, sample_weight=far_apart),
+        rtol=1e-12,
+    )
     score = metrics.brier_score(y, p, sample_weight=tiny)
     np.testing.assert_allclose(score, metrics.brier_score(y, p, sample_weight=weight), rtol=1e-12)
 
