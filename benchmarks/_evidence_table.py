@@ -104,7 +104,7 @@ def mean_over_datasets(cells: dict[tuple[str, int], float]) -> float | None:
     """Mean over data sets of their means over seeds."""
     if not cells:
         return None
-    names = {dataset for dataset, _ in cells}
+    names = sorted({dataset for dataset, _ in cells})  # a sum must not change its order
     per_dataset = [np.mean([v for (d, _), v in cells.items() if d == name]) for name in names]
     return float(np.mean(per_dataset))
 
