@@ -26,8 +26,8 @@ __all__ = ["MemberNet"]
 
 # Tokens of a forward and backward pass. Members of a step with more take turns: activations, not
 # weights, are what fills the memory. On two cores passes of 1,024 tokens took 1.2 times as long as
-# larger ones (threads wait for each other at every call); 4,096 to 8,192 took the same time, but the
-# heap, whose pieces are of another size at each step, grew to 1.5 times a plain fine-tune's with 8,192.
+# larger ones (threads wait for each other at every call); 4,096 to 7,168 took the same time, but the
+# heap, whose pieces are of another size at each step, grew to 1.5 times a plain fine-tune's with 7,168.
 STEP_TOKENS_CPU, STEP_TOKENS_GPU = 4096, 2**18
 
 
