@@ -141,11 +141,16 @@ def tables(content):
 
 def stream_table(content):
     """Lines of Markdown: one row a size."""
-    yield "| rows | peak memory | before the first row | rows a second of one core's time | measured |"
-    yield "|---|---|---|---|---|"
+    yield (
+        "| rows | cached operations | peak memory | before the first row | heap in use after a tenth "
+        "and after all | rows a second of one core's time | measured |"
+    )
+    yield "|---" * 7 + "|"
     for row in content["sizes"]:
+        heap = row["heap_in_use_mb_after_each_tenth"]
         yield (
-            f"| {row['rows']:,} | {row['peak_rss_mb']:.0f} MB | {row['rss_before_mb']:.0f} MB | "
+            f"| {row['rows']:,} | {row['primitives'] or 'up to 1,024'} | {row['peak_rss_mb']:.0f} MB | "
+            f"{row['rss_before_mb']:.0f} MB | {heap[0]:.1f} and {heap[-1]:.1f} MB | "
             f"{row['rows_per_cpu_second']:,} | `benchmarks/stream.py` |"
         )
 

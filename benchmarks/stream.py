@@ -4,12 +4,17 @@
     python benchmarks/stream.py 10000 100000 1000000
 
 Each size runs in a process of its own, after a warm-up on rows that are not counted. Writes
-results/stream.json: peak of the resident memory, what it was after each tenth of the rows, and rows per
-second, reading and writing included.
+results/stream.json: peak of the resident memory, what it was after each tenth of the rows, what the C heap
+had handed out by then (glibc), and rows per second, reading and writing included.
+
+Each size runs twice: as it is, and with oneDNN's cache of compiled operations (1,024 of them, unless
+ONEDNN_PRIMITIVE_CACHE_CAPACITY says otherwise) held to FEW_PRIMITIVES. New lengths fill it, slowly.
 """
 
 import argparse
+import ctypes
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +25,7 @@ import numpy as np
 from _record import write
 
 CHUNK, ROW_GROUP = 4096, 16384
+CACHE, FEW_PRIMITIVES = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", 64
 WORDS = (
     "the story was great and very fun worst movie of all dull boring loved it hated plot".split()
 )
@@ -55,6 +61,26 @@ def score_file(clf, source, target):
             out.write_batch(pa.RecordBatch.from_arrays([*proba.T.copy()], schema=schema))
 
 
+class MallInfo(ctypes.Structure):
+    """glibc's mallinfo2."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks".split()
+    ] + [("keepcost", ctypes.c_size_t)]
+
+
+def heap_in_use():
+    """Megabytes that malloc has handed out and not got back; None without glibc 2.33 or later."""
+    try:
+        mallinfo2 = ctypes.CDLL("libc.so.6").mallinfo2
+    except (OSError, AttributeError):
+        return None
+    mallinfo2.restype = MallInfo
+    info = mallinfo2()
+    return round((info.uordblks + info.hblkhd) / 1e6, 2)
+
+
 def one_size(n, folder):
     import psutil
     import pyarrow.parquet as pq
@@ -70,7 +96,7 @@ def one_size(n, folder):
     score_file(clf, warm, target)
     process = psutil.Process()
     before = process.memory_info().rss
-    peak, seen, tenths = before, 0, []
+    peak, seen, tenths, in_use = before, 0, [], []
 
     class Watched:
         """The classifier, with a look at the memory after every piece."""
@@ -85,6 +111,7 @@ def one_size(n, folder):
                 peak, seen = max(peak, now), seen + len(proba)
                 while len(tenths) < 10 * seen // n:
                     tenths.append(round(now / 1e6, 1))
+                    in_use.append(heap_in_use())
                 yield proba
 
     start = time.perf_counter()
@@ -97,6 +124,7 @@ def one_size(n, folder):
         "rss_before_mb": round(before / 1e6, 1),
         "peak_rss_mb": round(peak / 1e6, 1),
         "rss_mb_after_each_tenth": tenths,
+        "heap_in_use_mb_after_each_tenth": in_use,
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
         "rows_per_second": round(n / seconds),
@@ -116,11 +144,15 @@ def main():
         return
     found = []
     for n in args.rows:
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, __file__, str(n), "--one", folder]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-        print(found[-1])
+        for primitives in (None, FEW_PRIMITIVES):
+            env = {k: v for k, v in os.environ.items() if k != CACHE}
+            if primitives:
+                env[CACHE] = str(primitives)
+            with tempfile.TemporaryDirectory() as folder:
+                command = [sys.executable, __file__, str(n), "--one", folder]
+                done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+            found.append({"primitives": primitives, **json.loads(done.stdout.splitlines()[-1])})
+            print(found[-1], flush=True)
     write(
         "stream",
         {

@@ -5,6 +5,7 @@ stacked members, member axis outermost: its input has ``n_members * b`` rows, th
 them belonging to member 0.
 """
 
+from sksve.adapters._band import apply_band, band_core, band_size
 from sksve.adapters._basis import (
     BasisMismatchError,
     align_basis,
@@ -24,7 +25,7 @@ from sksve.adapters._cache import (
 from sksve.adapters._decompose import decompose
 from sksve.adapters._decompose_top import decompose_top
 from sksve.adapters._dropout import FeatureDropout, dropout_layers, fixed_masks
-from sksve.adapters._functional import apply_band, band_size, sve_linear
+from sksve.adapters._functional import sve_linear
 from sksve.adapters._lora import LoRALinear, lora_linear
 from sksve.adapters._member_linear import MemberLinear, MemberModule
 from sksve.adapters._rank import energy_rank, numerical_rank, resolve_rank
@@ -44,6 +45,7 @@ __all__ = [
     "WeightBuffers",
     "align_basis",
     "apply_band",
+    "band_core",
     "band_size",
     "batch_ensemble_linear",
     "cached_decompose",

@@ -1,50 +1,11 @@
 """The member-batched product, as functions. Axes: m members, n rows, i inputs, o outputs, k, r."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["apply_band", "band_size", "correction_linear", "sve_linear"]
+from sksve.adapters._band import apply_band
 
-
-def band_size(r: int, off_diagonals: int) -> int:
-    """Number of off-diagonal entries within `off_diagonals` of the diagonal of an r x r matrix.
-
-    Examples
-    --------
-    >>> from sksve.adapters import band_size
-    >>> band_size(4, 1), band_size(4, 2)
-    (6, 10)
-    """
-    return sum(2 * (r - d) for d in range(1, min(off_diagonals, r - 1) + 1))
-
-
-def apply_band(h: Tensor, band: Tensor, r: int, off_diagonals: int) -> Tensor:
-    """Multiply rows by the off-diagonal band of each member's core.
-
-    Parameters
-    ----------
-    h : Tensor of shape (m, n, k)
-        Coordinates in the right singular basis; only the first r are used.
-    band : Tensor of shape (m, band_size(r, off_diagonals))
-        For d = 1, 2, ...: the r - d entries ``core[a, a + d]``, then the r - d entries ``core[a + d, a]``.
-    r, off_diagonals : int
-        Size of the core and diagonals on each side.
-
-    Returns
-    -------
-    Tensor of shape (m, n, r)
-        ``out[..., a] = sum_b core[a, b] h[..., b]`` over the band, without the diagonal.
-    """
-    out = torch.zeros_like(h[..., :r])
-    start = 0
-    for d in range(1, min(off_diagonals, r - 1) + 1):
-        upper = band[:, None, start : start + r - d]
-        lower = band[:, None, start + r - d : start + 2 * (r - d)]
-        start += 2 * (r - d)
-        # F.pad keeps this free of in-place writes, which autograd would have to version.
-        out = out + F.pad(upper * h[..., d:r], (0, d)) + F.pad(lower * h[..., : r - d], (d, 0))
-    return out
+__all__ = ["correction_linear", "sve_linear"]
 
 
 def sve_linear(

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sksve.adapters._autograd import dense_product, dense_weight, thin_product
+from sksve.adapters._band import band_core, band_size
 from sksve.adapters._basis import restore_basis, saved_basis
 from sksve.adapters._cache import cached_decompose, weight_key
-from sksve.adapters._functional import band_size, correction_linear, sve_linear
+from sksve.adapters._functional import correction_linear, sve_linear
 from sksve.adapters._member_linear import (
     MemberLinear,
     check_count,
@@ -263,11 +264,8 @@ class SVDLinear(MemberLinear):
         bias = bias[0] if bias is not None and bias.ndim == 2 else bias
         if band is None:
             return dense_weight(U, s[0], Vh, self.weight, out), bias
-        core, r, start = torch.diag(s[0]), self.rank, 0
-        for d in range(1, self.off_diagonals + 1):
-            for side in (d, -d):
-                core[:r, :r] += torch.diag(band[0, start : start + r - d], side)
-                start += r - d
+        core, r = torch.diag(s[0]), self.rank
+        core[:r, :r] += band_core(band, r, self.off_diagonals)[0]
         if self.weight is None:
             return torch.mm(U @ core, Vh, out=out), bias
         return torch.addmm(self.weight, U @ core, Vh, out=out), bias
