@@ -128,6 +128,7 @@ class SVDLinear(MemberLinear):
         rank: int | float | None = None,
         off_diagonals: int = 0,
         init_scale: float = 0.0,
+        band_init_scale: float = 0.0,
         train_bias: bool = True,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
     ) -> "SVDLinear":
@@ -149,6 +150,8 @@ class SVDLinear(MemberLinear):
             Standard deviation of the start: ``delta ~ N(0, init_scale ** 2)``, and
             ``bias_delta ~ N(0, init_scale ** 2)`` where the bias is trained. At 0 every member
             equals `linear`.
+        band_init_scale : float, default=0.0
+            The same of the off-diagonal entries, in the units of `band`.
         train_bias : bool, default=True
             Whether members own a bias; without effect on a layer that has none.
         generator : torch.Generator or sequence of them, optional
@@ -171,6 +174,7 @@ class SVDLinear(MemberLinear):
         check_n_members(n_members)
         check_count("off_diagonals", off_diagonals, 0)
         check_scale("init_scale", init_scale)
+        check_scale("band_init_scale", band_init_scale)
         check_flag("train_bias", train_bias)
         o, i = weight.shape
         U, S, Vh = cached_decompose(weight, needed_rank(o, i, rank))
@@ -189,18 +193,22 @@ class SVDLinear(MemberLinear):
             weight=weight.detach().clone() if keeps_weight(o, i, r) else None,
         )
         layer.weight_hash = weight_key(weight)
-        if init_scale > 0.0:
-            layer._draw_start(init_scale, generator)
+        layer._draw_start(init_scale, band_init_scale, generator)
         return layer
 
     @torch.no_grad()
     def _draw_start(
-        self, scale: float, generator: torch.Generator | Sequence[torch.Generator] | None
+        self,
+        scale: float,
+        band_scale: float,
+        generator: torch.Generator | Sequence[torch.Generator] | None,
     ) -> None:
+        # The band last: with a diagonal alike, members start alike with or without one.
+        starts = [(self.delta, scale), (self.bias_delta, scale), (self.band, band_scale)]
         for member, g in enumerate(one_each(generator, self.n_members)):
             # float64 on the CPU whatever the layer's dtype: float32 and float64 fits start alike.
-            for parameter in (self.delta, self.bias_delta):
-                if parameter is not None:
+            for parameter, scale in starts:
+                if parameter is not None and scale > 0.0:
                     noise = torch.randn(parameter.shape[1], generator=g, dtype=torch.float64)
                     parameter[member] = scale * noise.to(parameter)
 

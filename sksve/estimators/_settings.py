@@ -56,6 +56,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "target_modules": [str, list, tuple],
     "adapt_blocks": [_Number(Integral, 1, None, closed="left"), None],
     "init_scale": [_NON_NEGATIVE],
+    "band_init_scale": [_NON_NEGATIVE],
     "train_bias": ["boolean"],
     "member_batches": [StrOptions({"independent", "shared"})],
     "max_epochs": [_Number(Integral, 1, None, closed="left")],
@@ -156,6 +157,7 @@ class SVDFactory:
     rank: int | float | None
     off_diagonals: int
     init_scale: float
+    band_init_scale: float
     train_bias: bool
 
     def __call__(self, linear: nn.Module, generators: Sequence[torch.Generator]) -> nn.Module:
@@ -165,6 +167,7 @@ class SVDFactory:
             rank=self.rank,
             off_diagonals=self.off_diagonals,
             init_scale=self.init_scale,
+            band_init_scale=self.band_init_scale,
             train_bias=self.train_bias,
             generator=generators,
         )

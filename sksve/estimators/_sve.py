@@ -33,7 +33,8 @@ class SVEClassifier(MemberClassifier):
         None: all. An int is capped at ``min(in, out)`` per layer. A float in (0, 1): per layer the
         smallest number that holds this share of ``sum(S ** 2)``.
     off_diagonals : int, default=0
-        Diagonals of the core trained on each side, inside the leading block.
+        Diagonals of the core trained on each side, inside the leading block: ``rank - 1`` of them
+        are the whole block.
     target_modules : str or list of str, default="all-linear"
         Linear layers inside the transformer blocks: ``"all-linear"``, ``"attention"``, ``"mlp"``, a
         list of name suffixes, or a regular expression that must match the whole name.
@@ -43,6 +44,9 @@ class SVEClassifier(MemberClassifier):
         Standard deviation of the members' start, relative for singular values, absolute for biases.
         It adds up over the adapted blocks: on all-MiniLM-L6-v2 0.3 was best with two blocks adapted
         and ruined training with all six, where 0.1 was best. Deeper models want less.
+    band_init_scale : float, default=0.0
+        Standard deviation of the off-diagonal entries' start, relative to the geometric mean of the
+        singular values of their row and column. 0: they start at 0, as in [3]_.
     train_bias : bool, default=True
         Whether members own biases.
     member_batches : {"independent", "shared"}, default="independent"
@@ -185,6 +189,7 @@ class SVEClassifier(MemberClassifier):
         target_modules: Any = "all-linear",
         adapt_blocks: int | None = None,
         init_scale: float = 0.1,
+        band_init_scale: float = 0.0,
         train_bias: bool = True,
         member_batches: str = "independent",
         max_epochs: int = 4,
@@ -221,6 +226,7 @@ class SVEClassifier(MemberClassifier):
         self.target_modules = target_modules
         self.adapt_blocks = adapt_blocks
         self.init_scale = init_scale
+        self.band_init_scale = band_init_scale
         self.train_bias = train_bias
         self.member_batches = member_batches
         self.max_epochs = max_epochs
@@ -251,4 +257,10 @@ class SVEClassifier(MemberClassifier):
         self.diverged_members = diverged_members
 
     def _layer_factory(self) -> LayerFactory:
-        return SVDFactory(self.rank, self.off_diagonals, self.init_scale, self.train_bias)
+        return SVDFactory(
+            self.rank,
+            self.off_diagonals,
+            self.init_scale,
+            self.band_init_scale,
+            self.train_bias,
+        )

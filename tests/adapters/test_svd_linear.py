@@ -198,6 +198,22 @@ def test_start__has_the_stated_law():
         assert p.std().item() == pytest.approx(0.3, rel=0.05)
 
 
+def test_start__of_the_band_has_its_own_scale_and_moves_nothing_else():
+    linear = make_linear(40, 60)
+    told = {"rank": 12, "off_diagonals": 11, "init_scale": 0.3}
+    plain = SVDLinear.from_linear(linear, 50, **told, generator=generators(50))
+    layer = SVDLinear.from_linear(
+        linear, 50, **told, band_init_scale=0.05, generator=generators(50)
+    )
+    assert not plain.band.any()
+    assert abs(layer.band.mean().item()) < 0.003
+    assert layer.band.std().item() == pytest.approx(0.05, rel=0.05)
+    assert torch.equal(layer.delta, plain.delta)
+    assert torch.equal(layer.bias_delta, plain.bias_delta)
+    few = SVDLinear.from_linear(linear, 2, **told, band_init_scale=0.05, generator=generators(2))
+    assert torch.equal(few.band, layer.band[:2])
+
+
 def test_start__member_does_not_depend_on_how_many_there_are():
     linear = make_linear(4, 6)
     few = SVDLinear.from_linear(linear, 2, init_scale=0.3, generator=generators(2))
@@ -286,6 +302,7 @@ def test_copies__compute_the_same(copy_of):
         ({"off_diagonals": -1}, "'off_diagonals' must be .* Got -1"),
         ({"init_scale": -0.1}, "'init_scale' must be .* Got -0.1"),
         ({"init_scale": float("nan")}, "Got nan"),
+        ({"band_init_scale": -0.1}, "'band_init_scale' must be .* Got -0.1"),
         ({"init_scale": 0.1, "generator": generators(3)}, "or 2, one per member. Got 3"),
     ],
 )

@@ -293,7 +293,16 @@ def test__a_list_in_a_first_row_is_a_cell_as_in_any_other(make):
 
 
 @pytest.mark.parametrize(
-    "name", ["lr", "head_lr", "init_scale", "head_init_scale", "weight_decay", "max_grad_norm"]
+    "name",
+    [
+        "lr",
+        "head_lr",
+        "init_scale",
+        "band_init_scale",
+        "head_init_scale",
+        "weight_decay",
+        "max_grad_norm",
+    ],
 )
 def test__parameters__ints_that_no_float_can_hold_are_refused(no_loading, make, name):
     with pytest.raises(ValueError, match=f"'{name}' parameter of SVEClassifier"):

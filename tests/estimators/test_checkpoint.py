@@ -246,6 +246,7 @@ def test__going_on__makes_no_step_twice(dead, texts, labels, tmp_path):
 DIFFERENT = {
     "lr": ({"lr": 0.03}, "lr was 0.02, is 0.03"),
     "init_scale": ({"init_scale": 0.2}, "init_scale was 0.1, is 0.2"),
+    "band": ({"band_init_scale": 0.1}, "band_init_scale was 0.0, is 0.1"),
     "rank": ({"rank": 2}, "rank was None, is 2"),
     "blocks": ({"adapt_blocks": 1}, "adapt_blocks was 2, is 1"),
     "targets": ({"target_modules": "attention"}, "target_modules differs"),

@@ -41,6 +41,9 @@ class ReferenceMember:
         weight = self.model.get_submodule(name).weight
         weight = weight.T if self._is_conv1d(name) else weight
         U, S, Vh = torch.linalg.svd(weight, full_matrices=False)
+        for k in range(len(S)):  # the largest entry of each left vector is positive
+            if U[U[:, k].abs().argmax(), k] < 0:
+                U[:, k], Vh[k] = -U[:, k], -Vh[k]
         r = len(S) if self.clf.rank is None else min(self.clf.rank, len(S))
 
         def noise(n):
@@ -50,10 +53,14 @@ class ReferenceMember:
         core = {"U": U, "S": S, "Vh": Vh, "delta": noise(r), "band": [], "bias": None}
         if self.clf.train_bias:
             core["bias"] = noise(len(weight))
-        for d in range(1, self.clf.off_diagonals + 1):
-            for side in (d, -d):
-                entries = torch.zeros(r - d, dtype=torch.float64, requires_grad=True)
-                core["band"].append((side, entries))
+        sides = [side for d in range(1, self.clf.off_diagonals + 1) for side in (d, -d)]
+        lengths = [r - abs(side) for side in sides]
+        start = torch.zeros(sum(lengths), dtype=torch.float64)
+        if self.clf.band_init_scale:
+            drawn = torch.randn(sum(lengths), generator=generator, dtype=torch.float64)
+            start = self.clf.band_init_scale * drawn
+        for side, entries in zip(sides, start.split(lengths) if sides else ()):
+            core["band"].append((side, entries.clone().requires_grad_()))
         return core
 
     def weights(self):
@@ -132,6 +139,7 @@ class ReferenceMember:
 CASES = {
     "bert-full": ("bert", {}),
     "bert-rank-band": ("bert", {"rank": 5, "off_diagonals": 2, "train_bias": False}),
+    "bert-dense-core": ("bert", {"rank": 5, "off_diagonals": 4, "band_init_scale": 0.05}),
     "bert-tight-clip": ("bert", {"max_grad_norm": 0.05, "warmup": 0.5, "weight_decay": 0.3}),
     "bert-last-block-weighted": (
         "bert",

@@ -13,7 +13,14 @@ from tests.fuzz.harness import Source, attempt, fuzz
 from tests.fuzz.values import junk
 
 LAYERS = {
-    "SVDLinear": ("n_members", "rank", "off_diagonals", "init_scale", "train_bias"),
+    "SVDLinear": (
+        "n_members",
+        "rank",
+        "off_diagonals",
+        "init_scale",
+        "band_init_scale",
+        "train_bias",
+    ),
     "LoRALinear": ("n_members", "rank", "init_gain"),
     "BatchEnsembleLinear": ("n_members", "init_scale", "train_bias"),
 }
