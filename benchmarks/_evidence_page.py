@@ -23,6 +23,7 @@ __all__ = [
 
 NAMES = {
     "sve": "SVE",
+    "sve_core": "SVE, dense core",
     "sve_single": "SVE, one member",
     "deep": "deep ensemble",
     "fine_tuned": "fine-tuned model",
@@ -206,9 +207,10 @@ def differences(runs: Runs, rows: int | None, method: str = "sve") -> list[str]:
                     f"{c.count('win')} / {c.count('tie')} / {c.count('loss')}" if by_rows else "-",
                 ]
             )
-    head = ["SVE against", "metric", "difference", "95 % interval", "p", "pairs", "SVE's result",
+    name = NAMES.get(method, method)
+    head = [f"{name} against", "metric", "difference", "95 % interval", "p", "pairs", "its result",
             "sets won / tied / lost"]  # fmt: skip
-    return table(head, body)
+    return table(head, body) if body else []
 
 
 def per_dataset(runs: Runs, rows: int | None, metric: str) -> list[str]:
@@ -328,12 +330,17 @@ def counted(found: dict[str, Any] | None) -> list[str]:
 
 
 def promises(runs: Runs, rows: int | None) -> list[str]:
-    """Bars of the issue."""
-    body = [
-        [b.name, b.goal, b.measured, str(b.n_cells), "kept" if b.kept else "**not kept**"]
-        for b in bars(runs, rows)
-    ]
-    return table(["SVE, five members", "goal", "measured", "runs", "so far"], body) if body else []
+    """Bars of the issue, for both kinds of SVE."""
+    lines = []
+    for method in ("sve", "sve_core"):
+        body = [
+            [b.name, b.goal, b.measured, str(b.n_cells), "kept" if b.kept else "**not kept**"]
+            for b in bars(runs, rows, method)
+        ]
+        if body:
+            head = [f"{NAMES[method]}, five members", "goal", "measured", "runs", "so far"]
+            lines += table(head, body)
+    return lines
 
 
 assert set(WORDS) <= set(METRICS)

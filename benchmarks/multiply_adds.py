@@ -2,10 +2,11 @@
 
     python benchmarks/multiply_adds.py            # after the trials of benchmarks/evidence.py
 
-One member is fitted for one epoch and for two, on the grid's rows of one data set, under PyTorch's
-FlopCounterMode; what a fit costs once and what each epoch costs follow from the two. Members are counted as
-so many fits. Products of matrices are counted, with the padding they had; not those inside attention (about
-1 % here), the decomposition of the weights, which is cached, and the optimizer.
+On the grid's rows of one data set, under PyTorch's FlopCounterMode, one member is fitted for one epoch and
+for two, and two members for one: what a fit costs once (the frozen blocks), what it costs once for each
+member, and what each epoch of a member costs follow from the three. Products of matrices are counted, with
+the padding they had; not those inside attention (about 1 % here), the decomposition of the weights, which is
+cached, and the optimizer.
 """
 
 import argparse
@@ -43,21 +44,25 @@ def count(grid: Evidence, dataset: str, method: str, rows: int) -> dict[str, Any
     spec = grid.config["methods"][method]
     members = grid.config["members"] if spec.get("members") else 1
     task = grid.task(dataset, rows, 0)
-    by_epochs = {}
-    for epochs in (1, 2):
-        clf = grid.classifier(dataset, method, chosen | {"max_epochs": epochs}, 0, 1)
-        by_epochs[epochs] = multiply_adds(lambda clf=clf: clf.fit(task.train.X, task.train.y))
-    predict = multiply_adds(lambda: clf.predict_proba_members(task.validation.X))
-    epoch = by_epochs[2] - by_epochs[1]
-    once = by_epochs[1] - epoch
+    fits, predicts = {}, {}
+    counts = [(1, 1), (1, 2), (2, 1)] if members > 1 else [(1, 1), (1, 2)]
+    for k, epochs in counts:
+        clf = grid.classifier(dataset, method, chosen | {"max_epochs": epochs}, 0, k)
+        fits[k, epochs] = multiply_adds(lambda clf=clf: clf.fit(task.train.X, task.train.y))
+        predicts[k] = multiply_adds(lambda clf=clf: clf.predict_proba_members(task.validation.X))
+    epoch = fits[1, 2] - fits[1, 1]
+    member = fits[2, 1] - fits[1, 1] - epoch if members > 1 else fits[1, 1] - epoch
+    shared = fits[1, 1] - epoch - member
+    more = predicts[2] - predicts[1] if members > 1 else 0
     epochs = chosen.get("max_epochs", clf.get_params()["max_epochs"])
     return {
         "members": members,
         "epochs": epochs,
-        "once": once,
+        "once": shared,
+        "once_of_a_member": member,
         "an_epoch_of_a_member": epoch,
-        "fit": members * (once + epochs * epoch),
-        "predict_a_row": members * predict // len(task.validation.y),
+        "fit": shared + members * (member + epochs * epoch),
+        "predict_a_row": (predicts[1] + (members - 1) * more) // len(task.validation.y),
     }
 
 
