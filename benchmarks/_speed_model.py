@@ -99,6 +99,8 @@ def ensemble(args, **kwargs):
         "n_members": args.members, "adapt_blocks": args.blocks, "max_epochs": args.epochs,
         "batch_size": BATCH, "max_length": MAX_LENGTH, "random_state": 0, "device": args.device,
     }  # fmt: skip
+    if args.core is not None:
+        settings |= {"rank": args.core, "off_diagonals": args.core - 1}
     return SVEClassifier(**settings | kwargs)
 
 
@@ -113,6 +115,8 @@ def name_of(args, command):
     parts = ["speed", command]
     if args.blocks is not None:
         parts.append(f"{args.blocks}_blocks")
+    if args.core is not None:
+        parts.append(f"core_{args.core}")
     if args.scale != 1.0:
         parts.append(f"{reviews(args.scale)[1].shape[0]}_rows")
     if args.device != "cpu":
@@ -140,6 +144,8 @@ def fit(args):
         contenders["plain without dropout"] = lambda turn: plain(turn, dropout=False)
     found = interleaved_ratios(interleave(contenders, args.device), "plain")
     bar = 1.5 if args.device != "cpu" else 2.5 if args.blocks is None else 0.9
+    if args.core is not None:
+        bar = args.members / 3  # a third of as many fine-tunes
     print(json.dumps(found, indent=1), "bar", bar)
     question = f"fit of {args.members} members against one plain fine-tune"
     content = {"question": question, **described(args), "rows": len(X), "bar": bar}

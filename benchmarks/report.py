@@ -113,7 +113,7 @@ all-MiniLM-L6-v2, and a DINOv2-S out of a saliency model for images.
 **SVE, dense core** adapts the last three blocks (four of twelve for images) and trains the whole 32 x 32 core
 of the leading singular directions, which starts rotated: `SVEClassifier(adapt_blocks=3, rank=32,
 off_diagonals=31, band_init_scale=0.05)` (images: 4 blocks, 0.02, and `init_scale=0.03`). It was looked for
-because of what SVE's first runs lost (seed 0), among some twenty settings, on validation rows of seed 0 of
+because of what SVE's first runs lost (seed 0), among some thirty settings, on validation rows of seed 0 of
 movie reviews, 20 Newsgroups and Fashion-MNIST: more search than any rival had on these three data sets. None
 was done on Reuters, fine foods and credit. Its runs, and most of seeds 1 and 2, were not made next to those
 of the deep ensemble but at a like load (two processes on two cores): trust the counted multiply-adds at the

@@ -3,12 +3,14 @@
     python benchmarks/speed.py layer              # a layer's training step, about 2 minutes
     python benchmarks/speed.py fit --scale 0.1    # 5 members against a plain fine-tune
     python benchmarks/speed.py fit --blocks 2     # the same with a third of the blocks
+    python benchmarks/speed.py fit --blocks 3 --core 32 # the leading 32 x 32 core of the last three
     python benchmarks/speed.py predict            # 5 members on 2,000 reviews; one review, 8 members
     python benchmarks/speed.py memory             # peak of fit, each contender in its own process
     python benchmarks/speed.py svd                # decompositions, cold and cached
     python benchmarks/speed.py top                # leading triplets of large weights
     python benchmarks/speed.py profile            # where the time of a fit goes; achieved GFLOP/s
     python benchmarks/speed.py routes             # what the cost model says, and the clock
+    python benchmarks/speed.py band               # off-diagonal entries: one by one or as a matrix
 
 `--device cuda` runs fit, predict and memory on a GPU. Writes results/speed_<command>.json (the
 number of rows in its name unless it is 2,000), with ratios
@@ -17,6 +19,7 @@ to the baseline as quartiles over the rounds: both contenders of a ratio ran one
 
 import argparse
 
+import _speed_band
 import _speed_model
 import _speed_parts
 import _speed_top
@@ -24,6 +27,7 @@ import _speed_top
 COMMANDS = {
     "layer": _speed_parts.layer,
     "routes": _speed_parts.routes,
+    "band": _speed_band.band,
     "svd": _speed_parts.svd,
     "top": _speed_top.top,
     "fit": _speed_model.fit,
@@ -44,6 +48,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--members", type=int, default=5)
     parser.add_argument("--blocks", type=int, default=None, help="adapt_blocks; None: all")
+    parser.add_argument("--core", type=int, default=None, help="rank, with all off-diagonals")
     parser.add_argument("--two", action="store_true", help="fit: no third contender")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=None)

@@ -9,9 +9,8 @@ from torch import Tensor
 __all__ = ["apply_band", "band_core", "band_size"]
 
 # A core of r values is multiplied as a dense matrix if it has r / DENSE_BELOW diagonals a side or more:
-# each diagonal takes passes over the activations, which wait for memory as a product does not. On one
-# thread, r from 16 to 384: equally fast between r / 100 and r / 200 diagonals, products 3 to 14 times as
-# fast at 8 diagonals.
+# each diagonal takes passes over the activations, which wait for memory as a product does not. Measured
+# by `benchmarks/speed.py band`.
 DENSE_BELOW = 128
 
 
