@@ -144,6 +144,12 @@ class SVEClassifier(MemberClassifier):
     is SVFit [2]_, with ``off_diagonals=d`` SVFT, plain (d=0) or banded [3]_. What is learned is the
     relative change of a value, so one `lr` fits small and large values; the papers learn the values.
 
+    ``rank=32, off_diagonals=31`` trains the whole core of the leading directions, as LoRA-XS [4]_ does
+    but in units of the singular values. With half of the blocks adapted and ``band_init_scale=0.05``
+    that is half the time and size of the diagonals of all blocks; where it is better and where not
+    stands in ``docs/evidence.md`` ("dense core"). It wants lower rates where rows are few and classes
+    two.
+
     Ctrl-C (``KeyboardInterrupt``) ends fit after the step it is at, with the members as they are
     then and a ``ConvergenceWarning``; a second one, one before the first step, and one while members
     are trained in several parts (`n_jobs`) goes through and leaves the estimator as it was.
@@ -162,6 +168,7 @@ class SVEClassifier(MemberClassifier):
     .. [1] Singular Value Ensemble, https://arxiv.org/abs/2601.22068
     .. [2] SVFit, https://arxiv.org/abs/2409.05926
     .. [3] SVFT, https://arxiv.org/abs/2405.19597
+    .. [4] LoRA-XS, https://arxiv.org/abs/2405.17604
 
     Examples
     --------
