@@ -164,7 +164,8 @@ def test_faults__are_told_by_all_processes_and_nobody_waits(tmp_path):
             assert words in spoken(said, what, rank)
         assert f"<end {rank}>" in said
     assert spoken(said, "seeds", 0) == spoken(said, "seeds", 1)
-    assert said.count("train_loss") == 1  # the table's head
+    # The table's head; "train_loss=" is of the progress bar, which a slow machine shows.
+    assert len(re.findall(r"train_loss(?!=)", said)) == 1
 
 
 # -- in one process ------------------------------------------------------------------------------
