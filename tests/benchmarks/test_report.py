@@ -265,3 +265,45 @@ def test_page__in_the_repository_is_what_the_files_say(script):
     kept = BENCHMARKS.parent / "docs" / "evidence.md"
     found = kept.read_text(encoding="utf-8") if kept.exists() else ""
     assert found == made, "stale: run benchmarks/report.py"
+
+
+def test_readme__quotes_the_runs(script, tables):
+    """Stale otherwise: the README's "Honest limits" against benchmarks/results/evidence."""
+    readme = " ".join((BENCHMARKS.parent / "README.md").read_text(encoding="utf-8").split())
+    said = readme.split("docs/evidence.md), made by")[1].split("- Defaults")[0]
+    runs = tables.load_runs(BENCHMARKS / "results" / "evidence")
+    found = {
+        method: {bar.name: bar.measured for bar in tables.bars(runs, 200, method)}
+        for method in ("sve", "sve_core")
+    }
+    for method, sets in (("sve", "better on three"), ("sve_core", "worse on the other four")):
+        bars = found[method]
+        points = bars["accuracy"].removesuffix(" points")
+        assert f"accuracy {points.removeprefix('-')} points lower" in said
+        assert f"{bars['CPU time of fit'].lstrip('0')} of the CPU time" in said
+        assert sets in said
+    assert [found[m]["NLL"].split(";")[0] for m in found] == ["3 of 5", "2 of 6"]
+    assert [found[m]["NLL, temperature-scaled"].split(";")[0] for m in found] == [
+        "3 of 5",
+        "2 of 6",
+    ]
+    difference = float(found["sve_core"]["NLL"].rsplit(" ", 1)[1])
+    assert f"NLL {-difference:.3f} lower on average" in said
+    both = script("_evidence_page").common_cells(runs, ["sve", "deep"], 200)
+    means = [
+        tables.mean_over_datasets(
+            {k: v for k, v in tables.cells_of(runs, m, 200, "nll").items() if k in both}
+        )
+        for m in ("sve", "deep")
+    ]
+    assert "NLL {} against {} on average".format(*(f"{v:.3f}"[1:] for v in means)) in said
+    worst = [
+        np.mean(
+            [v for (d, _), v in tables.cells_of(runs, m, 200, "nll").items() if d == "newsgroups"]
+        )
+        for m in ("sve_core", "deep")
+    ]
+    assert "({:.2f} against {:.2f})".format(*worst) in said
+    assert f"at most {found['sve_core']['trainable parameters, heads aside'].lstrip('0')}" in said
+    size = float(found["sve_core"]["saved size"].removesuffix(" %"))
+    assert f"{size:.1f} % of the size" in said
