@@ -116,8 +116,9 @@ off_diagonals=31, band_init_scale=0.05)` (images: 4 blocks, 0.02, and `init_scal
 because of what SVE's first runs lost (seed 0), among some thirty settings, on validation rows of seed 0 of
 movie reviews, 20 Newsgroups and Fashion-MNIST: more search than any rival had on these three data sets. None
 was done on Reuters, fine foods and credit. Its runs, and most of seeds 1 and 2, were not made next to those
-of the deep ensemble but at a like load (two or three processes on two cores). The multiply-adds at the end of
-the page do not depend on the hour, but leave the optimizer out, of which a full fine-tune has most.
+of the deep ensemble but in other hours of the same day, with two to five processes on two cores. The
+multiply-adds at the end of the page do not depend on the hour, but leave the optimizer out, of which a full
+fine-tune has most.
 """
 
 #: Whom the page holds against the others.

@@ -282,7 +282,7 @@ def test_readme__quotes_the_runs(script, tables):
         assert f"accuracy {points.removeprefix('-')} points lower" in said
         assert f"{bars['CPU time of fit'].lstrip('0')} of the CPU time" in said
         assert sets in said
-    assert [found[m]["NLL"].split(";")[0] for m in found] == ["3 of 5", "2 of 6"]
+    assert [found[m]["NLL"].split(";")[0] for m in found] == ["3 of 6", "2 of 6"]
     assert [found[m]["NLL, temperature-scaled"].split(";")[0] for m in found] == [
         "3 of 5",
         "2 of 6",
