@@ -284,7 +284,7 @@ def test_readme__quotes_the_runs(script, tables):
         assert sets in said
     assert [found[m]["NLL"].split(";")[0] for m in found] == ["3 of 6", "2 of 6"]
     assert [found[m]["NLL, temperature-scaled"].split(";")[0] for m in found] == [
-        "3 of 5",
+        "3 of 6",
         "2 of 6",
     ]
     difference = float(found["sve_core"]["NLL"].rsplit(" ", 1)[1])
