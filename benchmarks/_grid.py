@@ -1,6 +1,7 @@
 """A list of jobs that several processes work off together, and that can be interrupted at any time.
 
-A job is done when its file exists, and taken while its lock exists and the process that made it lives.
+A job is done when its file exists and is current, and taken while its lock exists and the process that made
+it lives.
 """
 
 import os
@@ -35,15 +36,16 @@ class Job:
     path: Path
     run: Callable[[], None]
     seconds: Callable[[], float]  # estimate
-    needs: tuple[Path, ...] = ()
+    needs: tuple["Job", ...] = ()
+    current: Callable[[], bool] = lambda: True  # whether the file is what the config asks for now
 
     @property
     def done(self) -> bool:
-        return self.path.exists()
+        return self.path.exists() and self.current()
 
     @property
     def ready(self) -> bool:
-        return all(path.exists() for path in self.needs)
+        return all(job.done for job in self.needs)
 
 
 def work_off(jobs: list[Job], *, seconds: float | None, say: Callable[[str], None] = print) -> bool:
@@ -60,7 +62,7 @@ def work_off(jobs: list[Job], *, seconds: float | None, say: Callable[[str], Non
             if job.done or job.path in failed:
                 continue
             if not job.ready:
-                waiting = waiting or any(_taken(path) for path in job.needs)
+                waiting = waiting or any(_taken(need.path) for need in job.needs)
                 continue
             spent = time.monotonic() - start
             if seconds is not None and spent + job.seconds() > seconds:

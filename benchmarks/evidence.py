@@ -6,10 +6,12 @@
     python benchmarks/evidence.py --config benchmarks/evidence_gpu.toml --device cuda
 
 The grid is benchmarks/evidence.toml. A run that has its file is skipped, so the grid can be interrupted
-and gone on with at any time. Each method's rate and epochs are chosen on validation rows of one drawing
-(seed 0), by the same number of trials of one member each; methods that train the same thing (a deep
-ensemble and its member, with or without a posterior on top) share their trials. Test rows are met once,
-after that. Runs go to benchmarks/results/evidence/DATASET/METHOD-nROWS-seedK.json, trials to
+and gone on with at any time. Each method's rates are chosen on validation rows of one drawing (seed 0), by
+the same number of trials, of one member each; three where three cost less CPU time than one fully
+fine-tuned model (`trial_members`). Methods that train the same thing (a deep ensemble and its member, with or
+without a posterior on top) share their trials. Test rows are met once, after that. Where the config changed,
+only trials that it does not have yet are made, and runs whose settings are no longer what it asks for.
+Runs go to benchmarks/results/evidence/DATASET/METHOD-nROWS-seedK.json, trials to
 DATASET/tuning-METHOD-nROWS.json; benchmarks/report.py makes the tables. A JSON holds every metric with its
 interval, and the test rows' losses packed, so that the report needs nothing else; the members'
 probabilities are kept outside of the repository (SKSVE_CACHE, evidence/).
@@ -62,11 +64,10 @@ class Evidence:
             whole = self.config["methods"][method].get("first_member_of")
             if whole and (dataset, whole, rows, seed) in wanted:
                 continue  # written together with the ensemble
-            trials = self.tuning_path(dataset, method)
-            if trials not in jobs:
-                jobs[trials] = self.tuning_job(dataset, method)
+            trials = self.tuning_job(dataset, method)
+            jobs.setdefault(trials.path, trials)
             parts = [m for m in self._parts_of(method) if (dataset, m, rows, seed) in wanted]
-            jobs[path] = self._run_job(dataset, method, rows, seed, parts)
+            jobs[path] = self._run_job(dataset, method, rows, seed, parts, trials)
         return list(jobs.values())
 
     def _parts_of(self, method: str) -> list[str]:
@@ -80,21 +81,59 @@ class Evidence:
             self.tuning_path(dataset, method),
             lambda: self.tune(dataset, method),
             lambda: self.seconds_of_tuning(dataset, method),
+            current=lambda: len(self.known_trials(dataset, method)) == len(self._trials_of(method)),
         )
 
-    def _run_job(self, dataset: str, method: str, rows: int | None, seed: int, parts: Any) -> Job:
+    def _run_job(
+        self, dataset: str, method: str, rows: int | None, seed: int, parts: Any, trials: Job
+    ) -> Job:
         return Job(
             self.run_path(dataset, method, rows, seed),
             lambda: self.run(dataset, method, rows, seed, parts),
             lambda: self.seconds_of_run(dataset, method, rows),
-            needs=(self.tuning_path(dataset, method),),
+            needs=(trials,),
+            current=lambda: self.is_current(dataset, method, rows, seed),
         )
+
+    def is_current(self, dataset: str, method: str, rows: int | None, seed: int) -> bool:
+        """Whether a run had the settings that the config and the trials ask for now."""
+        run = json.loads(self.run_path(dataset, method, rows, seed).read_text())
+        chosen = json.loads(self.tuning_path(dataset, method).read_text())["chosen"]
+        asked = {**self._own_settings(dataset, method), **chosen}
+        had = run["parameters"]
+        return run["chosen"] == chosen and all(had.get(k) == v for k, v in asked.items())
+
+    def _own_settings(self, dataset: str, method: str) -> dict[str, Any]:
+        """Settings of the method itself on this kind of data."""
+        spec = self.config["methods"][method]
+        vision = self.config["datasets"][dataset].get("vision", False)
+        return {**spec.get("settings", {}), **(spec.get("vision_settings", {}) if vision else {})}
 
     def _stand_in(self, dataset: str) -> str:
         return self.config["tuning"].get("stand_in", {}).get(dataset, dataset)
 
     def _tuned_as(self, method: str) -> str:
         return self.config["methods"][method].get("tuned_as", method)
+
+    def _trials_of(self, method: str) -> list[dict[str, Any]]:
+        return self.config["methods"][self._tuned_as(method)]["trials"]
+
+    def _trial_members(self, method: str) -> int:
+        return self.config["methods"][self._tuned_as(method)].get("trial_members", 1)
+
+    def known_trials(self, dataset: str, method: str) -> dict[int, dict[str, Any]]:
+        """Trials of the config that the file has already, by their place in the config."""
+        path = self.tuning_path(dataset, method)
+        old = json.loads(path.read_text()) if path.exists() else {"trials": []}
+        own = self._own_settings(self._stand_in(dataset), self._tuned_as(method))
+        if old.get("fixed", own) != own or old.get("members", 1) != self._trial_members(method):
+            return {}
+        return {
+            k: trial
+            for k, settings in enumerate(self._trials_of(method))
+            for trial in old["trials"]
+            if trial["settings"] == settings
+        }
 
     def tuning_path(self, dataset: str, method: str) -> Path:
         """Where the trials are that choose the method's settings for a data set."""
@@ -141,12 +180,16 @@ class Evidence:
         return make_classifier(spec, {**shared, **settings}, seed=seed, n_members=n_members)
 
     def tune(self, dataset: str, method: str) -> None:
-        """Try the method's settings with one member on one drawing; keep the best by NLL."""
+        """Try the method's settings with few members on one drawing; keep the best by NLL."""
         tuning = self.config["tuning"]
         task = self.task(dataset, tuning["rows"] or None, tuning["seed"])
+        known, members = self.known_trials(dataset, method), self._trial_members(method)
         trials = []
-        for settings in self.config["methods"][method]["trials"]:
-            clf = self.classifier(dataset, method, settings, tuning["seed"], n_members=1)
+        for k, settings in enumerate(self._trials_of(method)):
+            if k in known:
+                trials.append(known[k])
+                continue
+            clf = self.classifier(dataset, method, settings, tuning["seed"], members)
             fit = fit_and_predict(clf, task, ["validation"])
             proba = fit.probabilities["validation"].mean(axis=0)
             y, names = task.validation.y, np.arange(task.n_classes)
@@ -161,9 +204,11 @@ class Evidence:
             )
         best = min(trials, key=lambda trial: trial["nll"])
         content = {
-            "question": "Which rate, how many epochs? Validation rows of one drawing, one member.",
+            "question": "Which rates? Validation rows of one drawing, few members.",
             "dataset": dataset,
             "method": method,
+            "members": members,
+            "fixed": self._own_settings(dataset, method),
             "rows": tuning["rows"] or None,
             "seed": tuning["seed"],
             "chosen": best["settings"],
@@ -238,8 +283,7 @@ class Evidence:
             predicts = [c["predict_test"]["cpu_seconds"] for c in costs]
             return float(np.median(fits) + self._judged(dataset) * np.median(predicts))
         tuning = self.tuning_path(dataset, method)
-        trials = self.config["methods"][self._tuned_as(method)]["trials"]
-        epochs = max(trial.get("max_epochs", 4) for trial in trials)
+        epochs = max(trial.get("max_epochs", 4) for trial in self._trials_of(method))
         if tuning.exists():
             epochs = json.loads(tuning.read_text())["chosen"].get("max_epochs", 4)
         return self._guess(dataset, method, rows or 5000, epochs, judged=self._judged(dataset))
@@ -247,9 +291,10 @@ class Evidence:
     def seconds_of_tuning(self, dataset: str, method: str) -> float:
         """Guess what all trials of a method take."""
         rows = self.config["tuning"]["rows"] or 5000
+        members = self._trial_members(method)
         return sum(
-            self._guess(dataset, method, rows, t.get("max_epochs", 4), members=1, judged=0.4)
-            for t in self.config["methods"][method]["trials"]
+            self._guess(dataset, method, rows, t.get("max_epochs", 4), members=members, judged=0.4)
+            for t in self._trials_of(method)
         )
 
     def _judged(self, dataset: str) -> float:
