@@ -62,15 +62,17 @@ def _saved_percent(run: dict[str, Any]) -> float | None:
 
 
 def load_runs(folder: Path, base: str = "deep") -> Runs:
-    """(data set, method, rows, seed) -> run, of every finished run.
+    """(data set, method, rows, seed) -> run, of every finished run with the settings that trials chose.
 
-    Seconds of different hours are not comparable on a machine with other work: "relative" is their ratio to
-    those of the deep ensemble of the same data set, size and seed, which ran next to it.
+    A run made before the trials changed their mind is left out: it is still to be made again. Seconds of
+    different hours are not comparable on a machine with other work: "relative" is their ratio to those of
+    the deep ensemble of the same data set, size and seed, which ran next to it.
     """
     runs: Runs = {}
     for path in sorted(folder.glob("*/*-seed*.json")):
         run = json.loads(path.read_text())
-        runs[run["dataset"], run["method"], run["rows"], run["seed"]] = run
+        if _is_current(run, folder):
+            runs[run["dataset"], run["method"], run["rows"], run["seed"]] = run
     for (dataset, _, rows, seed), run in runs.items():
         other = runs.get((dataset, base, rows, seed))
         if other is not None:
@@ -80,6 +82,14 @@ def load_runs(folder: Path, base: str = "deep") -> Runs:
                 if other["cost"][part]["cpu_seconds"] > 0
             }
     return runs
+
+
+def _is_current(run: dict[str, Any], folder: Path) -> bool:
+    """Whether the trials it rests on, where it names them, chose these settings."""
+    if "tuning" not in run:
+        return True
+    tuning = json.loads((folder / run["tuning"]).read_text())
+    return bool(run["chosen"] == tuning["chosen"])
 
 
 def value_of(run: dict[str, Any], metric: str) -> float | None:

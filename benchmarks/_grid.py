@@ -78,6 +78,9 @@ def work_off(jobs: list[Job], *, seconds: float | None, say: Callable[[str], Non
                     say(f"FAILED {_name(job.path)}: {type(error).__name__}: {error}")
                 else:
                     say(f"{_name(job.path)}: {time.monotonic() - begin:.0f} s")
+                    if not job.done:  # else it would be made again and again
+                        failed.add(job.path)
+                        say(f"FAILED {_name(job.path)}: made, but not what the config asks for")
             break  # from the front again: what was waited for may be ready
         else:
             if not waiting:

@@ -81,7 +81,7 @@ class Evidence:
             self.tuning_path(dataset, method),
             lambda: self.tune(dataset, method),
             lambda: self.seconds_of_tuning(dataset, method),
-            current=lambda: len(self.known_trials(dataset, method)) == len(self._trials_of(method)),
+            current=lambda: self._trials_are_current(dataset, method),
         )
 
     def _run_job(
@@ -97,17 +97,25 @@ class Evidence:
 
     def is_current(self, dataset: str, method: str, rows: int | None, seed: int) -> bool:
         """Whether a run had the settings that the config and the trials ask for now."""
+        tuning = self.tuning_path(dataset, method)
+        if not tuning.exists():
+            return False
         run = json.loads(self.run_path(dataset, method, rows, seed).read_text())
-        chosen = json.loads(self.tuning_path(dataset, method).read_text())["chosen"]
-        asked = {**self._own_settings(dataset, method), **chosen}
+        chosen = json.loads(tuning.read_text())["chosen"]
+        asked = {**self._fixed_settings(dataset, method), **chosen}
         had = run["parameters"]
-        return run["chosen"] == chosen and all(had.get(k) == v for k, v in asked.items())
+        return run["chosen"] == chosen and all(had.get(k, v) == v for k, v in asked.items())
 
-    def _own_settings(self, dataset: str, method: str) -> dict[str, Any]:
-        """Settings of the method itself on this kind of data."""
+    def _fixed_settings(self, dataset: str, method: str) -> dict[str, Any]:
+        """What no trial changes: settings of the method, those shared, of the data set, of images."""
         spec = self.config["methods"][method]
-        vision = self.config["datasets"][dataset].get("vision", False)
-        return {**spec.get("settings", {}), **(spec.get("vision_settings", {}) if vision else {})}
+        of_data = self.config["datasets"][dataset]
+        return {
+            **spec.get("settings", {}),
+            **self.config["shared"],
+            **{k: v for k, v in of_data.items() if k not in ("vision", "tokens")},
+            **(spec.get("vision_settings", {}) if of_data.get("vision") else {}),
+        }
 
     def _stand_in(self, dataset: str) -> str:
         return self.config["tuning"].get("stand_in", {}).get(dataset, dataset)
@@ -121,12 +129,20 @@ class Evidence:
     def _trial_members(self, method: str) -> int:
         return self.config["methods"][self._tuned_as(method)].get("trial_members", 1)
 
+    def _trials_are_current(self, dataset: str, method: str) -> bool:
+        """Whether the file has the config's trials, all of them and no others."""
+        trials = self._trials_of(method)
+        found = json.loads(self.tuning_path(dataset, method).read_text())["trials"]
+        known = self.known_trials(dataset, method)
+        return len(known) == len(trials) and all(t["settings"] in trials for t in found)
+
     def known_trials(self, dataset: str, method: str) -> dict[int, dict[str, Any]]:
         """Trials of the config that the file has already, by their place in the config."""
         path = self.tuning_path(dataset, method)
         old = json.loads(path.read_text()) if path.exists() else {"trials": []}
-        own = self._own_settings(self._stand_in(dataset), self._tuned_as(method))
-        if old.get("fixed", own) != own or old.get("members", 1) != self._trial_members(method):
+        own = self._fixed_settings(self._stand_in(dataset), self._tuned_as(method))
+        as_now = all(own.get(k) == v for k, v in old.get("fixed", {}).items())
+        if not as_now or old.get("members", 1) != self._trial_members(method):
             return {}
         return {
             k: trial
@@ -163,21 +179,11 @@ class Evidence:
         self, dataset: str, method: str, settings: dict[str, Any], seed: int, n_members: int
     ) -> Any:
         """Build a method's classifier: what is shared, of the data set and of the method, then settings."""
-        spec = self.config["methods"][method]
         vision = self.config["datasets"][dataset].get("vision", False)
-        shared = {
-            **self.config["shared"],
-            **{
-                k: v
-                for k, v in self.config["datasets"][dataset].items()
-                if k not in ("vision", "tokens")
-            },
-            "backbone": backbone_for(self.config, vision=vision),
-            "device": self.device,
-        }
-        if vision:
-            shared |= spec.get("vision_settings", {})
-        return make_classifier(spec, {**shared, **settings}, seed=seed, n_members=n_members)
+        fixed = self._fixed_settings(dataset, method)
+        fixed |= {"backbone": backbone_for(self.config, vision=vision), "device": self.device}
+        spec = self.config["methods"][method]
+        return make_classifier(spec, {**fixed, **settings}, seed=seed, n_members=n_members)
 
     def tune(self, dataset: str, method: str) -> None:
         """Try the method's settings with few members on one drawing; keep the best by NLL."""
@@ -208,7 +214,7 @@ class Evidence:
             "dataset": dataset,
             "method": method,
             "members": members,
-            "fixed": self._own_settings(dataset, method),
+            "fixed": self._fixed_settings(dataset, method),
             "rows": tuning["rows"] or None,
             "seed": tuning["seed"],
             "chosen": best["settings"],

@@ -135,6 +135,44 @@ def test_tuning__keeps_the_setting_with_the_lowest_nll(evidence, script):
     assert len({t["nll"] for t in found["trials"]}) == 2
 
 
+def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script, monkeypatch):
+    work_off = script("_grid").work_off
+    grid = evidence(["probe"])
+    assert work_off(grid.jobs(), seconds=None, say=str)
+    first = json.loads(grid.tuning_path("toy", "probe").read_text())
+    probe = grid.config["methods"]["probe"]
+    fits, build = [], grid.classifier
+    monkeypatch.setattr(grid, "classifier", lambda *args: fits.append(args[2]) or build(*args))
+
+    # One trial is another: it is made, the other one kept; a setting that is worse changes no run.
+    worse = {"head_lr": 1e-9}
+    lost = next(t for t in probe["trials"] if t != first["chosen"])
+    probe["trials"] = [worse if t == lost else t for t in probe["trials"]]
+    said = []
+    assert work_off(grid.jobs(), seconds=None, say=said.append)
+    assert fits == [worse]
+    assert [line.split(":")[0] for line in said] == ["toy/tuning-probe-n16"]
+    second = json.loads(grid.tuning_path("toy", "probe").read_text())
+    assert [t for t in second["trials"] if t["settings"] != worse] == [
+        t for t in first["trials"] if t["settings"] != lost
+    ]
+
+    # Only the worse one is left: runs that had the better one are made again.
+    probe["trials"] = [worse, worse]
+    assert not all(job.done for job in grid.jobs())
+    assert work_off(grid.jobs(), seconds=None, say=str)
+    assert read(grid, "probe")["chosen"] == worse
+
+    # A setting of the method itself, or the number of a trial's members: everything anew.
+    for change in ({"settings": {"pooling": "cls"}}, {"trial_members": 2}):
+        fits.clear()
+        probe |= change
+        assert not any(job.done for job in grid.jobs()[:1])
+        assert work_off(grid.jobs(), seconds=None, say=str)
+        assert all(job.done for job in grid.jobs())
+        assert fits[:2] == [worse, worse]
+
+
 def test_real_config__methods_have_as_many_trials_and_stages_know_them():
     methods = REAL["methods"]
     assert len({len(spec["trials"]) for spec in methods.values() if "trials" in spec}) == 1
