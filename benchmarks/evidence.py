@@ -108,14 +108,22 @@ class Evidence:
 
     def _fixed_settings(self, dataset: str, method: str) -> dict[str, Any]:
         """What no trial changes: settings of the method, those shared, of the data set, of images."""
-        spec = self.config["methods"][method]
         of_data = self.config["datasets"][dataset]
         return {
-            **spec.get("settings", {}),
+            **self.config["methods"][method].get("settings", {}),
             **self.config["shared"],
             **{k: v for k, v in of_data.items() if k not in ("vision", "tokens")},
-            **(spec.get("vision_settings", {}) if of_data.get("vision") else {}),
+            **self._vision_settings(dataset, method),
         }
+
+    def _own_settings(self, dataset: str, method: str) -> dict[str, Any]:
+        settings = self.config["methods"][method].get("settings", {})
+        return {**settings, **self._vision_settings(dataset, method)}
+
+    def _vision_settings(self, dataset: str, method: str) -> dict[str, Any]:
+        vision = self.config["datasets"][dataset].get("vision", False)
+        found: dict[str, Any] = self.config["methods"][method].get("vision_settings", {})
+        return found if vision else {}
 
     def _stand_in(self, dataset: str) -> str:
         return self.config["tuning"].get("stand_in", {}).get(dataset, dataset)
@@ -140,9 +148,15 @@ class Evidence:
         """Trials of the config that the file has already, by their place in the config."""
         path = self.tuning_path(dataset, method)
         old = json.loads(path.read_text()) if path.exists() else {"trials": []}
-        own = self._fixed_settings(self._stand_in(dataset), self._tuned_as(method))
-        as_now = all(own.get(k) == v for k, v in old.get("fixed", {}).items())
-        if not as_now or old.get("members", 1) != self._trial_members(method):
+        stand_in, tuned_as = self._stand_in(dataset), self._tuned_as(method)
+        now, had = self._fixed_settings(stand_in, tuned_as), old.get("fixed")
+        if (
+            had is not None
+        ):  # what is shared was not always written down, what is the method's own was
+            own = self._own_settings(stand_in, tuned_as)
+            if {**now, **had} != now or not own.keys() <= had.keys():
+                return {}
+        if old.get("members", 1) != self._trial_members(method):
             return {}
         return {
             k: trial

@@ -207,10 +207,10 @@ class SVDLinear(MemberLinear):
         starts = [(self.delta, scale), (self.bias_delta, scale), (self.band, band_scale)]
         for member, g in enumerate(one_each(generator, self.n_members)):
             # float64 on the CPU whatever the layer's dtype: float32 and float64 fits start alike.
-            for parameter, scale in starts:
-                if parameter is not None and scale > 0.0:
+            for parameter, spread in starts:
+                if parameter is not None and spread > 0.0:
                     noise = torch.randn(parameter.shape[1], generator=g, dtype=torch.float64)
-                    parameter[member] = scale * noise.to(parameter)
+                    parameter[member] = spread * noise.to(parameter)
 
     def _band_scale(self) -> Tensor:
         root = self.S[: self.rank].sqrt()
