@@ -7,10 +7,10 @@
 
 The grid is benchmarks/evidence.toml. A run that has its file is skipped, so the grid can be interrupted
 and gone on with at any time. Each method's rates are chosen on validation rows of one drawing (seed 0), by
-the same number of trials, of one member each; three where three cost less CPU time than one fully
-fine-tuned model (`trial_members`). Methods that train the same thing (a deep ensemble and its member, with or
-without a posterior on top) share their trials. Test rows are met once, after that. Where the config changed,
-only trials that it does not have yet are made, and runs whose settings are no longer what it asks for.
+the same number of trials, of one member each; three where three cost no more CPU time than about one
+fully fine-tuned model (`trial_members`). Methods that train the same thing (a deep ensemble and its member,
+with or without a posterior on top) share their trials. Test rows are met once, after that. Where the config
+changed, only trials that it does not have yet are made, and runs whose settings are no longer asked for.
 Runs go to benchmarks/results/evidence/DATASET/METHOD-nROWS-seedK.json, trials to
 DATASET/tuning-METHOD-nROWS.json; benchmarks/report.py makes the tables. A JSON holds every metric with its
 interval, and the test rows' losses packed, so that the report needs nothing else; the members'

@@ -113,7 +113,7 @@ model for images.
 **SVE, dense core** adapts the last three blocks and trains the whole 40 x 40 core of the leading singular
 directions, which starts rotated: `SVEClassifier(adapt_blocks=3, rank=40, off_diagonals=39, init_scale=0.05,
 band_init_scale=0.05)` (images: the last four of twelve, `rank=32`, 0.03, 0.02). Its trials are of three
-members, which together take less CPU time than one model fully fine-tuned, the others' of one.
+members, together about the CPU time of one model fully fine-tuned or less, the others' of one.
 
 **What to doubt.** The dense core is the second of its kind, looked for among some eighty settings on
 validation rows of seed 0, after test results of SVE and of its first form (32 x 32) had been seen: more
