@@ -297,7 +297,10 @@ def test_readme__quotes_the_runs(script, tables):
         }
         for cells in (both, {cell for cell in both if cell[0] == "newsgroups"})
     )
+    foreign = [bars["OOD AUROC by mutual information"] for bars in found.values()]
+    assert "(AUROC {} and {})".format(*foreign) in said
     for method, bars in found.items():
+        assert bars["ECE, temperature-scaled"].split("difference ")[1].startswith("-")
         points = bars["accuracy"].removesuffix(" points")
         assert f"{_bare(mean[method])} against {_bare(mean['deep'])}" in said
         assert f"at or below it on {bars['NLL'].split(';')[0]}" in said
