@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -308,7 +309,8 @@ def _read_tensors(folder: Path, told: Mapping[str, Any]) -> bytes:
 
 def _read_file(path: Path, most: int) -> bytes:
     """Read at most so many bytes of a file: a pipe would wait for ever, a device never end."""
-    if path.exists() and not path.is_file():
+    # One look: between two, a writer beside this reader may take the file away.
+    if not stat.S_ISREG(path.stat().st_mode):
         raise PersistenceError(f"{path} is no regular file. The folder was not written by sksve.")
     with open(path, "rb") as file:
         return file.read(most)

