@@ -6,11 +6,12 @@
     python benchmarks/evidence.py --config benchmarks/evidence_gpu.toml --device cuda
 
 The grid is benchmarks/evidence.toml. A run that has its file is skipped, so the grid can be interrupted
-and gone on with at any time. Each method's rates are chosen on validation rows of one drawing (seed 0), by
-the same number of trials, of one member each; three where three cost no more CPU time than about one
-fully fine-tuned model (`trial_members`). Methods that train the same thing (a deep ensemble and its member,
-with or without a posterior on top) share their trials. Test rows are met once, after that. Where the config
-changed, only trials that it does not have yet are made, and runs whose settings are no longer asked for.
+and gone on with at any time. Each method's rates are chosen by the same number of trials, of one member each,
+by their mean NLL on the validation rows of several drawings (`tuning.seeds`): some as the config has them
+(`trials`), then changes of the best of these (`then`). Methods that train the same thing (a deep ensemble and
+its member, with or without a posterior on top) share their trials. Test rows are met once, after that. Where
+the config changed, only trials that it does not have yet are made, and runs whose settings are no longer
+asked for.
 Runs go to benchmarks/results/evidence/DATASET/METHOD-nROWS-seedK.json, trials to
 DATASET/tuning-METHOD-nROWS.json; benchmarks/report.py makes the tables. A JSON holds every metric with its
 interval, and the test rows' losses packed, so that the report needs nothing else; the members'
@@ -35,6 +36,7 @@ from _evidence_methods import backbone_for, fit_and_predict, make_classifier, ro
 from _evidence_score import score_run
 from _grid import Job, planned, work_off
 from _record import RESULTS, provenance
+from _trials import best_of, by_settings, key_of, search
 
 from sksve._registry import cache_folder
 from sksve.metrics import expected_calibration_error, negative_log_likelihood
@@ -116,10 +118,6 @@ class Evidence:
             **self._vision_settings(dataset, method),
         }
 
-    def _own_settings(self, dataset: str, method: str) -> dict[str, Any]:
-        settings = self.config["methods"][method].get("settings", {})
-        return {**settings, **self._vision_settings(dataset, method)}
-
     def _vision_settings(self, dataset: str, method: str) -> dict[str, Any]:
         vision = self.config["datasets"][dataset].get("vision", False)
         found: dict[str, Any] = self.config["methods"][method].get("vision_settings", {})
@@ -131,39 +129,34 @@ class Evidence:
     def _tuned_as(self, method: str) -> str:
         return self.config["methods"][method].get("tuned_as", method)
 
-    def _trials_of(self, method: str) -> list[dict[str, Any]]:
-        return self.config["methods"][self._tuned_as(method)]["trials"]
+    def _rounds_of(self, method: str) -> list[list[dict[str, Any]]]:
+        spec = self.config["methods"][self._tuned_as(method)]
+        return [spec["trials"], spec.get("then", [])]
 
-    def _trial_members(self, method: str) -> int:
-        return self.config["methods"][self._tuned_as(method)].get("trial_members", 1)
+    def _fixed_in_trials(self, dataset: str, method: str) -> dict[str, Any]:
+        return {
+            **self._fixed_settings(dataset, method),
+            **self.config["tuning"].get("settings", {}),
+        }
 
     def _trials_are_current(self, dataset: str, method: str) -> bool:
         """Whether the file has the config's trials, all of them and no others."""
-        trials = self._trials_of(method)
-        found = json.loads(self.tuning_path(dataset, method).read_text())["trials"]
         known = self.known_trials(dataset, method)
-        return len(known) == len(trials) and all(t["settings"] in trials for t in found)
+        try:
+            asked = search(self._rounds_of(method), lambda settings: known[key_of(settings)])
+        except KeyError:
+            return False
+        return bool(asked == json.loads(self.tuning_path(dataset, method).read_text())["trials"])
 
-    def known_trials(self, dataset: str, method: str) -> dict[int, dict[str, Any]]:
-        """Trials of the config that the file has already, by their place in the config."""
+    def known_trials(self, dataset: str, method: str) -> dict[str, dict[str, Any]]:
+        """Trials that the file has already, by settings; none if what they share was another."""
         path = self.tuning_path(dataset, method)
-        old = json.loads(path.read_text()) if path.exists() else {"trials": []}
-        stand_in, tuned_as = self._stand_in(dataset), self._tuned_as(method)
-        now, had = self._fixed_settings(stand_in, tuned_as), old.get("fixed")
-        if (
-            had is not None
-        ):  # what is shared was not always written down, what is the method's own was
-            own = self._own_settings(stand_in, tuned_as)
-            if {**now, **had} != now or not own.keys() <= had.keys():
-                return {}
-        if old.get("members", 1) != self._trial_members(method):
+        if not path.exists():
             return {}
-        return {
-            k: trial
-            for k, settings in enumerate(self._trials_of(method))
-            for trial in old["trials"]
-            if trial["settings"] == settings
-        }
+        old = json.loads(path.read_text())
+        fixed = self._fixed_in_trials(self._stand_in(dataset), self._tuned_as(method))
+        alike = (old.get("seeds"), old.get("fixed")) == (self.config["tuning"]["seeds"], fixed)
+        return by_settings(old["trials"]) if alike else {}
 
     def tuning_path(self, dataset: str, method: str) -> Path:
         """Where the trials are that choose the method's settings for a data set."""
@@ -200,41 +193,50 @@ class Evidence:
         return make_classifier(spec, {**fixed, **settings}, seed=seed, n_members=n_members)
 
     def tune(self, dataset: str, method: str) -> None:
-        """Try the method's settings with few members on one drawing; keep the best by NLL."""
-        tuning = self.config["tuning"]
-        task = self.task(dataset, tuning["rows"] or None, tuning["seed"])
-        known, members = self.known_trials(dataset, method), self._trial_members(method)
-        trials = []
-        for k, settings in enumerate(self._trials_of(method)):
-            if k in known:
-                trials.append(known[k])
-                continue
-            clf = self.classifier(dataset, method, settings, tuning["seed"], members)
-            fit = fit_and_predict(clf, task, ["validation"])
-            proba = fit.probabilities["validation"].mean(axis=0)
-            y, names = task.validation.y, np.arange(task.n_classes)
-            trials.append(
-                {
-                    "settings": settings,
-                    "nll": float(negative_log_likelihood(y, proba, labels=names)),
-                    "ece": float(expected_calibration_error(y, proba, labels=names)),
-                    "accuracy": float((proba.argmax(axis=1) == y).mean()),
-                    "fit": fit.cost["fit"],
-                }
-            )
-        best = min(trials, key=lambda trial: trial["nll"])
+        """Try the method's settings with one member on several drawings; keep the best by mean NLL."""
+        known = self.known_trials(dataset, method)
+
+        def trial_of(settings: dict[str, Any]) -> dict[str, Any]:
+            key = key_of(settings)
+            if key not in known:
+                known[key] = self._try(dataset, method, settings)
+            return known[key]
+
+        trials = search(self._rounds_of(method), trial_of)
         content = {
-            "question": "Which rates? Validation rows of one drawing, few members.",
+            "question": "Which rates? Validation rows of several drawings, one member.",
             "dataset": dataset,
             "method": method,
-            "members": members,
-            "fixed": self._fixed_settings(dataset, method),
-            "rows": tuning["rows"] or None,
-            "seed": tuning["seed"],
-            "chosen": best["settings"],
+            "fixed": self._fixed_in_trials(dataset, method),
+            "rows": self.config["tuning"]["rows"] or None,
+            "seeds": self.config["tuning"]["seeds"],
+            "chosen": best_of(trials),
             "trials": trials,
         }
         self.write(self.tuning_path(dataset, method), content)
+
+    def _try(self, dataset: str, method: str, settings: dict[str, Any]) -> dict[str, Any]:
+        tuning = self.config["tuning"]
+        losses, errors, shares, seconds = [], [], [], []
+        for seed in tuning["seeds"]:
+            task = self.task(dataset, tuning["rows"] or None, seed)
+            given = {**tuning.get("settings", {}), **settings}
+            clf = self.classifier(dataset, method, given, seed, 1)
+            fit = fit_and_predict(clf, task, ["validation"])
+            proba = fit.probabilities["validation"].mean(axis=0)
+            y, names = task.validation.y, np.arange(task.n_classes)
+            losses.append(float(negative_log_likelihood(y, proba, labels=names)))
+            errors.append(float(expected_calibration_error(y, proba, labels=names)))
+            shares.append(float((proba.argmax(axis=1) == y).mean()))
+            seconds.append(fit.cost["fit"]["cpu_seconds"])
+        return {
+            "settings": settings,
+            "nll": float(np.mean(losses)),
+            "nll_by_drawing": losses,
+            "ece": float(np.mean(errors)),
+            "accuracy": float(np.mean(shares)),
+            "cpu_seconds": round(sum(seconds), 2),
+        }
 
     def run(self, dataset: str, method: str, rows: int | None, seed: int, parts: Any = ()) -> None:
         """Fit with the settings chosen, judge once; also the first member alone, where asked for."""
@@ -303,18 +305,25 @@ class Evidence:
             predicts = [c["predict_test"]["cpu_seconds"] for c in costs]
             return float(np.median(fits) + self._judged(dataset) * np.median(predicts))
         tuning = self.tuning_path(dataset, method)
-        epochs = max(trial.get("max_epochs", 4) for trial in self._trials_of(method))
+        epochs = max(trial.get("max_epochs", 4) for trial in self._rounds_of(method)[0])
         if tuning.exists():
             epochs = json.loads(tuning.read_text())["chosen"].get("max_epochs", 4)
         return self._guess(dataset, method, rows or 5000, epochs, judged=self._judged(dataset))
 
     def seconds_of_tuning(self, dataset: str, method: str) -> float:
         """Guess what all trials of a method take."""
-        rows = self.config["tuning"]["rows"] or 5000
-        members = self._trial_members(method)
-        return sum(
-            self._guess(dataset, method, rows, t.get("max_epochs", 4), members=members, judged=0.4)
-            for t in self._trials_of(method)
+        tuning = self.config["tuning"]
+        return len(tuning["seeds"]) * sum(
+            self._guess(
+                dataset,
+                method,
+                tuning["rows"] or 5000,
+                trial.get("max_epochs", 4),
+                members=1,
+                judged=0.4,
+            )
+            for trials in self._rounds_of(method)
+            for trial in trials
         )
 
     def _judged(self, dataset: str) -> float:

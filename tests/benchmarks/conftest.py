@@ -57,10 +57,10 @@ def evidence(script, few_resamples, monkeypatch, tmp_path):
             "backbones": {"text": make_tiny_backbone()},
             "rows": {"validation": 20, "test": 12, "foreign": 8},
             "shared": {"batch_size": 8, "max_epochs": 1},
-            "tuning": {"rows": 16, "seed": 0},
+            "tuning": {"rows": 16, "seeds": [0, 1]},
             "datasets": {"toy": {"max_length": 16}},
             "methods": {
-                name: {**spec, "trials": [{"head_lr": 1e-2}, {"head_lr": 1e-3}]}
+                name: {**spec, "trials": [{"head_lr": 1e-2}, {"head_lr": 1e-3}], "then": []}
                 for name, spec in REAL["methods"].items()
             },
             "stages": [{"rows": 24, "seeds": list(seeds), "methods": list(methods)}],

@@ -133,6 +133,24 @@ def test_tuning__keeps_the_setting_with_the_lowest_nll(evidence, script):
     best = min(found["trials"], key=lambda t: t["nll"])
     assert found["chosen"] == best["settings"]
     assert len({t["nll"] for t in found["trials"]}) == 2
+    for trial in found["trials"]:  # two drawings, each with rows of its own
+        assert trial["nll"] == pytest.approx(np.mean(trial["nll_by_drawing"]))
+        assert len(set(trial["nll_by_drawing"])) == 2
+
+
+def test_search__later_trials_change_the_best_of_earlier_ones(script):
+    module = script("_trials")
+    nll = {1: 0.5, 2: 0.3, 3: 0.4}
+    made = []
+
+    def trial_of(settings):
+        made.append(settings)
+        return {"settings": settings, "nll": nll[settings["a"]] + abs(settings.get("b", 0) - 7)}
+
+    trials = module.search([[{"a": 1}, {"a": 2}, {"a": 3}], [{"b": 5}, {"b": 6}]], trial_of)
+    assert made == [{"a": 1}, {"a": 2}, {"a": 3}, {"a": 2, "b": 5}, {"a": 2, "b": 6}]
+    assert module.best_of(trials) == {"a": 2, "b": 6}
+    assert module.search([[{"a": 1}], []], trial_of) == [{"settings": {"a": 1}, "nll": 7.5}]
 
 
 def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script, monkeypatch):
@@ -150,7 +168,7 @@ def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script
     probe["trials"] = [worse if t == lost else t for t in probe["trials"]]
     said = []
     assert work_off(grid.jobs(), seconds=None, say=said.append)
-    assert fits == [worse]
+    assert fits == [worse] * 2  # on two drawings
     assert [line.split(":")[0] for line in said] == ["toy/tuning-probe-n16"]
     second = json.loads(grid.tuning_path("toy", "probe").read_text())
     assert [t for t in second["trials"] if t["settings"] != worse] == [
@@ -163,10 +181,16 @@ def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script
     assert work_off(grid.jobs(), seconds=None, say=str)
     assert read(grid, "probe")["chosen"] == worse
 
-    # A setting of the method itself, or the number of a trial's members: everything anew.
-    for change in ({"settings": {"pooling": "cls"}}, {"trial_members": 2}):
+    # A later round, a setting of the method itself, or other drawings: what depends on it, anew.
+    probe["then"] = [{"weight_decay": 0.1}]
+    fits.clear()
+    assert work_off(grid.jobs(), seconds=None, say=str)
+    assert fits[:2] == [{**worse, "weight_decay": 0.1}] * 2
+    del probe["then"]
+    tuning = grid.config["tuning"]
+    for part, change in (probe, {"settings": {"pooling": "cls"}}), (tuning, {"seeds": [3, 4]}):
         fits.clear()
-        probe |= change
+        part |= change
         assert not any(job.done for job in grid.jobs()[:1])
         assert work_off(grid.jobs(), seconds=None, say=str)
         assert all(job.done for job in grid.jobs())
@@ -175,7 +199,8 @@ def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script
 
 def test_real_config__methods_have_as_many_trials_and_stages_know_them():
     methods = REAL["methods"]
-    assert len({len(spec["trials"]) for spec in methods.values() if "trials" in spec}) == 1
+    tuned = [spec for spec in methods.values() if "trials" in spec]
+    assert len({(len(spec["trials"]), len(spec["then"])) for spec in tuned}) == 1
     for name, spec in methods.items():
         assert "trials" in methods[spec.get("tuned_as", name)]
     for stage in REAL["stages"]:

@@ -1,0 +1,37 @@
+"""How a method's settings are chosen: rounds of trials, each from the best so far."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+__all__ = ["best_of", "by_settings", "key_of", "search"]
+
+Settings = dict[str, Any]
+Trial = dict[str, Any]  # "settings", "nll" and what else is worth keeping
+
+
+def search(
+    rounds: Sequence[Sequence[Settings]], trial_of: Callable[[Settings], Trial]
+) -> list[Trial]:
+    """Make all trials: those of the first round as they are, later ones as changes of the best so far."""
+    trials: list[Trial] = []
+    for changes in rounds:
+        best = best_of(trials) if trials else {}
+        trials += [trial_of({**best, **change}) for change in changes]
+    return trials
+
+
+def best_of(trials: Sequence[Trial]) -> Settings:
+    """Settings with the lowest NLL."""
+    found: Settings = min(trials, key=lambda trial: trial["nll"])["settings"]
+    return found
+
+
+def key_of(settings: Settings) -> str:
+    """Say settings in one way, so that they can be looked up."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def by_settings(trials: Sequence[Trial]) -> dict[str, Trial]:
+    """Trials by :func:`key_of` their settings."""
+    return {key_of(trial["settings"]): trial for trial in trials}
