@@ -6,9 +6,10 @@
     python benchmarks/evidence.py --config benchmarks/evidence_gpu.toml --device cuda
 
 The grid is benchmarks/evidence.toml. A run that has its file is skipped, so the grid can be interrupted
-and gone on with at any time. Each method's rates are chosen by the same number of trials, of one member each,
-by their mean NLL on the validation rows of several drawings (`tuning.seeds`): some as the config has them
-(`trials`), then changes of the best of these (`then`). Methods that train the same thing (a deep ensemble and
+and gone on with at any time. Each method's rates are chosen by the same number of trials, by their mean NLL on
+the validation rows of several drawings (`tuning.seeds`): some as the config has them (`trials`), then changes
+of the best of these (`then`). A trial has one member, or three where three cost no more CPU time than about
+one fully fine-tuned model (`trial_members`). Methods that train the same thing (a deep ensemble and
 its member, with or without a posterior on top) share their trials. Test rows are met once, after that. Where
 the config changed, only trials that it does not have yet are made, and runs whose settings are no longer
 asked for.
@@ -133,6 +134,9 @@ class Evidence:
         spec = self.config["methods"][self._tuned_as(method)]
         return [spec["trials"], spec.get("then", [])]
 
+    def _trial_members(self, method: str) -> int:
+        return self.config["methods"][self._tuned_as(method)].get("trial_members", 1)
+
     def _fixed_in_trials(self, dataset: str, method: str) -> dict[str, Any]:
         return {
             **self._fixed_settings(dataset, method),
@@ -155,8 +159,12 @@ class Evidence:
             return {}
         old = json.loads(path.read_text())
         fixed = self._fixed_in_trials(self._stand_in(dataset), self._tuned_as(method))
-        alike = (old.get("seeds"), old.get("fixed")) == (self.config["tuning"]["seeds"], fixed)
-        return by_settings(old["trials"]) if alike else {}
+        now = {
+            "seeds": self.config["tuning"]["seeds"],
+            "fixed": fixed,
+            "members": self._trial_members(method),
+        }
+        return by_settings(old["trials"]) if all(old.get(k) == v for k, v in now.items()) else {}
 
     def tuning_path(self, dataset: str, method: str) -> Path:
         """Where the trials are that choose the method's settings for a data set."""
@@ -193,7 +201,7 @@ class Evidence:
         return make_classifier(spec, {**fixed, **settings}, seed=seed, n_members=n_members)
 
     def tune(self, dataset: str, method: str) -> None:
-        """Try the method's settings with one member on several drawings; keep the best by mean NLL."""
+        """Try the method's settings with few members on several drawings; keep the best by mean NLL."""
         known = self.known_trials(dataset, method)
 
         def trial_of(settings: dict[str, Any]) -> dict[str, Any]:
@@ -204,9 +212,10 @@ class Evidence:
 
         trials = search(self._rounds_of(method), trial_of)
         content = {
-            "question": "Which rates? Validation rows of several drawings, one member.",
+            "question": "Which rates? Validation rows of several drawings, few members.",
             "dataset": dataset,
             "method": method,
+            "members": self._trial_members(method),
             "fixed": self._fixed_in_trials(dataset, method),
             "rows": self.config["tuning"]["rows"] or None,
             "seeds": self.config["tuning"]["seeds"],
@@ -221,7 +230,7 @@ class Evidence:
         for seed in tuning["seeds"]:
             task = self.task(dataset, tuning["rows"] or None, seed)
             given = {**tuning.get("settings", {}), **settings}
-            clf = self.classifier(dataset, method, given, seed, 1)
+            clf = self.classifier(dataset, method, given, seed, self._trial_members(method))
             fit = fit_and_predict(clf, task, ["validation"])
             proba = fit.probabilities["validation"].mean(axis=0)
             y, names = task.validation.y, np.arange(task.n_classes)
@@ -319,7 +328,7 @@ class Evidence:
                 method,
                 tuning["rows"] or 5000,
                 trial.get("max_epochs", 4),
-                members=1,
+                members=self._trial_members(method),
                 judged=0.4,
             )
             for trials in self._rounds_of(method)

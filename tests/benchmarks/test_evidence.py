@@ -181,14 +181,19 @@ def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script
     assert work_off(grid.jobs(), seconds=None, say=str)
     assert read(grid, "probe")["chosen"] == worse
 
-    # A later round, a setting of the method itself, or other drawings: what depends on it, anew.
+    # A later round, a setting of the method itself, the number of a trial's members, or other drawings:
+    # what depends on it, anew.
     probe["then"] = [{"weight_decay": 0.1}]
     fits.clear()
     assert work_off(grid.jobs(), seconds=None, say=str)
     assert fits[:2] == [{**worse, "weight_decay": 0.1}] * 2
     del probe["then"]
     tuning = grid.config["tuning"]
-    for part, change in (probe, {"settings": {"pooling": "cls"}}), (tuning, {"seeds": [3, 4]}):
+    for part, change in (
+        (probe, {"settings": {"pooling": "cls"}}),
+        (probe, {"trial_members": 2}),
+        (tuning, {"seeds": [3, 4]}),
+    ):
         fits.clear()
         part |= change
         assert not any(job.done for job in grid.jobs()[:1])
