@@ -33,9 +33,10 @@ def ablation_section(cells: Cells) -> list[str]:
     lines = [
         "## Ablations",
         "",
-        "SVE with one thing changed at a time, rates 0.01 and 4 epochs throughout, made by "
-        "`python benchmarks/ablations.py` and judged on validation rows, not on test rows. Differences are "
-        "to the base over the seeds that both have, with 95 % intervals that draw the rows. "
+        "SVE with one thing changed at a time, at the rates that the grid's trials chose for it, in "
+        "bfloat16, made by `python benchmarks/ablations.py` and judged on 600 validation rows, not on test "
+        "rows. Differences are to the base over the seeds that both have, with 95 % intervals that draw the "
+        "rows: of one seed they do not show how much another start or drawing would change. "
         "`benchmarks/_ablation_variants.py` says what each variant is.",
         "",
     ]
