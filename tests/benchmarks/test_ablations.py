@@ -199,5 +199,5 @@ def test_section__differences_to_the_base(script, tmp_path):
     low, high = map(float, rows["| noise_0"][4].split(" to "))
     assert 0 < low < gap < high
     assert rows["| no_bias"][3:5] == ["-", "-"]  # no seed in common with the base
-    assert any(line.startswith("Not run yet: noise_0.03, ") for line in lines)
+    assert any(line.startswith("Not run yet: one_head, ") for line in lines)
     assert any(line.startswith("NLL by number of members (base): 1: 0.") for line in lines)
