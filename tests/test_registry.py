@@ -11,6 +11,7 @@ import pytest
 from sksve import _registry
 from sksve._exceptions import FetchError, IntegrityError
 from sksve._registry import cache_folder, fetch_package, sha256_of
+from tests.fetching import skip_without_registry
 
 # SHA-256 of b"abc": the first test vector of FIPS 180-2, appendix B.1.
 SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -192,8 +193,17 @@ def test_fetch_package__a_folder_named_pip_here_is_not_run(shelf, tmp_path, monk
 
 def test_fetch_package__a_cache_that_cannot_be_written_names_the_variable(tmp_path):
     (tmp_path / "file").write_text("a file, where a folder must be made")
-    with pytest.raises(FetchError, match=r"Cannot put a 1 into .*SKSVE_CACHE"):
+    with (
+        pytest.raises(FetchError, match=r"Cannot put a 1 into .*SKSVE_CACHE"),
+        skip_without_registry(),
+    ):
         fetch_package("a", "1", sha256="0" * 64, folder=tmp_path / "file")
+
+
+def test_fetch_package__only_a_registry_out_of_reach_skips_a_test(shelf):
+    with pytest.raises(pytest.skip.Exception, match="no package registry is reachable"):
+        with skip_without_registry():
+            fetch_package("sksve-toy", "1.0", sha256="0" * 64)
 
 
 @pytest.mark.parametrize(

