@@ -31,8 +31,8 @@ class Variant:
 
 #: The dense core of evidence.toml, at a rate between those chosen for the two data sets.
 CORE: dict[str, Any] = {
-    "adapt_blocks": 3, "rank": 40, "off_diagonals": 39, "init_scale": 0.05, "band_init_scale": 0.05,
-    "lr": 4e-3,
+    "adapt_blocks": 4, "rank": 34, "off_diagonals": 33, "init_scale": 0.02, "band_init_scale": 0.02,
+    "lr": 3e-3,
 }  # fmt: skip
 
 #: The cheapest and most telling first. All blocks are adapted, unless the name says otherwise.
@@ -53,12 +53,12 @@ VARIANTS = (
     Variant("noise_0.2", {"init_scale": 0.2}),
     Variant("noise_0.3", {"init_scale": 0.3}),
     Variant("last_3_blocks", {"adapt_blocks": 3}),
-    Variant("core_40_last_3_blocks", {**CORE, "band_init_scale": 0.0},
-            more="the whole core of the leading directions, at a lower rate"),
-    Variant("core_40_last_3_blocks_rotated", CORE,
-            more="the same, started at noise: the dense core of the grid"),
-    Variant("core_40_one_head", CORE, lambda: [SharedHead()],
-            "the dense core of the grid with one head for all members"),
+    Variant("core", CORE, more="the dense core of the grid, at a lower rate"),
+    Variant("core_one_head", CORE, lambda: [SharedHead()], "the same, one head for all members"),
+    Variant("core_noise_0", {**CORE, "init_scale": 0.0, "band_init_scale": 0.0}),
+    Variant("core_noise_0.05", {**CORE, "init_scale": 0.05, "band_init_scale": 0.05}),
+    Variant("core_last_3_blocks", {**CORE, "adapt_blocks": 3}),
+    Variant("core_all_blocks", {**CORE, "adapt_blocks": None}),
     Variant("mirrored", {}, lambda: [MirroredStart()], "pairs of opposite noise"),
     Variant("orthogonal", {}, lambda: [OrthogonalStart()], "members' noise orthogonal"),
     Variant("anchored_1", {}, lambda: [Anchored(1.0)], "pulled to its own start"),
