@@ -24,6 +24,7 @@ __all__ = [
 NAMES = {
     "sve": "SVE",
     "sve_core": "SVE, dense core",
+    "sve_deeper": "SVE, deeper core",
     "sve_single": "SVE, one member",
     "deep": "deep ensemble",
     "fine_tuned": "fine-tuned model",
@@ -330,9 +331,9 @@ def counted(found: dict[str, Any] | None) -> list[str]:
 
 
 def promises(runs: Runs, rows: int | None) -> list[str]:
-    """Bars of the issue, for both kinds of SVE."""
+    """Bars of the issue, for every kind of SVE."""
     lines = []
-    for method in ("sve", "sve_core"):
+    for method in ("sve", "sve_core", "sve_deeper"):
         body = [
             [b.name, b.goal, b.measured, str(b.n_cells), "kept" if b.kept else "**not kept**"]
             for b in bars(runs, rows, method)

@@ -144,11 +144,11 @@ class SVEClassifier(MemberClassifier):
     is SVFit [2]_, with ``off_diagonals=d`` SVFT, plain (d=0) or banded [3]_. What is learned is the
     relative change of a value, so one `lr` fits small and large values; the papers learn the values.
 
-    ``rank=32, off_diagonals=31`` trains the whole core of the leading directions, as LoRA-XS [4]_ does
-    but in units of the singular values. With half of the blocks adapted and ``band_init_scale=0.05``
-    that is half the time and size of the diagonals of all blocks; where it is better and where not
-    stands in ``docs/evidence.md`` ("dense core"). It wants lower rates where rows are few and classes
-    two.
+    ``rank=34, off_diagonals=33`` trains the whole core of the leading directions, as LoRA-XS [4]_ does
+    but in units of the singular values. With ``adapt_blocks=4`` of six and ``init_scale=0.02`` it has
+    fewer parameters than the diagonals of all blocks and takes less time; where it is better and where
+    not stands in ``docs/evidence.md`` ("dense core"). It wants lower rates where rows are few and
+    classes two.
 
     Ctrl-C (``KeyboardInterrupt``) ends fit after the step it is at, with the members as they are
     then and a ``ConvergenceWarning``; a second one, one before the first step, and one while members

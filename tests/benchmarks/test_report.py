@@ -285,7 +285,7 @@ def test_readme__quotes_the_runs(script, tables):
     runs = tables.load_runs(BENCHMARKS / "results" / "evidence")
     found = {
         method: {bar.name: bar.measured for bar in tables.bars(runs, 200, method)}
-        for method in ("sve", "sve_core")
+        for method in ("sve", "sve_core", "sve_deeper")
     }
     common_cells = script("_evidence_page").common_cells
 
@@ -302,10 +302,16 @@ def test_readme__quotes_the_runs(script, tables):
 
     foreign = [bars["OOD AUROC by mutual information"] for bars in found.values()]
     words = ["better" if float(change) > 0 else "worse" for change in foreign]
-    assert "apart {} for the plain one and {} for the dense core".format(*words) in said
-    assert "(AUROC {} and {})".format(*foreign) in said
+    told = "apart {} for the plain one, {} for the dense core and {} for the deeper one"
+    assert told.format(*words) in said
+    assert "(AUROC {}, {} and {})".format(*foreign) in said
+    assert "scaling is no worse than the deep ensemble's for the first two" in said
+    no_worse = [
+        bars["ECE, temperature-scaled"].split("difference ")[1].startswith("-")
+        for bars in found.values()
+    ]
+    assert no_worse == [True, True, False]
     for method, bars in found.items():
-        assert bars["ECE, temperature-scaled"].split("difference ")[1].startswith("-")
         points = bars["accuracy"].removesuffix(" points")
         (own, rival), n_runs = means(method)
         assert f"{n_runs} runs): NLL {_bare(own)} against {_bare(rival)}" in said
