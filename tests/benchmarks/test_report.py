@@ -328,6 +328,33 @@ def test_readme__quotes_the_runs(script, tables):
         assert f"{own:.2f} against {rival:.2f} on 20 Newsgroups" in said
 
 
+def test_readme__quotes_the_ablations():
+    readme = " ".join((BENCHMARKS.parent / "README.md").read_text(encoding="utf-8").split())
+    cells = {
+        (dataset, variant): json.loads(
+            (BENCHMARKS / f"results/ablations/{dataset}/{variant}-n200-seed0.json").read_text()
+        )
+        for dataset in ("movie_reviews", "newsgroups")
+        for variant in ("base", "one_head", "frozen_biases", "frozen_values")
+    }
+    shares = [
+        round(100 * cells[dataset, variant]["diversity"]["disagreement"])
+        for variant in ("one_head", "base")
+        for dataset in ("movie_reviews", "newsgroups")
+    ]
+    told = "disagree on {} % of the reviews and {} % of the newsgroup posts ({} and {} % with heads"
+    assert told.format(*shares) in readme
+    costs = [
+        f"{cells[dataset, variant]['scores']['nll'] - cells[dataset, 'base']['scores']['nll']:.2f}"
+        for variant in ("frozen_biases", "frozen_values")
+        for dataset in ("newsgroups", "movie_reviews")
+    ]
+    told = (
+        "they cost {} nats on 20 Newsgroups and {} on the reviews, the values {} and {} (one seed"
+    )
+    assert told.format(*(cost.lstrip("0") for cost in costs)) in readme
+
+
 def _bare(value):
     """Write .123 for 0.123."""
     return (value if isinstance(value, str) else f"{value:.3f}").lstrip("0")
