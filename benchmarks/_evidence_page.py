@@ -201,7 +201,7 @@ def differences(runs: Runs, rows: int | None, method: str = "sve") -> list[str]:
                     NAMES.get(rival, rival),
                     WORDS[metric],
                     f"{number.format(factor * c.difference)}{unit}",
-                    f"{low} to {high}",
+                    "-" if np.isnan(c.low) else f"{low} to {high}",
                     f"{c.p_value:.3f}",
                     str(c.n_cells),
                     c.verdict,

@@ -131,7 +131,8 @@ class Comparison:
     difference : float
         Mean over data sets of method - rival.
     low, high : float
-        95 % interval: cells drawn with replacement within their data set (data sets are fixed).
+        95 % interval: cells drawn with replacement within their data set (data sets are fixed). NaN
+        where a data set has one cell: nothing tells how much another seed would change.
     p_value : float
         Wilcoxon's signed-rank test over the cells, two-sided.
     datasets : dict of str to (difference, low, high)
@@ -151,8 +152,12 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """For the method: "win", "loss" or, where the interval holds 0, "tie"."""
-        return verdict(self.metric, self.difference, self.low, self.high)
+        """For the method: "win", "loss" or, where the interval holds 0, "tie"; "-" without interval."""
+        return (
+            "-"
+            if np.isnan(self.low)
+            else verdict(self.metric, self.difference, self.low, self.high)
+        )
 
     def count(self, outcome: str) -> int:
         """Count the data sets with this outcome."""
@@ -190,6 +195,8 @@ def compare(
     values = np.array(list(gaps.values()))
     p = 1.0 if not values.any() else float(wilcoxon(values).pvalue)
     low, high = np.quantile(draws, [0.025, 0.975])
+    if min(map(len, by_name.values())) == 1:
+        low = high = np.nan
     datasets = {}
     for name, g in by_name.items():
         seeds = [s for d, s in cells if d == name]

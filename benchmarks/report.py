@@ -58,8 +58,9 @@ def size_section(runs: Runs, rows: int | None) -> list[str]:
         "### Paired differences",
         "",
         "The first named minus the other, over the pairs of runs (data set, seed) that both have. "
-        "Intervals draw the seeds within each data set; p is Wilcoxon's signed-rank test over the pairs. The "
-        "last column counts data sets by the interval of their test rows.",
+        "Intervals draw the seeds within each data set; where one has a single seed there is none, and no "
+        "result; p is Wilcoxon's signed-rank test over the pairs. The last column counts data sets by the "
+        "interval of their test rows.",
         "",
     ]
     for method in LEADS:
@@ -183,7 +184,9 @@ def draw(runs: Runs, rows: int | None, path: Path) -> None:
         for (row, rival), (k, lead) in product(enumerate(reversed(rivals)), enumerate(leads)):
             c = compare(runs, lead, rival, rows, metric)
             if c is not None:
-                colour = {"win": "tab:green", "loss": "tab:red", "tie": "0.45"}[c.verdict]
+                colour = {"win": "tab:green", "loss": "tab:red", "tie": "0.45", "-": "0.45"}[
+                    c.verdict
+                ]
                 place = row + 0.25 - 0.25 * k
                 ax.plot([c.low, c.high], [place, place], color=colour)
                 ax.plot(c.difference, place, MARKERS[k], color=colour)

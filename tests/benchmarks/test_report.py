@@ -104,6 +104,21 @@ def test_compare__only_cells_that_both_have(fabricate, tables):
     assert tables.compare(runs, "sve", "deep", 1000, "nll") is None
 
 
+def test_compare__one_seed_of_a_data_set_gives_no_interval_and_no_result(fabricate, tables, script):
+    folder = fabricate({"sve": 0.5, "deep": 0.2})
+    for seed in (1, 2):
+        (folder / "credit" / f"deep-n200-seed{seed}.json").unlink()
+    runs = tables.load_runs(folder)
+    found = tables.compare(runs, "sve", "deep", 200, "nll")
+    assert found.n_cells == 7
+    assert np.isnan([found.low, found.high]).all()
+    assert found.verdict == "-"
+    assert found.count("win") == 3  # by the test rows of each
+    lines = script("_evidence_page").differences(runs, 200)
+    row = next(line for line in lines if line.startswith("| deep ensemble | NLL |")).split(" | ")
+    assert row[3] == row[6] == "-"
+
+
 def test_verdict__what_rounding_leaves_is_no_win(tables):
     assert tables.verdict("accuracy", 1e-17, 1e-18, 2e-17) == "tie"
     assert tables.verdict("accuracy", 0.01, 0.005, 0.015) == "win"
@@ -326,6 +341,26 @@ def test_readme__quotes_the_runs(script, tables):
         assert f"{float(bars['saved size'].removesuffix(' %')):.1f} % of the size" in said
         (own, rival), _ = means(method, "newsgroups")
         assert f"{own:.2f} against {rival:.2f} on 20 Newsgroups" in said
+
+
+def test_readme__quotes_the_lora_ensemble(script, tables):
+    readme = " ".join((BENCHMARKS.parent / "README.md").read_text(encoding="utf-8").split())
+    runs = tables.load_runs(BENCHMARKS / "results" / "evidence")
+    methods = ["lora", "deep", "sve", "sve_core", "sve_deeper"]
+    both = script("_evidence_page").common_cells(runs, methods, 200)
+    assert {seed for _, seed in both} == {0}
+
+    def mean(method, name):
+        cells = tables.cells_of(runs, method, 200, name)
+        return tables.mean_over_datasets({k: v for k, v in cells.items() if k in both})
+
+    percent, time = mean("lora", "trainable_percent"), mean("lora", "fit_ratio")
+    nll = [_bare(mean(method, "nll")) for method in methods]
+    assert (
+        f"LoRA-ensemble with {percent:.1f} % of the parameters and {time:.2f} of the CPU time has NLL "
+        f"{nll[0]} on the runs that it has (seed 0), the deep ensemble {nll[1]}, the three kinds of SVE {nll[2]}, "
+        f"{nll[3]} and {nll[4]}."
+    ) in readme
 
 
 def test_readme__quotes_the_ablations():
