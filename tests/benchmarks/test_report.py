@@ -358,8 +358,8 @@ def test_readme__quotes_the_lora_ensemble(script, tables):
     nll = [_bare(mean(method, "nll")) for method in methods]
     assert (
         f"LoRA-ensemble with {percent:.1f} % of the parameters and {time:.2f} of the CPU time has NLL "
-        f"{nll[0]} on the runs that it has (seed 0), the deep ensemble {nll[1]}, the three kinds of SVE {nll[2]}, "
-        f"{nll[3]} and {nll[4]}."
+        f"{nll[0]} on the runs that it has (seed 0), the deep ensemble {nll[1]}, the three kinds of SVE "
+        f"{nll[2]}, {nll[3]} and {nll[4]}."
     ) in readme
 
 
