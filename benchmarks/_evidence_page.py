@@ -1,5 +1,6 @@
 """Parts of the evidence's page: lines of Markdown out of the runs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from _evidence_table import METRICS, Runs, bars, cells_of, compare, mean_over_da
 from _grid import Cell
 
 __all__ = [
+    "LEADS",
     "NAMES",
     "WORDS",
     "common_cells",
@@ -19,12 +21,14 @@ __all__ = [
     "progress",
     "promises",
     "shifted",
+    "summary",
 ]
 
 NAMES = {
     "sve": "SVE",
     "sve_core": "SVE, dense core",
     "sve_deeper": "SVE, deeper core",
+    "sve_all_blocks": "SVE, core of all blocks",
     "sve_single": "SVE, one member",
     "deep": "deep ensemble",
     "fine_tuned": "fine-tuned model",
@@ -36,6 +40,8 @@ NAMES = {
     "svft": "SVFT",
     "probe": "linear probe",
 }
+#: Kinds of SVE, which the page holds against the others.
+LEADS = ("sve", "sve_core", "sve_deeper", "sve_all_blocks")
 DATASETS = {
     "movie_reviews": "movie reviews",
     "newsgroups": "20 Newsgroups",
@@ -333,7 +339,7 @@ def counted(found: dict[str, Any] | None) -> list[str]:
 def promises(runs: Runs, rows: int | None) -> list[str]:
     """Bars of the issue, for every kind of SVE."""
     lines = []
-    for method in ("sve", "sve_core", "sve_deeper"):
+    for method in LEADS:
         body = [
             [b.name, b.goal, b.measured, str(b.n_cells), "kept" if b.kept else "**not kept**"]
             for b in bars(runs, rows, method)
@@ -342,6 +348,20 @@ def promises(runs: Runs, rows: int | None) -> list[str]:
             head = [f"{NAMES[method]}, five members", "goal", "measured", "runs", "so far"]
             lines += table(head, body)
     return lines
+
+
+def summary(runs: Runs, rows: int | None, methods: Sequence[str]) -> list[str]:
+    """Return the bars of several methods side by side: the README's table."""
+    found = {m: {b.name: b for b in bars(runs, rows, m)} for m in methods}
+    found = {m: by_name for m, by_name in found.items() if by_name}
+    goals = {b.name: b.goal for by_name in found.values() for b in by_name.values()}
+    head = ["", "goal", *(f"{NAMES[m]} ({by['NLL'].n_cells} runs)" for m, by in found.items())]
+    body = []
+    for name, goal in goals.items():
+        each = [by_name.get(name) for by_name in found.values()]
+        words = ["-" if b is None else f"**{b.measured}**" if b.kept else b.measured for b in each]
+        body.append([name, goal, *(word.replace("mean difference ", "") for word in words)])
+    return table(head, body)
 
 
 assert set(WORDS) <= set(METRICS)

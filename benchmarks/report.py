@@ -1,7 +1,7 @@
-"""Tables and pictures of the evidence: docs/evidence.md and docs/pictures, out of the runs' JSON files.
+"""Tables and pictures of the evidence (docs/evidence.md, docs/pictures, the README's table) out of JSON files.
 
     python benchmarks/report.py            # after benchmarks/evidence.py, however far that has come
-    python benchmarks/report.py --check    # fails if docs/evidence.md is not what the files say
+    python benchmarks/report.py --check    # fails if page or README is not what the files say
 
 Nothing is trained or judged here, and no number is written by hand. The page says which runs of the grid are
 missing, and compares methods on those runs only that they have in common. Wins, ties and losses of SVE are
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from _ablation_page import ablation_section, load_ablations
 from _evidence_page import (
+    LEADS,
     NAMES,
     WORDS,
     common_cells,
@@ -29,6 +30,7 @@ from _evidence_page import (
     progress,
     promises,
     shifted,
+    summary,
 )
 from _evidence_table import Runs, cells_of, compare, load_runs, mean_over_datasets
 from _grid import Cell, planned
@@ -139,9 +141,11 @@ ranks rates by chance, as the trials' losses by drawing show. On three drawings 
 chosen for two classes: the dense core gained by it, the deep ensemble had them already.
 """
 
-#: Whom the page holds against the others.
-LEADS = ("sve", "sve_core", "sve_deeper")
-MARKERS = ("o", "s", "^")
+MARKERS = ("o", "s", "^", "D")
+#: Between these lines of the README stands the table of what is promised and what was measured.
+README_MARKS = ("<!-- made by benchmarks/report.py -->", "<!-- up to here -->")
+IN_README = (*LEADS, "lora")
+IN_README_ROWS = 200
 
 
 def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None) -> str:
@@ -169,6 +173,13 @@ def sizes_of(runs: Runs) -> list[int | None]:
     return sorted({key[2] for key in runs}, key=lambda n: (n is None, n))
 
 
+def with_table(readme: str, lines: list[str]) -> str:
+    """Put the table between the README's marks."""
+    before, rest = readme.split(README_MARKS[0])
+    after = rest.split(README_MARKS[1])[1]
+    return "\n".join([before + README_MARKS[0], "", *lines, README_MARKS[1] + after])
+
+
 def draw(runs: Runs, rows: int | None, path: Path) -> None:
     """Draw SVE against each rival: paired differences with intervals, and cost beside quality."""
     import matplotlib
@@ -187,14 +198,14 @@ def draw(runs: Runs, rows: int | None, path: Path) -> None:
                 colour = {"win": "tab:green", "loss": "tab:red", "tie": "0.45", "-": "0.45"}[
                     c.verdict
                 ]
-                place = row + 0.25 - 0.25 * k
+                place = row + 0.3 - 0.2 * k
                 ax.plot([c.low, c.high], [place, place], color=colour)
                 ax.plot(c.difference, place, MARKERS[k], color=colour)
         ax.axvline(0, color="0.8", zorder=0)
         ax.set_yticks(range(len(rivals)), [NAMES.get(r, r) for r in reversed(rivals)])
         ax.set_xlabel(
             f"{WORDS[metric]}: SVE minus the other (left of 0: SVE is better)\n"
-            "circles: SVE; squares: dense core; triangles: deeper core"
+            "circles: SVE; squares: dense, triangles: deeper, diamonds: core of all blocks"
         )
     cells = common_cells(runs, methods, rows)
     for method in methods:
@@ -220,17 +231,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, default=HERE / "evidence.toml")
     parser.add_argument("--page", type=Path, default=DOCS / "evidence.md")
+    parser.add_argument("--readme", type=Path, default=HERE.parent / "README.md")
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     config = tomllib.loads(args.config.read_text())
     folder = config.get("results", "evidence")
     runs = load_runs(RESULTS / folder)
     text = page(runs, planned(config), folder, RESULTS)
+    made = {args.page: text}
+    if folder == "evidence":
+        readme = args.readme.read_text(encoding="utf-8")
+        made[args.readme] = with_table(readme, summary(runs, IN_README_ROWS, IN_README))
     if args.check:
-        same = args.page.exists() and args.page.read_text(encoding="utf-8") == text
-        stale = f"{args.page.name} is not what the files say: run benchmarks/report.py"
-        sys.exit(None if same else stale)
-    args.page.write_text(text, encoding="utf-8")
+        stale = [f for f, t in made.items() if not f.exists() or f.read_text(encoding="utf-8") != t]
+        names = ", ".join(path.name for path in stale)
+        sys.exit(f"not what the files say: {names}. Run benchmarks/report.py" if stale else None)
+    for path, content in made.items():
+        path.write_text(content, encoding="utf-8")
     if runs:
         most = max(sizes_of(runs), key=lambda rows: sum(key[2] == rows for key in runs))
         draw(runs, most, args.page.parent / "pictures" / "evidence.png")

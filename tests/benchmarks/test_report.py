@@ -292,74 +292,26 @@ def test_page__in_the_repository_is_what_the_files_say(script):
     assert found == made, "stale: run benchmarks/report.py"
 
 
-def test_readme__quotes_the_runs(script, tables):
-    """Stale otherwise: the README's "Honest limits" against benchmarks/results/evidence."""
-    readme = " ".join((BENCHMARKS.parent / "README.md").read_text(encoding="utf-8").split())
-    said = readme.split("docs/evidence.md), made by")[1].split("- Defaults")[0]
+def test_readme__table_is_what_the_files_say(script, tables):
+    """Stale otherwise: run benchmarks/report.py."""
+    report = script("report")
     runs = tables.load_runs(BENCHMARKS / "results" / "evidence")
-    found = {
-        method: {bar.name: bar.measured for bar in tables.bars(runs, 200, method)}
-        for method in ("sve", "sve_core", "sve_deeper")
-    }
-    common_cells = script("_evidence_page").common_cells
-
-    def means(method, *datasets):
-        """NLL of the method and of the deep ensemble, over the runs that both have."""
-        cells = common_cells(runs, [method, "deep"], 200)
-        chosen = [cell for cell in cells if not datasets or cell[0] in datasets]
-        return [
-            tables.mean_over_datasets(
-                {k: v for k, v in tables.cells_of(runs, m, 200, "nll").items() if k in chosen}
-            )
-            for m in (method, "deep")
-        ], len(cells)
-
-    foreign = [bars["OOD AUROC by mutual information"] for bars in found.values()]
-    words = ["better" if float(change) > 0 else "worse" for change in foreign]
-    told = "apart {} for the plain one, {} for the dense core and {} for the deeper one"
-    assert told.format(*words) in said
-    assert "(AUROC {}, {} and {})".format(*foreign) in said
-    assert "scaling is no worse than the deep ensemble's for the first two" in said
-    no_worse = [
-        bars["ECE, temperature-scaled"].split("difference ")[1].startswith("-")
-        for bars in found.values()
-    ]
-    assert no_worse == [True, True, False]
-    for method, bars in found.items():
-        points = bars["accuracy"].removesuffix(" points")
-        (own, rival), n_runs = means(method)
-        assert f"{n_runs} runs): NLL {_bare(own)} against {_bare(rival)}" in said
-        assert f"at or below it on {bars['NLL'].split(';')[0]}" in said
-        assert f"({bars['NLL, temperature-scaled'].split(';')[0]} after temperature scaling" in said
-        assert f"ECE on {bars['ECE'].split(';')[0]}" in said
-        assert f"accuracy {points} points" in said
-        assert f"{_bare(bars['CPU time of fit'])} of the CPU time" in said
-        assert (
-            f"{float(bars['trainable parameters, heads aside'].removesuffix(' %')):.2f} %" in said
-        )
-        assert f"{float(bars['saved size'].removesuffix(' %')):.1f} % of the size" in said
-        (own, rival), _ = means(method, "newsgroups")
-        assert f"{own:.2f} against {rival:.2f} on 20 Newsgroups" in said
+    readme = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8")
+    lines = script("_evidence_page").summary(runs, report.IN_README_ROWS, report.IN_README)
+    assert len(lines) > 5
+    assert report.with_table(readme, lines) == readme, "stale: run benchmarks/report.py"
+    for method in report.LEADS:
+        kept = [bar.kept for bar in tables.bars(runs, report.IN_README_ROWS, method)]
+        assert not kept or not all(kept), f"{method} keeps every promise: the README says none does"
 
 
-def test_readme__quotes_the_lora_ensemble(script, tables):
-    readme = " ".join((BENCHMARKS.parent / "README.md").read_text(encoding="utf-8").split())
-    runs = tables.load_runs(BENCHMARKS / "results" / "evidence")
-    methods = ["lora", "deep", "sve", "sve_core", "sve_deeper"]
-    both = script("_evidence_page").common_cells(runs, methods, 200)
-    assert {seed for _, seed in both} == {0}
-
-    def mean(method, name):
-        cells = tables.cells_of(runs, method, 200, name)
-        return tables.mean_over_datasets({k: v for k, v in cells.items() if k in both})
-
-    percent, time = mean("lora", "trainable_percent"), mean("lora", "fit_ratio")
-    nll = [_bare(mean(method, "nll")) for method in methods]
-    assert (
-        f"LoRA-ensemble with {percent:.1f} % of the parameters and {time:.2f} of the CPU time has NLL "
-        f"{nll[0]} on the runs that it has (seed 0), the deep ensemble {nll[1]}, the three kinds of SVE "
-        f"{nll[2]}, {nll[3]} and {nll[4]}."
-    ) in readme
+def test_with_table__replaces_what_stood_between_the_marks(script):
+    report = script("report")
+    first, last = report.README_MARKS
+    readme = f"above\n\n{first}\n\nold\n\n{last}\n\nbelow\n"
+    made = report.with_table(readme, ["| a |", "| --- |", ""])
+    assert made == f"above\n\n{first}\n\n| a |\n| --- |\n\n{last}\n\nbelow\n"
+    assert report.with_table(made, ["| a |", "| --- |", ""]) == made
 
 
 def test_readme__quotes_the_ablations():
@@ -369,7 +321,7 @@ def test_readme__quotes_the_ablations():
             (BENCHMARKS / f"results/ablations/{dataset}/{variant}-n200-seed0.json").read_text()
         )
         for dataset in ("movie_reviews", "newsgroups")
-        for variant in ("base", "one_head", "frozen_biases", "frozen_values")
+        for variant in ("base", "one_head")
     }
     shares = [
         round(100 * cells[dataset, variant]["diversity"]["disagreement"])
@@ -378,17 +330,3 @@ def test_readme__quotes_the_ablations():
     ]
     told = "disagree on {} % of the reviews and {} % of the newsgroup posts ({} and {} % with heads"
     assert told.format(*shares) in readme
-    costs = [
-        f"{cells[dataset, variant]['scores']['nll'] - cells[dataset, 'base']['scores']['nll']:.2f}"
-        for variant in ("frozen_biases", "frozen_values")
-        for dataset in ("newsgroups", "movie_reviews")
-    ]
-    told = (
-        "they cost {} nats on 20 Newsgroups and {} on the reviews, the values {} and {} (one seed"
-    )
-    assert told.format(*(cost.lstrip("0") for cost in costs)) in readme
-
-
-def _bare(value):
-    """Write .123 for 0.123."""
-    return (value if isinstance(value, str) else f"{value:.3f}").lstrip("0")
