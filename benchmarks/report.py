@@ -1,4 +1,4 @@
-"""Tables and pictures of the evidence (docs/evidence.md, docs/pictures, the README's table) out of JSON files.
+"""Tables and pictures of the evidence out of JSON files: docs/evidence.md, docs/pictures, the README's table.
 
     python benchmarks/report.py            # after benchmarks/evidence.py, however far that has come
     python benchmarks/report.py --check    # fails if page or README is not what the files say
