@@ -5,6 +5,21 @@ import time
 
 import numpy as np
 import torch
+from skorch.callbacks import Callback
+
+
+class AfterStep(Callback):
+    """Call a function after each training step."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training:
+            self.function()
+
+    def __deepcopy__(self, memo):  # skorch nets get copies of the user's callbacks
+        return self
 
 
 def alternate(contenders, rounds, device="cpu", warm_up=1):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from _evidence_table import METRICS, Runs, bars, cells_of, compare, mean_over_datasets
+from _evidence_table import METRICS, FitShares, Runs, bars, cells_of, compare, mean_over_datasets
 from _grid import Cell
 
 __all__ = [
@@ -336,13 +336,13 @@ def counted(found: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def promises(runs: Runs, rows: int | None) -> list[str]:
+def promises(runs: Runs, rows: int | None, fit_shares: FitShares | None = None) -> list[str]:
     """Bars of the issue, for every kind of SVE."""
     lines = []
     for method in LEADS:
         body = [
             [b.name, b.goal, b.measured, str(b.n_cells), "kept" if b.kept else "**not kept**"]
-            for b in bars(runs, rows, method)
+            for b in bars(runs, rows, method, fit_shares=fit_shares)
         ]
         if body:
             head = [f"{NAMES[method]}, five members", "goal", "measured", "runs", "so far"]
@@ -350,9 +350,11 @@ def promises(runs: Runs, rows: int | None) -> list[str]:
     return lines
 
 
-def summary(runs: Runs, rows: int | None, methods: Sequence[str]) -> list[str]:
+def summary(
+    runs: Runs, rows: int | None, methods: Sequence[str], fit_shares: FitShares | None = None
+) -> list[str]:
     """Return the bars of several methods side by side: the README's table."""
-    found = {m: {b.name: b for b in bars(runs, rows, m)} for m in methods}
+    found = {m: {b.name: b for b in bars(runs, rows, m, fit_shares=fit_shares)} for m in methods}
     found = {m: by_name for m, by_name in found.items() if by_name}
     goals = {b.name: b.goal for by_name in found.values() for b in by_name.values()}
     head = ["", "goal", *(f"{NAMES[m]} ({by['NLL'].n_cells} runs)" for m, by in found.items())]

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _alternate import alternate, interleave, interleaved_ratios, machine, ratios
+from _alternate import AfterStep, alternate, interleave, interleaved_ratios, machine, ratios
 from _record import write
-from skorch.callbacks import Callback
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
@@ -78,20 +77,6 @@ class Plain:
             for i in range(0, len(ids), BATCH)
         ]
         return torch.cat(parts).numpy()
-
-
-class AfterStep(Callback):
-    """Call a function after each training step."""
-
-    def __init__(self, function):
-        self.function = function
-
-    def on_batch_end(self, net, training=False, **kwargs):
-        if training:
-            self.function()
-
-    def __deepcopy__(self, memo):  # skorch nets get copies of the user's callbacks
-        return self
 
 
 def ensemble(args, **kwargs):

@@ -32,7 +32,15 @@ from _evidence_page import (
     shifted,
     summary,
 )
-from _evidence_table import Runs, cells_of, compare, load_runs, mean_over_datasets
+from _evidence_table import (
+    FitShares,
+    Runs,
+    cells_of,
+    compare,
+    load_fit_shares,
+    load_runs,
+    mean_over_datasets,
+)
 from _grid import Cell, planned
 from _record import RESULTS
 
@@ -40,10 +48,10 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 
 
-def size_section(runs: Runs, rows: int | None) -> list[str]:
+def size_section(runs: Runs, rows: int | None, fit_shares: FitShares) -> list[str]:
     """Everything about one number of training rows."""
     lines = [f"## {rows or 'All'} training rows", ""]
-    kept = promises(runs, rows)
+    kept = promises(runs, rows, fit_shares)
     if kept:
         lines += ["### Promises and measurements", "", *kept]
     lines += [
@@ -156,8 +164,9 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
         "",
         *progress(runs, cells),
     ]
+    fit_shares = load_fit_shares(results / f"{folder}_fit_time.json") if results else {}
     for rows in sizes_of(runs):
-        lines += size_section(runs, rows)
+        lines += size_section(runs, rows, fit_shares)
     if runs:
         lines += ["![NLL, ECE and cost of every method](pictures/evidence.png)", ""]
     if results is not None:
@@ -171,6 +180,12 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
 def sizes_of(runs: Runs) -> list[int | None]:
     """Numbers of training rows, smallest first."""
     return sorted({key[2] for key in runs}, key=lambda n: (n is None, n))
+
+
+def readme_table(runs: Runs) -> list[str]:
+    """Lines of the README's table."""
+    fit_shares = load_fit_shares(RESULTS / "evidence_fit_time.json")
+    return summary(runs, IN_README_ROWS, IN_README, fit_shares)
 
 
 def with_table(readme: str, lines: list[str]) -> str:
@@ -241,7 +256,7 @@ def main() -> None:
     made = {args.page: text}
     if folder == "evidence":
         readme = args.readme.read_text(encoding="utf-8")
-        made[args.readme] = with_table(readme, summary(runs, IN_README_ROWS, IN_README))
+        made[args.readme] = with_table(readme, readme_table(runs))
     if args.check:
         stale = [f for f, t in made.items() if not f.exists() or f.read_text(encoding="utf-8") != t]
         names = ", ".join(path.name for path in stale)

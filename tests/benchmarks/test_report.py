@@ -148,8 +148,12 @@ def test_bars__kept_and_broken(fabricate, tables):
     found = {bar.name: bar for bar in tables.bars(runs, 200)}
     assert found["NLL"].kept
     assert found["accuracy"].kept
-    assert found["CPU time of fit"].kept
-    assert found["CPU time of fit"].measured == "0.25"
+    assert "time of fit, in turns" not in found  # not measured
+    shares = {"sve": {"credit": 0.2, "newsgroups": 0.3}}
+    timed = {bar.name: bar for bar in tables.bars(runs, 200, fit_shares=shares)}
+    assert timed["time of fit, in turns"].kept
+    assert timed["time of fit, in turns"].measured == "0.25"
+    assert not tables.bars(runs, 200, fit_shares={"sve": {"credit": 0.34}})[-3].kept
     assert found["trainable parameters, heads aside"].measured == "0.50 %"
     assert not found["saved size"].kept  # 1000 of 40,000 bytes
     worse = tables.load_runs(fabricate({"sve": 0.2, "deep": 0.5}, trainable_without_heads=200))
@@ -297,7 +301,7 @@ def test_readme__table_is_what_the_files_say(script, tables):
     report = script("report")
     runs = tables.load_runs(BENCHMARKS / "results" / "evidence")
     readme = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8")
-    lines = script("_evidence_page").summary(runs, report.IN_README_ROWS, report.IN_README)
+    lines = report.readme_table(runs)
     assert len(lines) > 5
     assert report.with_table(readme, lines) == readme, "stale: run benchmarks/report.py"
     for method in report.LEADS:

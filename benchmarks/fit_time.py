@@ -1,0 +1,82 @@
+"""How long does a fit of each method take beside the deep ensemble's, in turns of a few steps?
+
+    python benchmarks/fit_time.py                                   # all data sets: 2 to 5 minutes each
+    python benchmarks/fit_time.py --datasets credit --methods sve   # others stay in the file as they are
+
+Runs of the grid are made in different hours of a machine whose speed changes, so their CPU times say little
+about a ratio. Here the methods' ensembles and one fully fine-tuned model, all with the rates and epochs that
+the grid's trials chose and on its rows of seed 0, change places every few training steps, set-up included
+(not the decomposition of the weights, which is cached). A deep ensemble is that model times its members,
+which it trains one after the other. Wall time, one thread. Writes results/evidence_fit_time.json.
+"""
+
+import argparse
+import json
+import tomllib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from _alternate import AfterStep, interleave, interleaved_ratios
+from _evidence_methods import warm_up
+from _evidence_page import LEADS
+from _record import RESULTS, provenance, write
+from evidence import Evidence
+
+from sksve import TruncationWarning
+from sksve.training import feature_cache
+
+HERE = Path(__file__).parent
+NAME, BASELINE = "evidence_fit_time", "fine_tuned"
+
+
+def measure(grid: Evidence, dataset: str, methods: list[str], rows: int) -> dict[str, Any]:
+    """Seconds of each method's fit, and as a share of as many full fine-tunes as it has members."""
+    task = grid.task(dataset, rows, 0)
+    contenders, members = {}, {}
+    for method in [BASELINE, *methods]:
+        spec = grid.config["methods"][method]
+        chosen = json.loads(grid.tuning_path(dataset, method).read_text())["chosen"]
+        members[method] = grid.config["members"] if spec.get("members") else 1
+        clf = grid.classifier(dataset, method, chosen, 0, members[method])
+        warm_up(clf, task)
+
+        def fit(after_step: Any, clf: Any = clf) -> None:
+            feature_cache.clear()  # each pays for its own
+            clf.set_params(callbacks=[("turn", AfterStep(after_step))]).fit(
+                task.train.X, task.train.y
+            )
+
+        contenders[method] = fit
+    found = interleaved_ratios(interleave(contenders), BASELINE)
+    for method, numbers in found.items():
+        numbers["members"] = members[method]
+        numbers["share_of_deep"] = numbers[f"ratio_to_{BASELINE}"] / grid.config["members"]
+    return {"provenance": provenance(), "methods": found}
+
+
+def main() -> None:
+    config = tomllib.loads((HERE / "evidence.toml").read_text())
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--datasets", nargs="+", default=list(config["datasets"]))
+    parser.add_argument("--methods", nargs="+", default=[*LEADS, "lora"])
+    parser.add_argument("--rows", type=int, default=200)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", TruncationWarning)
+    grid = Evidence(config, RESULTS)
+    for dataset in args.datasets:
+        measured = measure(grid, dataset, args.methods, args.rows)
+        path = RESULTS / f"{NAME}.json"  # read now: another process may have added its own
+        done = json.loads(path.read_text())["datasets"] if path.exists() else {}
+        question = "How long does a fit take beside the deep ensemble's?"
+        write(
+            NAME, {"question": question, "rows": args.rows, "datasets": {**done, dataset: measured}}
+        )
+        for method, numbers in measured["methods"].items():
+            print(f"{dataset} {method:16s} {numbers['share_of_deep']:.2f} of the deep ensemble's")
+
+
+if __name__ == "__main__":
+    main()

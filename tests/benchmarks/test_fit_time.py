@@ -1,0 +1,28 @@
+"""Fits in turns, and what the report reads of them."""
+
+import json
+
+import pytest
+
+
+@pytest.mark.slow
+def test_measure__every_method_beside_one_fine_tune(evidence, script, tmp_path):
+    module = script("fit_time")
+    grid = evidence(["deep", "sve"])
+    for method in ("fine_tuned", "sve"):
+        path = grid.tuning_path("toy", method)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"chosen": {"head_lr": 1e-2, "max_epochs": 3}}))
+    found = module.measure(grid, "toy", ["sve"], 24)["methods"]
+    assert set(found) == {"fine_tuned", "sve"}
+    m = grid.config["members"]
+    assert [found[name]["members"] for name in ("fine_tuned", "sve")] == [1, m]
+    for numbers in found.values():
+        assert numbers["share_of_deep"] == pytest.approx(numbers["ratio_to_fine_tuned"] / m)
+        assert numbers["seconds"] > 0
+    assert found["fine_tuned"]["ratio_to_fine_tuned"] == 1.0
+    path = tmp_path / "times.json"
+    path.write_text(json.dumps({"datasets": {"toy": {"methods": found}}}))
+    shares = script("_evidence_table").load_fit_shares(path)
+    assert shares["sve"] == {"toy": found["sve"]["share_of_deep"]}
+    assert script("_evidence_table").load_fit_shares(tmp_path / "none.json") == {}
