@@ -13,7 +13,14 @@ from torch.autograd.function import once_differentiable
 
 from sksve.adapters._routes import gram_pays
 
-__all__ = ["dense_product", "dense_weight", "thin_product"]
+__all__ = [
+    "add_bias",
+    "bias_gradient",
+    "dense_product",
+    "dense_weight",
+    "low_precision",
+    "thin_product",
+]
 
 
 def thin_product(
@@ -36,7 +43,7 @@ def thin_product(
     """
     # Without a backward pass, the detour through autograd is what a single row would wait for.
     product = _Thin.apply if torch.is_grad_enabled() else _thin_forward
-    dtype = _low_precision(x)
+    dtype = low_precision(x)
     if dtype is None:
         return product(x, U, s, Vh, bias, weight)
     frozen = (None if t is None else t.to(dtype) for t in (U, Vh, weight))
@@ -49,7 +56,7 @@ def dense_product(
     x: Tensor, U: Tensor, s: Tensor, Vh: Tensor, bias: Tensor | None, weight: Tensor | None
 ) -> Tensor:
     """Like :func:`thin_product`, through the dense weight of one member at a time."""
-    dtype = _low_precision(x)
+    dtype = low_precision(x)
     if dtype is None:
         return _Dense.apply(x, U, s, Vh, bias, weight)
     # The weight is built in full precision and rounded once.
@@ -67,7 +74,7 @@ def dense_weight(
     return torch.addmm(weight, scaled, Vh, out=out)
 
 
-def _low_precision(x: Tensor) -> torch.dtype | None:
+def low_precision(x: Tensor) -> torch.dtype | None:
     """Dtype that autocast asks for here; None where it is off (or x is float64, which it leaves)."""
     kind = x.device.type
     if not torch.is_autocast_enabled(kind) or x.dtype == torch.float64:
@@ -75,13 +82,15 @@ def _low_precision(x: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(kind)
 
 
-def _add_bias(y: Tensor, bias: Tensor | None) -> Tensor:
+def add_bias(y: Tensor, bias: Tensor | None) -> Tensor:
+    """Add each member's bias, or a shared one, to (m, n, o) in place."""
     if bias is None:
         return y
     return y.add_((bias[:, None, :] if bias.ndim == 2 else bias).to(y.dtype))
 
 
-def _bias_gradient(gy: Tensor, bias_ndim: int) -> Tensor:
+def bias_gradient(gy: Tensor, bias_ndim: int) -> Tensor:
+    """Sum over a member's rows, or over all; half precision is summed in float32."""
     wide = torch.float32 if gy.dtype in (torch.bfloat16, torch.float16) else gy.dtype
     return gy.sum(dim=1 if bias_ndim == 2 else (0, 1), dtype=wide)
 
@@ -99,7 +108,7 @@ def _thin_forward(
     rows = x.reshape(m * n, i)
     h = (rows @ Vh.T).reshape(m, n, -1)
     scaled = h.mul_(s[:, None, :].to(h.dtype)).reshape(m * n, -1)
-    return _add_bias(_second_product(rows, scaled, U, weight).reshape(m, n, -1), bias)
+    return add_bias(_second_product(rows, scaled, U, weight).reshape(m, n, -1), bias)
 
 
 def _second_product(rows: Tensor, scaled: Tensor, U: Tensor, weight: Tensor | None) -> Tensor:
@@ -124,7 +133,7 @@ class _Thin(torch.autograd.Function):
         y = _second_product(rows, scaled, U, weight)
         ctx.save_for_backward(h if any(ctx.needs_input_grad) else None, U, s, Vh, weight)
         ctx.bias_ndim = 0 if bias is None else bias.ndim
-        return _add_bias(y.reshape(m, n, -1), bias)
+        return add_bias(y.reshape(m, n, -1), bias)
 
     @staticmethod
     @once_differentiable
@@ -134,7 +143,7 @@ class _Thin(torch.autograd.Function):
         need_x, _, need_s, _, need_bias, _ = ctx.needs_input_grad
         gx = gs = gb = None
         if need_bias:
-            gb = _bias_gradient(gy, ctx.bias_ndim)
+            gb = bias_gradient(gy, ctx.bias_ndim)
         rows = gy.reshape(m * n, o)
         if need_x or need_s:
             g = (rows @ U).reshape(m, n, -1)
@@ -168,7 +177,7 @@ class _Dense(torch.autograd.Function):
         kept = buffer if m == 1 else None
         ctx.save_for_backward(x, U, s, Vh, weight, kept)
         ctx.bias_ndim = 0 if bias is None else bias.ndim
-        return _add_bias(y, bias)
+        return add_bias(y, bias)
 
     @staticmethod
     @once_differentiable
@@ -177,7 +186,7 @@ class _Dense(torch.autograd.Function):
         m, n, o = gy.shape
         i, k = x.shape[2], U.shape[1]
         need_x, _, need_s, _, need_bias, _ = ctx.needs_input_grad
-        gb = _bias_gradient(gy, ctx.bias_ndim) if need_bias else None
+        gb = bias_gradient(gy, ctx.bias_ndim) if need_bias else None
         gx = torch.empty_like(x) if need_x else None
         gs = torch.empty_like(s) if need_s else None
         buffer = kept

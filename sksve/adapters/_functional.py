@@ -1,11 +1,11 @@
-"""The member-batched product, as functions. Axes: m members, n rows, i inputs, o outputs, k, r."""
+"""The member-batched product, as a function. Axes: m members, n rows, i inputs, o outputs, k, r."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from sksve.adapters._band import apply_band
 
-__all__ = ["correction_linear", "sve_linear"]
+__all__ = ["sve_linear"]
 
 
 def sve_linear(
@@ -47,44 +47,6 @@ def sve_linear(
         extra = apply_band(h, band.to(h.dtype), r, off_diagonals)
         scaled = scaled + F.pad(extra, (0, scaled.shape[-1] - r))
     return _add_bias(F.linear(scaled, U), bias)
-
-
-def correction_linear(
-    x: Tensor,
-    weight: Tensor,
-    U: Tensor,
-    change: Tensor,
-    Vh: Tensor,
-    bias: Tensor | None = None,
-    band: Tensor | None = None,
-    *,
-    off_diagonals: int = 0,
-) -> Tensor:
-    """Apply ``W + U_r (diag(change_m) + band_m) Vh_r``: the same map, cheaper when r is small.
-
-    Parameters
-    ----------
-    x : Tensor of shape (m, n, i)
-    weight : Tensor of shape (o, i)
-        The pretrained matrix: its remainder beyond rank r is kept, never dropped.
-    U : Tensor of shape (o, r)
-    change : Tensor of shape (m, r)
-        ``S * delta_m``.
-    Vh : Tensor of shape (r, i)
-
-    Returns
-    -------
-    Tensor of shape (m, n, o)
-
-    References
-    ----------
-    .. [1] SVFit, https://arxiv.org/abs/2409.05926
-    """
-    h = F.linear(x, Vh)
-    scaled = h * change[:, None, :].to(h.dtype)
-    if band is not None and band.shape[1]:
-        scaled = scaled + apply_band(h, band.to(h.dtype), h.shape[-1], off_diagonals)
-    return _add_bias(F.linear(x, weight) + F.linear(scaled, U), bias)
 
 
 def _add_bias(y: Tensor, bias: Tensor | None) -> Tensor:

@@ -11,7 +11,8 @@ from sksve.adapters._autograd import dense_product, dense_weight, thin_product
 from sksve.adapters._band import band_core, band_size
 from sksve.adapters._basis import restore_basis, saved_basis
 from sksve.adapters._cache import cached_decompose, weight_key
-from sksve.adapters._functional import correction_linear, sve_linear
+from sksve.adapters._core_product import core_product
+from sksve.adapters._functional import sve_linear
 from sksve.adapters._member_linear import (
     MemberLinear,
     check_count,
@@ -244,7 +245,8 @@ class SVDLinear(MemberLinear):
             return product(rows, U, s, Vh, bias, self.weight)
         d = self.off_diagonals
         if self.weight is not None:
-            return correction_linear(rows, self.weight, U, s, Vh, bias, band, off_diagonals=d)
+            core = band_core(band, self.rank, d) + torch.diag_embed(s)
+            return core_product(rows, self.weight, U, core, Vh, bias)
         return sve_linear(rows, U, s, Vh, bias, band, r=self.rank, off_diagonals=d)
 
     def route(self, tokens: int, members: int = 1) -> Route:

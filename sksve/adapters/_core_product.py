@@ -1,0 +1,107 @@
+"""The product of a layer whose members own whole cores, with a backward pass of its own.
+
+As in `_autograd.py`: frozen matrices get no gradient, ``x Vh^T`` is kept and x is not, sums are written into
+the product before, where the graph of single operations would pass over the activations again. Double
+backward raises an error. Axes: m members, n rows, i inputs, o outputs, r directions of the core.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sksve.adapters._autograd import add_bias, bias_gradient, low_precision
+
+__all__ = ["core_product"]
+
+
+def core_product(
+    x: Tensor, weight: Tensor, U: Tensor, core: Tensor, Vh: Tensor, bias: Tensor | None
+) -> Tensor:
+    """Apply ``W + U core_m Vh`` and the bias to the rows of member m, without building the sum.
+
+    Parameters
+    ----------
+    x : Tensor of shape (m, n, i)
+    weight : Tensor of shape (o, i)
+        The pretrained matrix: what the core does not change is kept, never dropped.
+    U : Tensor of shape (o, r)
+    core : Tensor of shape (m, r, r)
+        Change of each member.
+    Vh : Tensor of shape (r, i)
+    bias : Tensor of shape (m, o) or (o,), or None
+
+    Returns
+    -------
+    Tensor of shape (m, n, o)
+
+    References
+    ----------
+    .. [1] SVFT, https://arxiv.org/abs/2405.19597
+    """
+    dtype = low_precision(x)
+    if dtype is None:
+        return _product(x, weight, U, core, Vh, bias)
+    with torch.autocast(x.device.type, enabled=False):
+        weight, U, Vh = (t.to(dtype) for t in (weight, U, Vh))
+        return _product(x.to(dtype), weight, U, core, Vh, bias)
+
+
+def _product(
+    x: Tensor, weight: Tensor, U: Tensor, core: Tensor, Vh: Tensor, bias: Tensor | None
+) -> Tensor:
+    if torch.is_grad_enabled():
+        y: Tensor = _Core.apply(x, weight, U, core, Vh, bias)
+        return y
+    return _forward(x, weight, U, core, Vh, bias)[0]
+
+
+def _forward(
+    x: Tensor, weight: Tensor, U: Tensor, core: Tensor, Vh: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Output, and the rows in the coordinates of Vh."""
+    m, n, i = x.shape
+    rows = x.reshape(m * n, i)
+    h = (rows @ Vh.T).reshape(m, n, -1)
+    turned = torch.bmm(h, core.to(h.dtype).transpose(1, 2)).reshape(m * n, -1)
+    shared = bias is not None and bias.ndim == 1  # then the first product brings it along
+    y = F.linear(rows, weight, bias.to(rows.dtype) if shared and bias is not None else None)
+    y = y.addmm_(turned, U.T).reshape(m, n, -1)
+    return y if shared else add_bias(y, bias), h
+
+
+class _Core(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        U: Tensor,
+        core: Tensor,
+        Vh: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
+        y, h = _forward(x, weight, U, core, Vh, bias)
+        ctx.save_for_backward(h if any(ctx.needs_input_grad) else None, weight, U, core, Vh)
+        ctx.bias_ndim = 0 if bias is None else bias.ndim
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
+        h, weight, U, core, Vh = ctx.saved_tensors
+        m, n, o = gy.shape
+        need_x, _, _, need_core, _, need_bias = ctx.needs_input_grad
+        gx = slope = None
+        gb = bias_gradient(gy, ctx.bias_ndim) if need_bias else None
+        rows = gy.reshape(m * n, o)
+        if need_x or need_core:
+            g = (rows @ U).reshape(m, n, -1)
+            if need_core:
+                slope = torch.bmm(g.transpose(1, 2), h).to(core.dtype)
+            if need_x:
+                turned = torch.bmm(g, core.to(g.dtype)).reshape(m * n, -1)
+                gx = (rows @ weight).addmm_(turned, Vh).reshape(m, n, -1)
+        return gx, None, None, slope, None, gb

@@ -1,0 +1,111 @@
+"""The product of whole cores against dense members in float64, by value and by gradient."""
+
+import pytest
+import torch
+
+from sksve.adapters import SVDLinear
+from sksve.adapters._core_product import core_product
+
+BIASES = ["none", "shared", "own"]
+
+
+def factors(bias, *, o=5, i=7, r=3, m=2, n=4, dtype=torch.float64):
+    g = torch.Generator().manual_seed(1)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=g, dtype=torch.float64).to(dtype)
+
+    found = {
+        "x": draw(m, n, i), "weight": draw(o, i), "U": draw(o, r), "core": draw(m, r, r),
+        "Vh": draw(r, i), "bias": {"none": None, "shared": draw(o), "own": draw(m, o)}[bias],
+    }  # fmt: skip
+    for name in ("x", "core", "bias"):
+        if found[name] is not None:
+            found[name].requires_grad_()
+    return found
+
+
+def reference(x, weight, U, core, Vh, bias):
+    """Member by member, through the dense matrix."""
+    outs = []
+    for m, rows in enumerate(x.double()):
+        y = rows @ (weight.double() + U.double() @ core[m].double() @ Vh.double()).T
+        if bias is not None:
+            y = y + (bias if bias.ndim == 1 else bias[m]).double()
+        outs.append(y)
+    return torch.stack(outs)
+
+
+@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_core_product__values_and_gradients_of_dense_members(bias, dtype):
+    f = factors(bias, dtype=dtype)
+    wanted = [f[name] for name in ("x", "core", "bias") if f[name] is not None]
+    y, expected = core_product(**f), reference(**f)
+    gy = torch.randn(y.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    tolerance = {"rtol": 0, "atol": 2e-5 if dtype == torch.float32 else 1e-12}
+    torch.testing.assert_close(y.double(), expected, **tolerance)
+    got = torch.autograd.grad(y, wanted, gy.to(dtype))
+    for a, b in zip(got, torch.autograd.grad(expected, wanted, gy), strict=True):
+        assert a.dtype == dtype
+        torch.testing.assert_close(a, b, **tolerance)
+    with torch.no_grad():
+        torch.testing.assert_close(core_product(**f), y, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("bias", BIASES)
+def test_core_product__passes_gradcheck(bias):
+    f = factors(bias)
+    learned = {name: f.pop(name) for name in ("x", "core", "bias") if f[name] is not None}
+    rest = f  # bias=None stays here
+
+    def run(*values):
+        return core_product(**rest, **dict(zip(learned, values)))
+
+    assert torch.autograd.gradcheck(run, tuple(learned.values()))
+
+
+@pytest.mark.parametrize("needed", ["x", "core", "bias"])
+def test_core_product__computes_only_gradients_that_are_needed(needed):
+    f = factors("own")
+    for name in ("x", "core", "bias"):
+        f[name].requires_grad_(name == needed)
+    core_product(**f).square().sum().backward()
+    assert [name for name, t in f.items() if t.grad is not None] == [needed]
+
+
+def test_core_product__double_backward_is_refused():
+    f = factors("none")
+    (slope,) = torch.autograd.grad(core_product(**f).square().sum(), f["core"], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+@pytest.mark.parametrize("bias", BIASES)
+def test_core_product__autocast_computes_in_bfloat16_and_learns_in_float32(bias):
+    f = factors(bias, o=24, i=16, r=6, n=8, dtype=torch.float32)
+    exact = reference(**f)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = core_product(**f)
+    assert y.dtype == torch.bfloat16
+    assert (y.double() - exact).abs().max() < 0.03 * exact.abs().max()
+    y.float().sum().backward()
+    assert f["core"].grad.dtype == torch.float32
+    (expected,) = torch.autograd.grad(exact.sum(), f["core"])
+    assert (f["core"].grad - expected).abs().max() < 0.03 * expected.abs().max()
+
+
+def test_layer__takes_it_when_the_weight_stays_at_hand(monkeypatch):
+    calls = []
+
+    def spy(*args):
+        calls.append(args)
+        return core_product(*args)
+
+    monkeypatch.setattr("sksve.adapters._svd_linear.core_product", spy)
+    linear = torch.nn.Linear(12, 12)
+    x = torch.randn(3, 12)
+    for rank, taken in ((4, 1), (None, 0), (12, 0)):
+        calls.clear()
+        SVDLinear.from_linear(linear, 1, rank=rank, off_diagonals=2)(x)
+        assert len(calls) == taken
