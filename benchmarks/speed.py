@@ -11,6 +11,7 @@
     python benchmarks/speed.py profile            # where the time of a fit goes; achieved GFLOP/s
     python benchmarks/speed.py routes             # what the cost model says, and the clock
     python benchmarks/speed.py band               # off-diagonal entries: one by one or as a matrix
+    python benchmarks/speed.py core               # a core a member: one operation or a graph of them
 
 `--device cuda` runs fit, predict and memory on a GPU. Writes results/speed_<command>.json (the
 number of rows in its name unless it is 2,000), with ratios
@@ -20,6 +21,7 @@ to the baseline as quartiles over the rounds: both contenders of a ratio ran one
 import argparse
 
 import _speed_band
+import _speed_core
 import _speed_model
 import _speed_parts
 import _speed_top
@@ -28,6 +30,7 @@ COMMANDS = {
     "layer": _speed_parts.layer,
     "routes": _speed_parts.routes,
     "band": _speed_band.band,
+    "core": _speed_core.core,
     "svd": _speed_parts.svd,
     "top": _speed_top.top,
     "fit": _speed_model.fit,

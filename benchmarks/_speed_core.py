@@ -1,0 +1,54 @@
+"""A layer with a core a member: one operation with a backward pass of its own, or a graph of single ones?"""
+
+import torch
+from _alternate import alternate, machine, ratios
+from _record import write
+from torch.nn import functional as F
+
+from sksve.adapters._core_product import core_product
+
+
+def graph(x, weight, U, core, Vh, bias):
+    """The same product as autograd would have it."""
+    turned = F.linear(x, Vh) @ core.transpose(1, 2)
+    return F.linear(x, weight, bias) + F.linear(turned, U)
+
+
+def core(args, r=34, rows=432):
+    """Forward and backward of a layer of MiniLM, members' rows stacked, beside one full member."""
+    cases = []
+    for o, i in ((384, 384), (1536, 384), (384, 1536)):
+        weight, bias = torch.randn(o, i) / i**0.5, torch.randn(o)
+        U, _, Vh = torch.linalg.svd(weight, full_matrices=False)
+        frozen = {"U": U[:, :r].contiguous(), "Vh": Vh[:r].contiguous(), "bias": bias}
+        x = torch.randn(args.members, rows, i, requires_grad=True)
+        cores = torch.randn(args.members, r, r).mul_(0.01).requires_grad_()
+        gy = torch.randn(args.members, rows, o)
+        own = {"x": x.detach()[0].clone().requires_grad_(), "weight": weight.clone()}
+        own["weight"].requires_grad_()
+
+        def ours(product, x=x, weight=weight, cores=cores, frozen=frozen, gy=gy):
+            x.grad = cores.grad = None
+            product(x=x, weight=weight, core=cores, **frozen).backward(gy)
+
+        def plain(own=own, bias=bias, gy=gy):
+            own["x"].grad = own["weight"].grad = None
+            F.linear(own["x"], own["weight"], bias).backward(gy[0])
+
+        contenders = {
+            "graph": lambda ours=ours: ours(graph),
+            "one operation": lambda ours=ours: ours(core_product),
+            "one full member": plain,
+        }
+        found = ratios(alternate(contenders, args.rounds or 25), "graph")
+        share = found["one operation"]["ratio_to_graph"]
+        full = found["one full member"]["ratio_to_graph"]
+        cases.append(
+            {
+                "shape": [o, i], "rank": r, "members": args.members, "rows_a_member": rows,
+                "one_operation_to_graph": share, "one_full_member_to_graph": full,
+            }
+        )  # fmt: skip
+        print(cases[-1], flush=True)
+    question = "a layer with a core a member: one operation against the graph, a training step"
+    write("speed_core", {"question": question, **machine("cpu"), "cases": cases})
