@@ -14,6 +14,7 @@ __all__ = [
     "common_cells",
     "counted",
     "differences",
+    "fit_times",
     "groups_of",
     "human",
     "means",
@@ -348,6 +349,26 @@ def promises(runs: Runs, rows: int | None, fit_shares: FitShares | None = None) 
             head = [f"{NAMES[method]}, five members", "goal", "measured", "runs", "so far"]
             lines += table(head, body)
     return lines
+
+
+def fit_times(fit_shares: FitShares) -> list[str]:
+    """Methods by data sets, fits in turns."""
+    datasets = [d for d in DATASETS if any(d in by for by in fit_shares.values())]
+    body = []
+    for method in [m for m in NAMES if m in fit_shares]:
+        shares = [fit_shares[method].get(d) for d in datasets]
+        known = [v for v in shares if v is not None]
+        words = ["-" if v is None else f"{v:.2f}" for v in [*shares, sum(known) / len(known)]]
+        body.append([NAMES[method], *words])
+    head = ["time of fit, deep ensemble = 1", *(DATASETS[d] for d in datasets), "mean"]
+    if not body:
+        return []
+    return [
+        "Made by `python benchmarks/fit_time.py`: the methods and one full fine-tune, a fifth of the deep "
+        "ensemble, in turns of a few steps. Two measurements of a method may differ by a fifth.",
+        "",
+        *table(head, body),
+    ]
 
 
 def summary(

@@ -23,6 +23,7 @@ from _evidence_page import (
     common_cells,
     counted,
     differences,
+    fit_times,
     groups_of,
     human,
     means,
@@ -33,6 +34,7 @@ from _evidence_page import (
     summary,
 )
 from _evidence_table import (
+    ROWS_TIMED,
     FitShares,
     Runs,
     cells_of,
@@ -54,6 +56,8 @@ def size_section(runs: Runs, rows: int | None, fit_shares: FitShares) -> list[st
     kept = promises(runs, rows, fit_shares)
     if kept:
         lines += ["### Promises and measurements", "", *kept]
+    if rows == ROWS_TIMED:
+        lines += fit_times(fit_shares)
     lines += [
         "### Means",
         "",

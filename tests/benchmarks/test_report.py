@@ -309,6 +309,14 @@ def test_readme__table_is_what_the_files_say(script, tables):
         assert not kept or not all(kept), f"{method} keeps every promise: the README says none does"
 
 
+def test_fit_times__means_over_the_data_sets_measured(script):
+    shares = {"sve": {"credit": 0.2, "newsgroups": 0.4}, "lora": {"credit": 0.5}}
+    lines = script("_evidence_page").fit_times(shares)
+    assert "| SVE | 0.40 | 0.20 | 0.30 |" in lines
+    assert "| LoRA-ensemble | - | 0.50 | 0.50 |" in lines
+    assert script("_evidence_page").fit_times({}) == []
+
+
 def test_with_table__replaces_what_stood_between_the_marks(script):
     report = script("report")
     first, last = report.README_MARKS
