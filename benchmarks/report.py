@@ -242,7 +242,7 @@ def draw(runs: Runs, rows: int | None, path: Path) -> None:
             axes[2].annotate(NAMES.get(method, method), (x, y), xytext=(4, 4),
                              textcoords="offset points", fontsize=8)  # fmt: skip
     axes[2].set_xscale("log")
-    axes[2].set_xlabel("CPU time of a fit (deep ensemble: 1)")
+    axes[2].set_xlabel("CPU time of a fit (deep ensemble: 1), runs of different hours")
     axes[2].set_ylabel("NLL (nats), mean over data sets")
     path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path, dpi=110, metadata={"Software": None})
