@@ -27,10 +27,11 @@ def core_product(
     x : Tensor of shape (m, n, i)
     weight : Tensor of shape (o, i)
         The pretrained matrix: what the core does not change is kept, never dropped.
-    U : Tensor of shape (o, r)
+    U : Tensor of shape (o, r) or (m, o, r)
+        The directions of all members, or of each its own.
     core : Tensor of shape (m, r, r)
         Change of each member.
-    Vh : Tensor of shape (r, i)
+    Vh : Tensor of shape (r, i) or (m, r, i)
     bias : Tensor of shape (m, o) or (o,), or None
 
     Returns
@@ -63,13 +64,30 @@ def _forward(
 ) -> tuple[Tensor, Tensor]:
     """Output, and the rows in the coordinates of Vh."""
     m, n, i = x.shape
-    rows = x.reshape(m * n, i)
-    h = (rows @ Vh.T).reshape(m, n, -1)
-    turned = torch.bmm(h, core.to(h.dtype).transpose(1, 2)).reshape(m * n, -1)
+    h = _times(x, Vh.mT)
+    turned = torch.bmm(h, core.to(h.dtype).transpose(1, 2))
     shared = bias is not None and bias.ndim == 1  # then the first product brings it along
-    y = F.linear(rows, weight, bias.to(rows.dtype) if shared and bias is not None else None)
-    y = y.addmm_(turned, U.T).reshape(m, n, -1)
+    y = F.linear(
+        x.reshape(m * n, i), weight, bias.to(x.dtype) if shared and bias is not None else None
+    )
+    y = _add_times(y.reshape(m, n, -1), turned, U.mT)
     return y if shared else add_bias(y, bias), h
+
+
+def _times(rows: Tensor, factor: Tensor) -> Tensor:
+    """Rows (m, n, a) times one matrix (a, b), in one product, or each member's own (m, a, b)."""
+    if factor.ndim == 3:
+        return torch.bmm(rows, factor)
+    return (rows.reshape(-1, rows.shape[2]) @ factor).reshape(*rows.shape[:2], -1)
+
+
+def _add_times(y: Tensor, rows: Tensor, factor: Tensor) -> Tensor:
+    """Add `_times` to y (m, n, b), which is overwritten."""
+    if factor.ndim == 3:
+        return y.baddbmm_(rows, factor)
+    return (
+        y.reshape(-1, y.shape[2]).addmm_(rows.reshape(-1, rows.shape[2]), factor).reshape(y.shape)
+    )
 
 
 class _Core(torch.autograd.Function):
@@ -92,16 +110,14 @@ class _Core(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
         h, weight, U, core, Vh = ctx.saved_tensors
-        m, n, o = gy.shape
         need_x, _, _, need_core, _, need_bias = ctx.needs_input_grad
         gx = slope = None
         gb = bias_gradient(gy, ctx.bias_ndim) if need_bias else None
-        rows = gy.reshape(m * n, o)
         if need_x or need_core:
-            g = (rows @ U).reshape(m, n, -1)
+            g = _times(gy, U)
             if need_core:
                 slope = torch.bmm(g.transpose(1, 2), h).to(core.dtype)
             if need_x:
-                turned = torch.bmm(g, core.to(g.dtype)).reshape(m * n, -1)
-                gx = (rows @ weight).addmm_(turned, Vh).reshape(m, n, -1)
+                turned = torch.bmm(g, core.to(g.dtype))
+                gx = _add_times(_times(gy, weight), turned, Vh)
         return gx, None, None, slope, None, gb

@@ -22,6 +22,9 @@ class MemberModule(nn.Module):
     n_members : int
     """
 
+    #: Buffers that belong to the members, as parameters do: axis 0 is the member. Saved, never computed anew.
+    member_buffers: tuple[str, ...] = ()
+
     # Set by `use_members` (_switch.py), for the time of a with block only.
     _members = ThreadSwitch[Tensor]()
 

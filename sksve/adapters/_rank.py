@@ -9,7 +9,7 @@ from torch import Tensor
 from sksve.adapters._decompose_top import top_pays
 from sksve.adapters._routes import keeps_weight
 
-__all__ = ["energy_rank", "needed_rank", "numerical_rank", "resolve_rank"]
+__all__ = ["check_pool", "energy_rank", "needed_rank", "numerical_rank", "resolve_rank"]
 
 # A singular value this much smaller than the first is rounding noise of a float32 weight (its
 # machine epsilon): its vectors are arbitrary, so it must not be trained.
@@ -108,6 +108,19 @@ def needed_rank(o: int, i: int, rank: int | float | None) -> int | None:
     """
     r = _as_count(rank)
     return r if r >= 1 and keeps_weight(o, i, r) and top_pays(o, i, r) else None
+
+
+def check_pool(direction_pool: int | None, rank: int | float | None) -> None:
+    """Raise ValueError unless members can draw `rank` directions from this pool (None: they do not)."""
+    if direction_pool is None:
+        return
+    r, pool = _as_count(rank), _as_count(direction_pool)
+    if not 1 <= r <= pool:
+        raise ValueError(
+            "The 'direction_pool' parameter must be None, or an int of at least 'rank', which must then "
+            f"be an int in the range [1, inf). Got direction_pool={direction_pool!r:.80} with "
+            f"rank={rank!r:.80}."
+        )
 
 
 def _as_count(rank: int | float | None) -> int:

@@ -12,6 +12,12 @@ from sksve.adapters._band import band_core, band_size
 from sksve.adapters._basis import restore_basis, saved_basis
 from sksve.adapters._cache import cached_decompose, weight_key
 from sksve.adapters._core_product import core_product
+from sksve.adapters._directions import (
+    checked_directions,
+    draw_directions,
+    own_factors,
+    own_values,
+)
 from sksve.adapters._functional import sve_linear
 from sksve.adapters._member_linear import (
     MemberLinear,
@@ -22,7 +28,7 @@ from sksve.adapters._member_linear import (
     one_each,
     weight_and_bias,
 )
-from sksve.adapters._rank import needed_rank, resolve_rank
+from sksve.adapters._rank import check_pool, needed_rank, resolve_rank
 from sksve.adapters._routes import Route, choose_route, keeps_weight
 
 __all__ = ["SVDLinear"]
@@ -40,7 +46,8 @@ class SVDLinear(MemberLinear):
     :math:`b` are frozen buffers. :math:`\delta_m` (zero beyond the trained rank), the band
     :math:`B_m` and the bias change :math:`\beta_m` are parameters, all zero at the pretrained layer,
     so weight decay pulls to it. There is no clamp: a value clamped at zero has no gradient and never
-    returns, a negative one merely flips its vector.
+    returns, a negative one merely flips its vector. With a pool of directions each member trains `rank`
+    of its own out of the leading ones, which then take the place of the first `rank`.
 
     A layer is made by :meth:`from_linear`.
 
@@ -56,13 +63,19 @@ class SVDLinear(MemberLinear):
         rate fits both them and `delta`), see :func:`~sksve.adapters.apply_band` for their order.
     bias_delta : Parameter of shape (n_members, out_features), or None
         Change of the bias.
+    directions : Tensor of shape (n_members, rank) of int32, or None
+        Buffer: which triplets each member trains, in rising order. None: the leading ones.
     rank, off_diagonals, n_members, in_features, out_features : int
+    direction_pool : int or None
+        How many leading triplets the members' directions are drawn from.
 
     References
     ----------
     .. [1] Singular Value Ensemble, https://arxiv.org/abs/2601.22068
     .. [2] SVFit (leading values only), https://arxiv.org/abs/2409.05926
     .. [3] SVFT (the band), https://arxiv.org/abs/2405.19597
+    .. [4] Ho (1998), "The random subspace method for constructing decision forests" (the pool),
+       https://doi.org/10.1109/34.709601
 
     Examples
     --------
@@ -83,7 +96,9 @@ class SVDLinear(MemberLinear):
     bias: Tensor | None
     weight: Tensor | None
     band_scale: Tensor | None
+    directions: Tensor | None
 
+    member_buffers = ("directions",)
     #: Buffers that are computed anew from the pretrained weight when a saved model is loaded.
     recomputed = ("U", "S", "Vh", "band_scale")
     #: Hash of the pretrained weight; empty for a layer that was not made by `from_linear`.
@@ -101,6 +116,7 @@ class SVDLinear(MemberLinear):
         off_diagonals: int = 0,
         train_bias: bool = True,
         weight: Tensor | None = None,
+        direction_pool: int | None = None,
     ) -> None:
         super().__init__(Vh.shape[1], U.shape[0], n_members)
         self.rank = rank
@@ -114,7 +130,15 @@ class SVDLinear(MemberLinear):
         self.delta = nn.Parameter(torch.zeros(n_members, rank, **like))
         n_entries = band_size(rank, self.off_diagonals)
         self.band = nn.Parameter(torch.zeros(n_members, n_entries, **like)) if n_entries else None
-        self.register_buffer("band_scale", self._band_scale() if n_entries else None)
+        self.direction_pool = direction_pool
+        pooled = direction_pool is not None
+        own = (
+            torch.arange(rank, dtype=torch.int32, device=U.device).repeat(n_members, 1)
+            if pooled
+            else None
+        )
+        self.register_buffer("directions", own)
+        self.register_buffer("band_scale", self._band_scale() if n_entries and not pooled else None)
         trains_bias = bias is not None and train_bias
         self.bias_delta = (
             nn.Parameter(torch.zeros(n_members, self.out_features, **like)) if trains_bias else None
@@ -131,6 +155,7 @@ class SVDLinear(MemberLinear):
         init_scale: float = 0.0,
         band_init_scale: float = 0.0,
         train_bias: bool = True,
+        direction_pool: int | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
     ) -> "SVDLinear":
         """Decompose a linear layer and give each member its own start.
@@ -155,6 +180,10 @@ class SVDLinear(MemberLinear):
             The same of the off-diagonal entries, in the units of `band`.
         train_bias : bool, default=True
             Whether members own a bias; without effect on a layer that has none.
+        direction_pool : int or None, default=None
+            Each member trains `rank` directions drawn at random, without replacement, from so many
+            leading ones (capped at the numerical rank), instead of the leading `rank`. Needs an int
+            `rank` of at most that.
         generator : torch.Generator or sequence of them, optional
             CPU generators. One per member makes member k independent of how many others there
             are; a single one serves the members in turn.
@@ -177,8 +206,10 @@ class SVDLinear(MemberLinear):
         check_scale("init_scale", init_scale)
         check_scale("band_init_scale", band_init_scale)
         check_flag("train_bias", train_bias)
+        check_pool(direction_pool, rank)
         o, i = weight.shape
-        U, S, Vh = cached_decompose(weight, needed_rank(o, i, rank))
+        widest = rank if direction_pool is None else direction_pool
+        U, S, Vh = cached_decompose(weight, needed_rank(o, i, widest))
         r = resolve_rank(S, rank)
         like: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
         layer = cls(
@@ -190,8 +221,10 @@ class SVDLinear(MemberLinear):
             rank=r,
             off_diagonals=off_diagonals,
             train_bias=train_bias,
-            # Below this rank `W x + correction` takes fewer multiply-adds than `U s Vh x`.
-            weight=weight.detach().clone() if keeps_weight(o, i, r) else None,
+            # Below this rank `W x + correction` takes fewer multiply-adds than `U s Vh x`; scattered
+            # directions are a correction at any rank.
+            weight=weight.detach().clone() if keeps_weight(o, i, r) or direction_pool else None,
+            direction_pool=None if direction_pool is None else resolve_rank(S, direction_pool),
         )
         layer.weight_hash = weight_key(weight)
         layer._draw_start(init_scale, band_init_scale, generator)
@@ -207,6 +240,8 @@ class SVDLinear(MemberLinear):
         # The band last: with a diagonal alike, members start alike with or without one.
         starts = [(self.delta, scale), (self.bias_delta, scale), (self.band, band_scale)]
         for member, g in enumerate(one_each(generator, self.n_members)):
+            if self.directions is not None and self.direction_pool is not None:
+                self.directions[member] = draw_directions(self.direction_pool, self.rank, g)
             # float64 on the CPU whatever the layer's dtype: float32 and float64 fits start alike.
             for parameter, spread in starts:
                 if parameter is not None and spread > 0.0:
@@ -227,16 +262,27 @@ class SVDLinear(MemberLinear):
             return p if p is None or members is None else p.index_select(0, members)
 
         band, change = pick(self.band), pick(self.bias_delta)
-        if band is not None and self.band_scale is not None:
+        if band is not None and self.band_scale is not None:  # of scattered directions: `_own_core`
             band = band * self.band_scale
         bias = self.bias if change is None or self.bias is None else self.bias + change
         delta = pick(self.delta)
         assert delta is not None
         return delta, band, bias
 
+    def _own(self, members: Tensor | None) -> Tensor | None:
+        """Directions (m, r) of the chosen members, if members have their own."""
+        if self.directions is None:
+            return None
+        return (self.directions if members is None else self.directions[members]).long()
+
     def apply_members(self, rows: Tensor, members: Tensor | None) -> Tensor:
         delta, band, bias = self._core(members)
-        U, s, Vh = self._factors(delta)
+        own = self._own(members)
+        if own is not None and band is not None and self.weight is not None:
+            cores = band_core(band, self.rank, self.off_diagonals)
+            U, core, Vh = own_factors(self.U, self.S, self.Vh, own, delta, cores)
+            return core_product(rows, self.weight, U, core, Vh, bias)
+        U, s, Vh = self._factors(delta, own)
         if band is None:
             # Without a backward pass, whoever has many rows merges (`merged_member`): for all of them.
             train = torch.is_grad_enabled() and (rows.requires_grad or delta.requires_grad)
@@ -258,20 +304,32 @@ class SVDLinear(MemberLinear):
             See :func:`~sksve.adapters.choose_route`.
         """
         o, i, banded = self.out_features, self.in_features, self.band is not None
-        return choose_route(o, i, self.rank, tokens, members, banded=banded)
+        if self.direction_pool is None:
+            return choose_route(o, i, self.rank, tokens, members, banded=banded)
+        k = self.rank if banded else self.direction_pool
+        chosen = choose_route(o, i, k, tokens, members, banded=banded)
+        return "correction" if chosen == "factorised" else chosen
 
-    def _factors(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _factors(self, delta: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """U, the members' s, and Vh: of what `weight` does not hold."""
         r = self.rank
+        if own is not None:
+            return own_values(self.U, self.S, self.Vh, own, delta, self._n_trained)
         if self.weight is not None:  # small r: correct W, which keeps its other directions exact
             return self.U[:, :r], self.S[:r] * delta, self.Vh[:r]
         rest = self.S.shape[0] - r
         return self.U, self.S * (1.0 + (F.pad(delta, (0, rest)) if rest else delta)), self.Vh
 
     def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        delta, band, bias = self._core(torch.tensor([member], device=self.S.device))
-        U, s, Vh = self._factors(delta)
+        chosen = torch.tensor([member], device=self.S.device)
+        delta, band, bias = self._core(chosen)
+        own = self._own(chosen)
         bias = bias[0] if bias is not None and bias.ndim == 2 else bias
+        if own is not None and band is not None and self.weight is not None:
+            cores = band_core(band, self.rank, self.off_diagonals)
+            left, core, right = own_factors(self.U, self.S, self.Vh, own, delta, cores)
+            return torch.addmm(self.weight, left[0] @ core[0], right[0], out=out), bias
+        U, s, Vh = self._factors(delta, own)
         if band is None:
             return dense_weight(U, s[0], Vh, self.weight, out), bias
         core, r = torch.diag(s[0]), self.rank
@@ -295,22 +353,37 @@ class SVDLinear(MemberLinear):
         Returns
         -------
         dict of str to Tensor
-            ``S`` (k,); ``projected_U`` and ``projected_V`` (8, r'), of the trained vectors and those
-            whose singular value equals the last trained one.
+            ``S`` (k,); ``projected_U`` and ``projected_V`` (8, r'), of the trained vectors (of the
+            whole pool) and those whose singular value equals the last one's.
         """
-        return saved_basis(self.U, self.S, self.Vh, self.rank, self.weight_hash)
+        return saved_basis(self.U, self.S, self.Vh, self._n_trained, self.weight_hash)
+
+    @property
+    def _n_trained(self) -> int:
+        """Leading triplets that some member may train."""
+        return self.rank if self.direction_pool is None else self.direction_pool
 
     @torch.no_grad()
     def align(self, saved: Mapping[str, Tensor]) -> None:
         """Turn U and V into those of the layer whose :meth:`saved_tensors` these are.
 
+        Parameters
+        ----------
+        saved : mapping of str to Tensor
+            May hold ``directions`` as well, which are then taken over.
+
         Raises
         ------
         BasisMismatchError
             If they cannot be: another weight, or singular vectors that differ by more than signs and
-            rotations. The layer is then unchanged.
+            rotations; or if directions lie outside the pool. The layer is then unchanged.
         """
-        U, Vh = restore_basis(self.U, self.S, self.Vh, saved, self.rank, self.weight_hash)
+        basis = {name: value for name, value in saved.items() if name != "directions"}
+        U, Vh = restore_basis(self.U, self.S, self.Vh, basis, self._n_trained, self.weight_hash)
+        if "directions" in saved:
+            own = checked_directions(saved["directions"], self.directions, self._n_trained)
+            if self.directions is not None:
+                self.directions.copy_(own)
         self.U.copy_(U)
         self.Vh.copy_(Vh)
 
@@ -318,5 +391,6 @@ class SVDLinear(MemberLinear):
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"n_members={self.n_members}, rank={self.rank}, off_diagonals={self.off_diagonals}, "
-            f"bias={self.bias is not None}"
+            + ("" if self.direction_pool is None else f"direction_pool={self.direction_pool}, ")
+            + f"bias={self.bias is not None}"
         )

@@ -153,6 +153,7 @@ class MemberClassifier(
         device = processes.device or device
         seed = processes.from_main(self._seed if warm else fit_seed(self))
         with processes.expected():
+            factory = self._layer_factory()
             # Learns in place of self; what it has learned moves here when all has gone well.
             fresh = type(self)(**params)
             task = fresh._read_task(X, y, sample_weight, X_val, y_val, seed, classes)
@@ -184,7 +185,6 @@ class MemberClassifier(
             config = self._training_config(len(task.classes), seed, device, precision)
             config = replace(config, max_epochs=max_epochs or self.max_epochs, **survival)
         config = processes.configured(config, data)
-        factory = self._layer_factory()
         ids = range(self.n_members)
         if old is not None:
             first = 1 + max((*old.ids, *old.diverged))

@@ -53,6 +53,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
         None,
     ],
     "off_diagonals": [_Number(Integral, 0, None, closed="left")],
+    "direction_pool": [_Number(Integral, 1, None, closed="left"), None],
     "target_modules": [str, list, tuple],
     "adapt_blocks": [_Number(Integral, 1, None, closed="left"), None],
     "init_scale": [_NON_NEGATIVE],
@@ -159,6 +160,7 @@ class SVDFactory:
     init_scale: float
     band_init_scale: float
     train_bias: bool
+    direction_pool: int | None = None
 
     def __call__(self, linear: nn.Module, generators: Sequence[torch.Generator]) -> nn.Module:
         return SVDLinear.from_linear(
@@ -169,5 +171,6 @@ class SVDFactory:
             init_scale=self.init_scale,
             band_init_scale=self.band_init_scale,
             train_bias=self.train_bias,
+            direction_pool=self.direction_pool,
             generator=generators,
         )

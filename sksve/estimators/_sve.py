@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sksve.adapters import check_pool
 from sksve.estimators._base import MemberClassifier
 from sksve.estimators._settings import SVDFactory
 from sksve.training import LayerFactory
@@ -35,6 +36,10 @@ class SVEClassifier(MemberClassifier):
     off_diagonals : int, default=0
         Diagonals of the core trained on each side, inside the leading block: ``rank - 1`` of them
         are the whole block.
+    direction_pool : int or None, default=None
+        Each member trains `rank` singular directions of its own, drawn at random from so many leading
+        ones, in place of the leading `rank`: random subspaces [5]_ decorrelate members without noise.
+        Needs an int `rank`. None: all members train the leading ones.
     target_modules : str or list of str, default="all-linear"
         Linear layers inside the transformer blocks: ``"all-linear"``, ``"attention"``, ``"mlp"``, a
         list of name suffixes, or a regular expression that must match the whole name.
@@ -171,6 +176,8 @@ class SVEClassifier(MemberClassifier):
     .. [2] SVFit, https://arxiv.org/abs/2409.05926
     .. [3] SVFT, https://arxiv.org/abs/2405.19597
     .. [4] LoRA-XS, https://arxiv.org/abs/2405.17604
+    .. [5] Ho (1998), "The random subspace method for constructing decision forests",
+       https://doi.org/10.1109/34.709601
 
     Examples
     --------
@@ -227,6 +234,7 @@ class SVEClassifier(MemberClassifier):
         checkpoint_dir: Any = None,
         checkpoint_every: int | None = None,
         diverged_members: str = "raise",
+        direction_pool: int | None = None,
     ) -> None:
         self.backbone = backbone
         self.n_members = n_members
@@ -264,12 +272,15 @@ class SVEClassifier(MemberClassifier):
         self.checkpoint_dir = checkpoint_dir
         self.checkpoint_every = checkpoint_every
         self.diverged_members = diverged_members
+        self.direction_pool = direction_pool
 
     def _layer_factory(self) -> LayerFactory:
+        check_pool(self.direction_pool, self.rank)
         return SVDFactory(
             self.rank,
             self.off_diagonals,
             self.init_scale,
             self.band_init_scale,
             self.train_bias,
+            self.direction_pool,
         )

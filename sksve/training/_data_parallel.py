@@ -117,7 +117,7 @@ class DataParallelNet(MemberNet):
         super().notify(method_name, **kwargs)
         # The same bits already, unless the machines differ. At the end, after early stopping's say.
         if method_name in ("on_train_begin", "on_train_end"):
-            self.processes.copy_from_main(self.module_.member_parameters())
+            self.processes.copy_from_main(self.module_.member_tensors())
 
     def backward(self, Xi: Any, yi: Tensor, **fit_params: Any) -> tuple[Tensor, Tensor]:
         own = None

@@ -26,14 +26,14 @@ def take_first(net: MemberNet, n_members: int, config: TrainingConfig) -> Member
     -------
     MemberNet
     """
-    own = {id(p) for p in net.module_.member_parameters()}
+    own = {id(t) for t in net.module_.member_tensors()}
     tensors = [*net.module_.parameters(), *net.module_.buffers()]
     # What a deep copy has "copied" already, it takes as it is.
     module = copy.deepcopy(net.module_, {id(t): t for t in tensors if id(t) not in own})
     with torch.no_grad():
-        for p in module.member_parameters():
-            p.data = p.data[:n_members].clone()
-            p.grad = None
+        for tensor in module.member_tensors():
+            tensor.data = tensor.data[:n_members].clone()
+            tensor.grad = None
     for layer in module.modules():
         if "n_members" in vars(layer):
             layer.n_members = n_members

@@ -322,8 +322,8 @@ def assemble(
     """
     module = build_module(backbone, plan, factory, members.ids, config)
     with torch.no_grad():
-        for p, value in zip(module.member_parameters(), members.state, strict=True):
-            p.copy_(value)
+        for tensor, value in zip(module.member_tensors(), members.state, strict=True):
+            tensor.copy_(value)
     net = make_net(module, members.ids, replace(config, verbose=0), None)
     net.initialize()
     log = members.net.history

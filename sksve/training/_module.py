@@ -97,6 +97,16 @@ class EnsembleModule(nn.Module):
         """Return every trainable parameter; axis 0 is the member."""
         return [*self.adapter_parameters(), *self.heads.parameters()]
 
+    def member_tensors(self) -> list[Tensor]:
+        """Return all that members differ by: their parameters and their buffers; axis 0 is the member."""
+        buffers = [
+            value
+            for layer in self.split.modules()
+            for name in getattr(layer, "member_buffers", ())
+            if (value := getattr(layer, name)) is not None
+        ]
+        return [*self.member_parameters(), *buffers]
+
     @torch.no_grad()
     def features(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
         """Output of the frozen part, the same for every member.

@@ -21,9 +21,9 @@ __all__ = ["describe_frozen", "restore_net", "saved_state"]
 def saved_state(module: EnsembleModule) -> dict[str, np.ndarray]:
     """Return the tensors that make the members, on a backbone that is not saved.
 
-    The parameters that learn, and what a layer with a method ``saved_tensors() -> dict of str to
-    Tensor`` adds. Such a layer has ``align(saved)`` as well, which brings a freshly made layer to the
-    saved state or raises a ValueError.
+    The parameters that learn, the members' buffers, and what a layer with a method ``saved_tensors() ->
+    dict of str to Tensor`` adds. Such a layer has ``align(saved)`` as well, which brings a freshly made
+    layer, its members' buffers included, to the saved state or raises a ValueError.
 
     Returns
     -------
@@ -32,7 +32,11 @@ def saved_state(module: EnsembleModule) -> dict[str, np.ndarray]:
     """
     found = {name: p for name, p in module.named_parameters() if p.requires_grad}
     for name, layer in _saving_layers(module):
-        found |= {f"{name}.{key}": value for key, value in layer.saved_tensors().items()}
+        own = {key: getattr(layer, key) for key in getattr(layer, "member_buffers", ())}
+        told = {
+            key: value for key, value in own.items() if value is not None
+        } | layer.saved_tensors()
+        found |= {f"{name}.{key}": value for key, value in told.items()}
     return {name: value.detach().cpu().numpy() for name, value in found.items()}
 
 

@@ -22,8 +22,8 @@ class TrainedMembers:
     ids : tuple of int
         The members' numbers.
     state : tuple of Tensor
-        Their parameters on the CPU, axis 0 the member, in the order of
-        ``EnsembleModule.member_parameters``.
+        Their parameters and buffers on the CPU, axis 0 the member, in the order of
+        ``EnsembleModule.member_tensors``.
     history : list of dict
         One per epoch; arrays of shape (len(ids),).
     net : MemberNet
@@ -57,7 +57,7 @@ def trained_members(net: MemberNet, since: int = 0) -> TrainedMembers:
         First epoch of the history that is wanted.
     """
     left = [i for i in range(len(net.member_ids)) if i not in net.diverged_]
-    state = tuple(p.detach().cpu()[left] for p in net.module_.member_parameters())
+    state = tuple(t.detach().cpu()[left] for t in net.module_.member_tensors())
     return TrainedMembers(
         tuple(net.member_ids[i] for i in left),
         state,

@@ -9,15 +9,22 @@ from sksve.adapters._core_product import core_product
 BIASES = ["none", "shared", "own"]
 
 
-def factors(bias, *, o=5, i=7, r=3, m=2, n=4, dtype=torch.float64):
+@pytest.fixture(params=[False, True], ids=["one_basis", "own_bases"])
+def own(request):
+    """Whether each member has directions of its own."""
+    return request.param
+
+
+def factors(bias, own, *, o=5, i=7, r=3, m=2, n=4, dtype=torch.float64):
     g = torch.Generator().manual_seed(1)
 
     def draw(*shape):
         return torch.randn(*shape, generator=g, dtype=torch.float64).to(dtype)
 
     found = {
-        "x": draw(m, n, i), "weight": draw(o, i), "U": draw(o, r), "core": draw(m, r, r),
-        "Vh": draw(r, i), "bias": {"none": None, "shared": draw(o), "own": draw(m, o)}[bias],
+        "x": draw(m, n, i), "weight": draw(o, i), "U": draw(m, o, r) if own else draw(o, r),
+        "core": draw(m, r, r), "Vh": draw(m, r, i) if own else draw(r, i),
+        "bias": {"none": None, "shared": draw(o), "own": draw(m, o)}[bias],
     }  # fmt: skip
     for name in ("x", "core", "bias"):
         if found[name] is not None:
@@ -29,7 +36,8 @@ def reference(x, weight, U, core, Vh, bias):
     """Member by member, through the dense matrix."""
     outs = []
     for m, rows in enumerate(x.double()):
-        y = rows @ (weight.double() + U.double() @ core[m].double() @ Vh.double()).T
+        left, right = (f[m] if f.ndim == 3 else f for f in (U, Vh))
+        y = rows @ (weight.double() + left.double() @ core[m].double() @ right.double()).T
         if bias is not None:
             y = y + (bias if bias.ndim == 1 else bias[m]).double()
         outs.append(y)
@@ -38,8 +46,8 @@ def reference(x, weight, U, core, Vh, bias):
 
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_core_product__values_and_gradients_of_dense_members(bias, dtype):
-    f = factors(bias, dtype=dtype)
+def test_core_product__values_and_gradients_of_dense_members(bias, dtype, own):
+    f = factors(bias, own, dtype=dtype)
     wanted = [f[name] for name in ("x", "core", "bias") if f[name] is not None]
     y, expected = core_product(**f), reference(**f)
     gy = torch.randn(y.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
@@ -54,8 +62,8 @@ def test_core_product__values_and_gradients_of_dense_members(bias, dtype):
 
 
 @pytest.mark.parametrize("bias", BIASES)
-def test_core_product__passes_gradcheck(bias):
-    f = factors(bias)
+def test_core_product__passes_gradcheck(bias, own):
+    f = factors(bias, own)
     learned = {name: f.pop(name) for name in ("x", "core", "bias") if f[name] is not None}
     rest = f  # bias=None stays here
 
@@ -66,8 +74,8 @@ def test_core_product__passes_gradcheck(bias):
 
 
 @pytest.mark.parametrize("needed", ["x", "core", "bias"])
-def test_core_product__computes_only_gradients_that_are_needed(needed):
-    f = factors("own")
+def test_core_product__computes_only_gradients_that_are_needed(needed, own):
+    f = factors("own", own)
     for name in ("x", "core", "bias"):
         f[name].requires_grad_(name == needed)
     core_product(**f).square().sum().backward()
@@ -75,15 +83,15 @@ def test_core_product__computes_only_gradients_that_are_needed(needed):
 
 
 def test_core_product__double_backward_is_refused():
-    f = factors("none")
+    f = factors("none", False)
     (slope,) = torch.autograd.grad(core_product(**f).square().sum(), f["core"], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
 
 
 @pytest.mark.parametrize("bias", BIASES)
-def test_core_product__autocast_computes_in_bfloat16_and_learns_in_float32(bias):
-    f = factors(bias, o=24, i=16, r=6, n=8, dtype=torch.float32)
+def test_core_product__autocast_computes_in_bfloat16_and_learns_in_float32(bias, own):
+    f = factors(bias, own, o=24, i=16, r=6, n=8, dtype=torch.float32)
     exact = reference(**f)
     with torch.autocast("cpu", torch.bfloat16):
         y = core_product(**f)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from sksve.adapters import SVDLinear, band_size, merged_member, use_members
+from sksve.adapters import BasisMismatchError, SVDLinear, band_size, merged_member, use_members
 
 SHAPES = {"square": (7, 7), "wide": (4, 9), "tall": (9, 4), "one_row": (1, 5)}
 
@@ -46,14 +46,15 @@ def reference(linear, layer, member, x):
     U, Vh = U * sign, Vh * sign[:, None]
     core = torch.diag(S)
     r = layer.rank
+    own = range(r) if layer.directions is None else layer.directions[member].tolist()
     for a in range(r):
-        core[a, a] = S[a] * (1.0 + layer.delta[member, a].detach())
+        core[own[a], own[a]] = S[own[a]] * (1.0 + layer.delta[member, a].detach())
     entries = iter([] if layer.band is None else layer.band[member].detach().tolist())
     for d in range(1, layer.off_diagonals + 1):
         for a in range(r - d):
-            core[a, a + d] = next(entries) * (S[a] * S[a + d]).sqrt()
+            core[own[a], own[a + d]] = next(entries) * (S[own[a]] * S[own[a + d]]).sqrt()
         for a in range(r - d):
-            core[a + d, a] = next(entries) * (S[a] * S[a + d]).sqrt()
+            core[own[a + d], own[a]] = next(entries) * (S[own[a]] * S[own[a + d]]).sqrt()
     assert next(entries, None) is None
     y = x @ (U @ core @ Vh).T
     if linear.bias is not None:
@@ -79,6 +80,81 @@ def test_forward__equals_dense_members(shape, rank, off_diagonals, bias, deficie
         torch.testing.assert_close(layer.merge(m)(rows), expected, rtol=0, atol=1e-9)
         with merged_member(layer, m):
             torch.testing.assert_close(layer(rows), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("deficient", [False, True], ids=["regular", "deficient"])
+@pytest.mark.parametrize("off_diagonals", [0, 1, 3])
+@pytest.mark.parametrize(("rank", "pool"), [(1, 1), (1, 3), (2, 3), (3, 4), (3, 100), (100, 100)])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_own_directions__equal_dense_members(shape, rank, pool, off_diagonals, deficient):
+    linear = make_linear(*shape, deficient=deficient)
+    told = {"rank": rank, "off_diagonals": off_diagonals, "direction_pool": pool}
+    layer = shake(SVDLinear.from_linear(linear, 3, **told, generator=generators(3)))
+    x = torch.randn(3, 5, shape[1], dtype=torch.float64)
+    got = layer(x)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), got, rtol=0, atol=1e-12)
+    with use_members(layer, [2, 0]):
+        torch.testing.assert_close(layer(x[[2, 0]]), got[[2, 0]], rtol=0, atol=1e-12)
+    for m, rows in enumerate(x):
+        expected = reference(linear, layer, m, rows)
+        torch.testing.assert_close(got[m], expected, rtol=0, atol=1e-9)
+        torch.testing.assert_close(layer.merge(m)(rows), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("off_diagonals", [0, 2])
+def test_own_directions__of_the_whole_pool_are_the_leading_ones(off_diagonals):
+    linear, told = make_linear(9, 8), {"rank": 4, "off_diagonals": off_diagonals}
+    plain = shake(SVDLinear.from_linear(linear, 2, **told))
+    layer = shake(SVDLinear.from_linear(linear, 2, **told, direction_pool=4))
+    x = torch.randn(2, 3, 8, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), plain(x), rtol=0, atol=1e-12)
+    assert layer.directions.tolist() == [[0, 1, 2, 3]] * 2
+
+
+def test_own_directions__are_drawn_evenly_and_by_each_members_generator():
+    linear = make_linear(20, 20)
+    told = {"rank": 4, "off_diagonals": 3, "direction_pool": 10}
+    layer = SVDLinear.from_linear(linear, 500, **told, generator=generators(500))
+    few = SVDLinear.from_linear(linear, 2, **told, generator=generators(2))
+    assert torch.equal(few.directions, layer.directions[:2])
+    assert bool((layer.directions.diff(dim=1) > 0).all())
+    counts = torch.bincount(layer.directions.flatten(), minlength=20)
+    assert not counts[10:].any()
+    # Binomial(500, 0.4): mean 200, standard deviation 11.
+    assert bool(((counts[:10] - 200).abs() < 50).all())
+    assert "direction_pool=10" in repr(layer)
+
+
+@pytest.mark.parametrize("off_diagonals", [0, 1])
+def test_own_directions__gradients_are_those_of_the_dense_layer(off_diagonals):
+    told = {"rank": 2, "off_diagonals": off_diagonals, "direction_pool": 4}
+    linear = make_linear(5, 6)
+    layer = shake(SVDLinear.from_linear(linear, 2, **told, generator=generators(2)))
+    x = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
+    names, values = zip(*layer.named_parameters())
+
+    def run(rows, *values):
+        return torch.func.functional_call(layer, dict(zip(names, values)), (rows,))
+
+    assert torch.autograd.gradcheck(run, (x, *[v.detach().requires_grad_() for v in values]))
+
+
+def test_own_directions__are_taken_over_with_the_basis_or_refused():
+    told = {"rank": 2, "direction_pool": 4}
+    linear = make_linear(6, 6)
+    one = SVDLinear.from_linear(linear, 2, **told, generator=generators(2))
+    other = SVDLinear.from_linear(linear, 2, **told, generator=generators(2, seed=7))
+    assert not torch.equal(one.directions, other.directions)
+    saved = {**one.saved_tensors(), "directions": one.directions}
+    other.align(saved)
+    assert torch.equal(one.directions, other.directions)
+    for bad in (one.directions + 3, one.directions - 4, one.directions.flip(1), one.directions[:1]):
+        with pytest.raises(
+            BasisMismatchError, match=r"'directions' must be .* in the range \[0, 4\)"
+        ):
+            other.align({**saved, "directions": bad})
+    assert torch.equal(one.directions, other.directions)
 
 
 @pytest.mark.parametrize("off_diagonals", [0, 2])
@@ -300,6 +376,10 @@ def test_copies__compute_the_same(copy_of):
         ({"rank": True}, "Got True instead"),
         ({"rank": "all"}, "Got 'all' instead"),
         ({"off_diagonals": -1}, "'off_diagonals' must be .* Got -1"),
+        ({"direction_pool": 2}, "Got direction_pool=2 with rank=None"),
+        ({"rank": 3, "direction_pool": 2}, "Got direction_pool=2 with rank=3"),
+        ({"rank": 0.5, "direction_pool": 2}, "must then be an int"),
+        ({"rank": 1, "direction_pool": True}, "Got direction_pool=True"),
         ({"init_scale": -0.1}, "'init_scale' must be .* Got -0.1"),
         ({"init_scale": float("nan")}, "Got nan"),
         ({"band_init_scale": -0.1}, "'band_init_scale' must be .* Got -0.1"),

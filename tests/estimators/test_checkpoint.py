@@ -110,6 +110,7 @@ def test__death_at_any_moment__leaves_no_trace(every, make, texts, labels, tmp_p
 
 SETTINGS = {
     "band-last-block": {"rank": 3, "off_diagonals": 1, "adapt_blocks": 1},
+    "own-directions": {"rank": 3, "off_diagonals": 1, "direction_pool": 6},
     "shared-batches": {"member_batches": "shared", "weight_decay": 0.01},
     "early-stopping": {
         "early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.3, "max_epochs": 6,
@@ -248,6 +249,7 @@ DIFFERENT = {
     "init_scale": ({"init_scale": 0.2}, "init_scale was 0.1, is 0.2"),
     "band": ({"band_init_scale": 0.1}, "band_init_scale was 0.0, is 0.1"),
     "rank": ({"rank": 2}, "rank was None, is 2"),
+    "pool": ({"rank": 2, "direction_pool": 4}, "direction_pool was None, is 4"),
     "blocks": ({"adapt_blocks": 1}, "adapt_blocks was 2, is 1"),
     "targets": ({"target_modules": "attention"}, "target_modules differs"),
     "epochs": ({"max_epochs": 3}, "max_epochs was 2, is 3"),

@@ -96,10 +96,11 @@ def check_dropped(clf, texts, left, dropped):
         {},
         {"member_batches": "shared"},
         {"adapt_blocks": 1, "rank": 3, "off_diagonals": 1},
+        {"rank": 3, "off_diagonals": 1, "direction_pool": 6},
         {"early_stopping": True, "validation_fraction": 0.3, "batch_size": 3},
         {"max_grad_norm": None, "weight_decay": 0.1},
     ],
-    ids=["default", "shared", "band", "early-stopping", "no-clip"],
+    ids=["default", "shared", "band", "own-directions", "early-stopping", "no-clip"],
 )
 def test__drop__leaves_the_others_untouched(settings, make, texts, labels):
     settings = {"max_epochs": 3, "batch_size": 4} | settings
@@ -196,9 +197,10 @@ def test__drop__with_jobs(make, texts, labels):
         clf.fit(texts, labels)
 
 
-def test__restart__gives_another_member_at_half_the_rates(make, texts, labels):
-    whole = make().fit(texts, labels)
-    clf = make(diverged_members="restart", callbacks=[Poison(1)])
+@pytest.mark.parametrize("more", [{}, {"rank": 3, "off_diagonals": 2, "direction_pool": 6}])
+def test__restart__gives_another_member_at_half_the_rates(more, make, texts, labels):
+    whole = make(**more).fit(texts, labels)
+    clf = make(diverged_members="restart", callbacks=[Poison(1)], **more)
     with pytest.warns(ConvergenceWarning, match=r"Member 1 .* trained anew, at 0\.5 of") as caught:
         clf.fit(texts, labels)
     assert len(caught) == 1
@@ -210,11 +212,11 @@ def test__restart__gives_another_member_at_half_the_rates(make, texts, labels):
     assert np.isfinite([row["train_loss"] for row in clf.history_]).all()
     assert len(clf.history_) == 2
     # A function of the data, the parameters, the seed and k: not of who else is there.
-    again = make(n_members=2, diverged_members="restart", callbacks=[Poison(1)])
+    again = make(n_members=2, diverged_members="restart", callbacks=[Poison(1)], **more)
     with pytest.warns(ConvergenceWarning):
         again.fit(texts, labels)
     assert_untouched(again, clf, [0, 1], texts, atol=1e-9)
-    split = make(n_jobs=3, diverged_members="restart", callbacks=[Poison(1)])
+    split = make(n_jobs=3, diverged_members="restart", callbacks=[Poison(1)], **more)
     with parallel_config(backend="threading"), pytest.warns(ConvergenceWarning):
         split.fit(texts, labels)
     assert_untouched(split, clf, [0, 1, 2], texts, atol=1e-9)

@@ -9,16 +9,17 @@ SETTINGS = [
     {},
     {"member_batches": "shared"},
     {"adapt_blocks": 1, "rank": 3, "off_diagonals": 1},
+    {"rank": 3, "off_diagonals": 2, "direction_pool": 6, "init_scale": 0.0},
     {"early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.3, "max_epochs": 4},
 ]
-NAMES = ["default", "shared-batches", "last-block-band", "early-stopping"]
+NAMES = ["default", "shared-batches", "last-block-band", "own-directions", "early-stopping"]
 parametrize_settings = pytest.mark.parametrize("settings", SETTINGS, ids=NAMES)
 
 
 def assert_same_members(a, b, atol=1e-9):
     """The members that both have are the same, by their parameters and their history."""
     m = min(a.n_members, b.n_members)
-    pairs = zip(a.net_.module_.member_parameters(), b.net_.module_.member_parameters(), strict=True)
+    pairs = zip(a.net_.module_.member_tensors(), b.net_.module_.member_tensors(), strict=True)
     for p, q in pairs:
         np.testing.assert_allclose(p[:m].detach(), q[:m].detach(), rtol=0, atol=atol)
     for row, other in zip(a.history_, b.history_):

@@ -71,7 +71,15 @@ def test__proba__does_not_depend_on_the_batch_size(budget, largest, either, text
 
 
 @pytest.mark.parametrize("adapt_blocks", [None, 1])
-@pytest.mark.parametrize("changes", [{}, {"rank": 2, "off_diagonals": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rank": 2, "off_diagonals": 1},
+        {"rank": 2, "direction_pool": 5},
+        {"rank": 2, "off_diagonals": 1, "direction_pool": 5},
+    ],
+)
 def test__routes__merged_and_factorised_agree(adapt_blocks, changes, make, texts, labels):
     clf = make(adapt_blocks=adapt_blocks, max_epochs=1, **changes).fit(texts, labels)
     data = TokenDataset([clf._tokenizer(text)["input_ids"] for text in texts], dtype=torch.float64)

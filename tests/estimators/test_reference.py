@@ -45,12 +45,16 @@ class ReferenceMember:
             if U[U[:, k].abs().argmax(), k] < 0:
                 U[:, k], Vh[k] = -U[:, k], -Vh[k]
         r = len(S) if self.clf.rank is None else min(self.clf.rank, len(S))
+        own = torch.arange(r)
+        if self.clf.direction_pool:
+            pool = min(self.clf.direction_pool, len(S))
+            own = torch.randperm(pool, generator=generator)[:r].sort().values
 
         def noise(n):
             drawn = torch.randn(n, generator=generator, dtype=torch.float64)
             return (self.clf.init_scale * drawn).requires_grad_()
 
-        core = {"U": U, "S": S, "Vh": Vh, "delta": noise(r), "band": [], "bias": None}
+        core = {"U": U, "S": S, "Vh": Vh, "own": own, "delta": noise(r), "band": [], "bias": None}
         if self.clf.train_bias:
             core["bias"] = noise(len(weight))
         sides = [side for d in range(1, self.clf.off_diagonals + 1) for side in (d, -d)]
@@ -67,14 +71,15 @@ class ReferenceMember:
         """Dense weights and biases of all adapted layers, by name."""
         dense = {}
         for name, core in self.cores.items():
-            S, r = core["S"], len(core["delta"])
-            middle = torch.diag(torch.cat([S[:r] * (1 + core["delta"]), S[r:]]))
+            own = core["own"]
+            S, r = core["S"][own], len(own)
+            change = torch.diag(S * core["delta"])
             for side, entries in core["band"]:
                 # Units of sqrt(S_a S_b) for the entry in row a, column b.
-                near, far = S[: r - abs(side)].sqrt(), S[abs(side) : r].sqrt()
-                middle = middle + F.pad(
-                    torch.diag(entries * near * far, side), (0, len(S) - r, 0, len(S) - r)
-                )
+                near, far = S[: r - abs(side)].sqrt(), S[abs(side) :].sqrt()
+                change = change + torch.diag(entries * near * far, side)
+            place = torch.eye(len(core["S"]), dtype=S.dtype)[:, own]  # where the change stands
+            middle = torch.diag(core["S"]) + place @ change @ place.T
             weight = core["U"] @ middle @ core["Vh"]
             dense[f"{name}.weight"] = weight.T if self._is_conv1d(name) else weight
             if core["bias"] is not None:
@@ -140,6 +145,11 @@ CASES = {
     "bert-full": ("bert", {}),
     "bert-rank-band": ("bert", {"rank": 5, "off_diagonals": 2, "train_bias": False}),
     "bert-dense-core": ("bert", {"rank": 5, "off_diagonals": 4, "band_init_scale": 0.05}),
+    "bert-own-values": ("bert", {"rank": 5, "direction_pool": 9}),
+    "bert-own-core": (
+        "bert",
+        {"rank": 5, "off_diagonals": 4, "direction_pool": 9, "band_init_scale": 0.05},
+    ),
     "bert-tight-clip": ("bert", {"max_grad_norm": 0.05, "warmup": 0.5, "weight_decay": 0.3}),
     "bert-last-block-weighted": (
         "bert",

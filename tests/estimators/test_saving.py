@@ -76,6 +76,10 @@ SETTINGS = {
     "band": {"off_diagonals": 2, "n_members": 2},
     "few": {"rank": 3, "n_members": 2},
     "few, band": {"rank": 5, "off_diagonals": 1, "n_members": 2},
+    "own directions": {"rank": 3, "direction_pool": 6, "n_members": 2},
+    "own directions, core": {
+        "rank": 3, "off_diagonals": 2, "direction_pool": 6, "n_members": 2, "precision": "float32",
+    },
     "share": {"rank": 0.6, "adapt_blocks": 1, "n_members": 1},
     "float32": {"precision": "float32", "train_bias": False, "pooling": "cls"},
     "bfloat16": {"precision": "bfloat16", "n_members": 1},

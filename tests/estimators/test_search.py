@@ -178,6 +178,7 @@ def test__halving_search__gives_the_survivors_more_rows(make, texts, labels):
     [
         {},
         {"adapt_blocks": 1, "off_diagonals": 1, "rank": 3},
+        {"off_diagonals": 2, "rank": 3, "direction_pool": 6},
         {"member_batches": "shared"},
         {
             "early_stopping": True,
@@ -186,7 +187,7 @@ def test__halving_search__gives_the_survivors_more_rows(make, texts, labels):
             "max_epochs": 4,
         },
     ],
-    ids=["default", "band", "shared", "early-stopping"],
+    ids=["default", "band", "own-directions", "shared", "early-stopping"],
 )
 def test__first_members__are_a_smaller_fit(settings, n_members, make, texts, labels):
     whole = make(**settings).fit(texts, labels)

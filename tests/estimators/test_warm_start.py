@@ -8,7 +8,7 @@ import pytest
 
 
 def parameters(clf):
-    return [p.detach().numpy().copy() for p in clf.net_.module_.member_parameters()]
+    return [p.detach().numpy().copy() for p in clf.net_.module_.member_tensors()]
 
 
 @pytest.mark.parametrize(
@@ -17,9 +17,10 @@ def parameters(clf):
         {},
         {"member_batches": "shared"},
         {"adapt_blocks": 1},
+        {"rank": 3, "off_diagonals": 2, "direction_pool": 6},
         {"early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.3},
     ],
-    ids=["default", "shared", "last-block", "early-stopping"],
+    ids=["default", "shared", "last-block", "own-directions", "early-stopping"],
 )
 def test__warm_start__equals_one_fit(settings, make, texts, labels):
     settings = {"max_epochs": 3} | settings

@@ -20,6 +20,7 @@ LAYERS = {
         "init_scale",
         "band_init_scale",
         "train_bias",
+        "direction_pool",
     ),
     "LoRALinear": ("n_members", "rank", "init_gain"),
     "BatchEnsembleLinear": ("n_members", "init_scale", "train_bias"),
