@@ -28,8 +28,7 @@ __all__ = [
 NAMES = {
     "sve": "SVE",
     "sve_core": "SVE, dense core",
-    "sve_deeper": "SVE, deeper core",
-    "sve_all_blocks": "SVE, core of all blocks",
+    "sve_subspaces": "SVE, random subspaces",
     "sve_single": "SVE, one member",
     "deep": "deep ensemble",
     "fine_tuned": "fine-tuned model",
@@ -42,7 +41,7 @@ NAMES = {
     "probe": "linear probe",
 }
 #: Kinds of SVE, which the page holds against the others.
-LEADS = ("sve", "sve_core", "sve_deeper", "sve_all_blocks")
+LEADS = ("sve", "sve_core", "sve_subspaces")
 DATASETS = {
     "movie_reviews": "movie reviews",
     "newsgroups": "20 Newsgroups",

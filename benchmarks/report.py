@@ -156,7 +156,7 @@ ranks rates by chance, as the trials' losses by drawing show. On three drawings 
 chosen for two classes: the dense core gained by it, the deep ensemble had them already.
 """
 
-MARKERS = ("o", "s", "^", "D")
+MARKERS = ("o", "s", "^")
 #: Between these lines of the README stands the table of what is promised and what was measured.
 README_MARKS = ("<!-- made by benchmarks/report.py -->", "<!-- up to here -->")
 IN_README = (*LEADS, "lora")
@@ -227,7 +227,7 @@ def draw(runs: Runs, rows: int | None, path: Path) -> None:
         ax.set_yticks(range(len(rivals)), [NAMES.get(r, r) for r in reversed(rivals)])
         ax.set_xlabel(
             f"{WORDS[metric]}: SVE minus the other (left of 0: SVE is better)\n"
-            "circles: SVE; squares: dense, triangles: deeper, diamonds: core of all blocks"
+            "circles: SVE; squares: dense core, triangles: random subspaces"
         )
     cells = common_cells(runs, methods, rows)
     for method in methods:

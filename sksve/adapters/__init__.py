@@ -28,7 +28,7 @@ from sksve.adapters._dropout import FeatureDropout, dropout_layers, fixed_masks
 from sksve.adapters._functional import sve_linear
 from sksve.adapters._lora import LoRALinear, lora_linear
 from sksve.adapters._member_linear import MemberLinear, MemberModule
-from sksve.adapters._rank import check_pool, energy_rank, numerical_rank, resolve_rank
+from sksve.adapters._rank import energy_rank, numerical_rank, resolve_rank
 from sksve.adapters._routes import choose_route
 from sksve.adapters._svd_linear import SVDLinear
 from sksve.adapters._switch import WeightBuffers, member_layers, merged_member, use_members
@@ -49,7 +49,6 @@ __all__ = [
     "band_size",
     "batch_ensemble_linear",
     "cached_decompose",
-    "check_pool",
     "choose_route",
     "clear_svd_cache",
     "decompose",

@@ -47,6 +47,8 @@ def layer(source: Source, world: Any) -> None:
         key, value = source.one_of(LAYERS[world.name]), junk(source)
         if key == "rank" or _small(value):
             told[key] = value
+        if key == "direction_pool":
+            told["rank"] = 1
     before = weight.clone()
     n = told.pop("n_members")
     done, made = attempt(kind.from_linear, linear, n, **told)
