@@ -35,6 +35,11 @@ CORE: dict[str, Any] = {
     "lr": 3e-3,
 }  # fmt: skip
 
+#: A core of all blocks without noise and biases, at rates and epochs between those of the two data sets.
+SUBSPACES: dict[str, Any] = {
+    "rank": 34, "off_diagonals": 33, "init_scale": 0.0, "train_bias": False, "lr": 6e-3, "max_epochs": 3,
+}  # fmt: skip
+
 #: The cheapest and most telling first. All blocks are adapted, unless the name says otherwise.
 VARIANTS = (
     Variant("base", more="noise 0.1 at all six blocks, biases, a head a member, batches of its own"),
@@ -65,6 +70,9 @@ VARIANTS = (
     Variant("core_all_blocks", {**CORE, "adapt_blocks": None}),
     Variant("core_all_blocks_no_bias", {**CORE, "adapt_blocks": None, "init_scale": 0.0,
             "band_init_scale": 0.0, "train_bias": False}, more="and no noise"),
+    Variant("leading_3_epochs", SUBSPACES, more="core of the leading 34 directions, all blocks"),
+    Variant("subspaces_64", {**SUBSPACES, "direction_pool": 64}, more="34 of 64, each member its own"),
+    Variant("subspaces_128", {**SUBSPACES, "direction_pool": 128}, more="34 of 128"),
     Variant("mirrored", {}, lambda: [MirroredStart()], "pairs of opposite noise"),
     Variant("orthogonal", {}, lambda: [OrthogonalStart()], "members' noise orthogonal"),
     Variant("anchored_1", {}, lambda: [Anchored(1.0)], "pulled to its own start"),

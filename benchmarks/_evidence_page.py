@@ -28,6 +28,7 @@ __all__ = [
 NAMES = {
     "sve": "SVE",
     "sve_core": "SVE, dense core",
+    "sve_all_blocks": "SVE, core of all blocks",
     "sve_subspaces": "SVE, random subspaces",
     "sve_single": "SVE, one member",
     "deep": "deep ensemble",
@@ -41,7 +42,7 @@ NAMES = {
     "probe": "linear probe",
 }
 #: Kinds of SVE, which the page holds against the others.
-LEADS = ("sve", "sve_core", "sve_subspaces")
+LEADS = ("sve", "sve_core", "sve_all_blocks", "sve_subspaces")
 DATASETS = {
     "movie_reviews": "movie reviews",
     "newsgroups": "20 Newsgroups",

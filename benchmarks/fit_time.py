@@ -34,11 +34,12 @@ NAME, BASELINE = "evidence_fit_time", "fine_tuned"
 def measure(grid: Evidence, dataset: str, methods: list[str], rows: int) -> dict[str, Any]:
     """Seconds of each method's fit, and as a share of as many full fine-tunes as it has members."""
     task = grid.task(dataset, rows, 0)
-    contenders, members = {}, {}
+    contenders, members, settings = {}, {}, {}
     for method in [BASELINE, *methods]:
         spec = grid.config["methods"][method]
         chosen = json.loads(grid.tuning_path(dataset, method).read_text())["chosen"]
         members[method] = grid.config["members"] if spec.get("members") else 1
+        settings[method] = chosen
         clf = grid.classifier(dataset, method, chosen, 0, members[method])
         warm_up(clf, task)
 
@@ -51,7 +52,8 @@ def measure(grid: Evidence, dataset: str, methods: list[str], rows: int) -> dict
         contenders[method] = fit
     found = interleaved_ratios(interleave(contenders), BASELINE)
     for method, numbers in found.items():
-        numbers["members"] = members[method]
+        numbers |= {"members": members[method], "chosen": settings[method]}
+        numbers[f"seconds_of_{BASELINE}"] = found[BASELINE]["seconds"]  # in the same turns
         numbers["share_of_deep"] = numbers[f"ratio_to_{BASELINE}"] / grid.config["members"]
     return {"provenance": provenance(), "methods": found}
 
@@ -70,9 +72,13 @@ def main() -> None:
         measured = measure(grid, dataset, args.methods, args.rows)
         path = RESULTS / f"{NAME}.json"  # read now: another process may have added its own
         done = json.loads(path.read_text())["datasets"] if path.exists() else {}
+        others = done.get(dataset, {"methods": {}})[
+            "methods"
+        ]  # each has its own baseline's seconds
+        merged = {**measured, "methods": {**others, **measured["methods"]}}
         question = "How long does a fit take beside the deep ensemble's?"
         write(
-            NAME, {"question": question, "rows": args.rows, "datasets": {**done, dataset: measured}}
+            NAME, {"question": question, "rows": args.rows, "datasets": {**done, dataset: merged}}
         )
         for method, numbers in measured["methods"].items():
             print(f"{dataset} {method:16s} {numbers['share_of_deep']:.2f} of the deep ensemble's")
