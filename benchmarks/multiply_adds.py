@@ -1,6 +1,7 @@
 """What a fit of each method costs whatever else the machine does: multiply-adds, counted.
 
-    python benchmarks/multiply_adds.py            # after the trials of benchmarks/evidence.py
+    python benchmarks/multiply_adds.py                  # after the trials of benchmarks/evidence.py
+    python benchmarks/multiply_adds.py --methods sve    # others stay in the file as they are
 
 On the grid's rows of one data set, under PyTorch's FlopCounterMode, one member is fitted for one epoch and
 for two, and two members for one: what a fit costs once (the frozen blocks), what it costs once for each
@@ -25,6 +26,7 @@ from sksve import TruncationWarning
 from sksve.training import feature_cache
 
 HERE = Path(__file__).parent
+NAME = "evidence_multiply_adds"
 
 
 def multiply_adds(function: Any) -> int:
@@ -71,13 +73,18 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=HERE / "evidence.toml")
     parser.add_argument("--dataset", default="movie_reviews")
     parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--methods", nargs="+", help="all, unless some are named")
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", TruncationWarning)
     grid = Evidence(tomllib.loads(args.config.read_text()), RESULTS)
     methods = {}
+    if args.methods:
+        path = RESULTS / f"{NAME}.json"
+        known = json.loads(path.read_text())["methods"] if path.exists() else {}
+        methods = {name: known[name] for name in grid.config["methods"] if name in known}
     for method, spec in grid.config["methods"].items():
-        if "first_member_of" in spec:
+        if "first_member_of" in spec or method not in (args.methods or [method]):
             continue
         found = count(grid, args.dataset, method, args.rows)
         if found is not None:
@@ -85,7 +92,7 @@ def main() -> None:
             print(f"{method:16s} fit {found['fit'] / 1e9:10.1f} G multiply-adds", flush=True)
     question = "How many multiply-adds does a fit take, and the prediction of a row?"
     content = {"dataset": args.dataset, "rows": args.rows, "methods": methods}
-    write("evidence_multiply_adds", {"question": question, **content})
+    write(NAME, {"question": question, **content})
 
 
 if __name__ == "__main__":
