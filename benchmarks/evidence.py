@@ -93,18 +93,38 @@ class Evidence:
     ) -> Job:
         return Job(
             self.run_path(dataset, method, rows, seed),
-            lambda: self.run(dataset, method, rows, seed, parts),
+            lambda: self.run_or_adopt(dataset, method, rows, seed, parts),
             lambda: self.seconds_of_run(dataset, method, rows),
             needs=(trials,),
             current=lambda: self.is_current(dataset, method, rows, seed),
         )
 
     def is_current(self, dataset: str, method: str, rows: int | None, seed: int) -> bool:
-        """Whether a run had the settings that the config and the trials ask for now."""
+        """Whether a run names the trials that count now, and had the settings they and the config ask for."""
+        run = json.loads(self.run_path(dataset, method, rows, seed).read_text())
+        named = run["tuning"] == self._tuning_name(dataset, method)
+        return named and self._has_settings(run, dataset, method)
+
+    def run_or_adopt(
+        self, dataset: str, method: str, rows: int | None, seed: int, parts: Sequence[str] = ()
+    ) -> None:
+        """Make a run, unless there is one which other trials had given the settings that these chose."""
+        paths = [self.run_path(dataset, name, rows, seed) for name in (method, *parts)]
+        old = {path: json.loads(path.read_text()) for path in paths if path.exists()}
+        if len(old) < len(paths) or not self._has_settings(old[paths[0]], dataset, method):
+            self.run(dataset, method, rows, seed, parts)
+            return
+        for path in reversed(paths):  # the method's own last: with it the job is done
+            self.write(path, old[path] | {"tuning": self._tuning_name(dataset, method)})
+
+    def _tuning_name(self, dataset: str, method: str) -> str:
+        path = self.tuning_path(dataset, method)
+        return f"{path.parent.name}/{path.name}"
+
+    def _has_settings(self, run: dict[str, Any], dataset: str, method: str) -> bool:
         tuning = self.tuning_path(dataset, method)
         if not tuning.exists():
             return False
-        run = json.loads(self.run_path(dataset, method, rows, seed).read_text())
         chosen = json.loads(tuning.read_text())["chosen"]
         asked = {**self._fixed_settings(dataset, method), **chosen}
         had = run["parameters"]
@@ -274,7 +294,7 @@ class Evidence:
             "n_classes": task.n_classes,
             "backbone": self._backbone_name(dataset),
             "chosen": chosen,
-            "tuning": f"{tuning.parent.name}/{tuning.name}",
+            "tuning": self._tuning_name(dataset, method),
             "parameters": {k: v for k, v in params.items() if _plain(v)},
             "cost": fit.cost,
         }

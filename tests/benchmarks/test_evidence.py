@@ -39,11 +39,12 @@ def test_grid__runs_a_cell_of_each_method(evidence, script, methods):
         assert set(run["scores"]["shifted"]) == {"other"}
         assert 0 <= scores["test"]["before"]["accuracy"] <= 1
         assert scores["human"]["before"]["total_variation"] <= 1
-        drawn = method in ("sve", "deep", "lora", "batch_ensemble", "mc_dropout", "laplace")
+        ensemble = REAL["methods"][method].get("members", False)
+        drawn = ensemble or method in ("mc_dropout", "laplace")
         assert (scores["diversity"] is not None) == drawn
         assert (scores["foreign"]["far"]["mutual_information"] is not None) == drawn
         cost = run["cost"]
-        members = 2 if method in ("sve", "deep", "lora", "batch_ensemble") else 1
+        members = 2 if ensemble else 1
         heads = cost["trainable"] - cost["trainable_without_heads"]
         assert heads == members * 2 * (make_tiny_backbone()[0].config.hidden_size + 1)
     # One set of trials for all that train the same.
@@ -200,6 +201,32 @@ def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script
         assert work_off(grid.jobs(), seconds=None, say=str)
         assert all(job.done for job in grid.jobs())
         assert fits[:2] == [worse, worse]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same_choice", "another"])
+def test_grid__other_trials_take_a_run_over_if_they_chose_its_settings(same, evidence, script):
+    work_off = script("_grid").work_off
+    grid = evidence(["deep", "fine_tuned"])
+    grid.config["datasets"]["twin"] = grid.config["datasets"]["toy"]
+    script("_evidence_data").DATASETS["twin"] = script("_evidence_data").DATASETS["toy"]
+    grid.config["tuning"]["stand_in"] = {"toy": "twin"}
+    grid.config["stages"][0]["datasets"] = ["toy"]
+    assert work_off(grid.jobs(), seconds=None, say=str)
+    before = {name: read(grid, name) for name in ("deep", "fine_tuned")}
+    assert before["deep"]["tuning"] == "twin/tuning-fine_tuned-n16.json"
+
+    # From now on the data set has trials of its own.
+    del grid.config["tuning"]["stand_in"]
+    chosen = before["deep"]["chosen"]
+    others = [t for t in grid.config["methods"]["fine_tuned"]["trials"] if (t == chosen) == same]
+    grid.config["methods"]["fine_tuned"]["trials"] = others
+    assert not any(job.done for job in grid.jobs())
+    assert work_off(grid.jobs(), seconds=None, say=str)
+    assert all(job.done for job in grid.jobs())
+    for name, old in before.items():
+        new = read(grid, name)
+        assert new["tuning"] == "toy/tuning-fine_tuned-n16.json"
+        assert (new | {"tuning": old["tuning"]} == old) == same
 
 
 def test_real_config__methods_have_as_many_trials_and_stages_know_them():
