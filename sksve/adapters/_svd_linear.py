@@ -262,7 +262,7 @@ class SVDLinear(MemberLinear):
             return p if p is None or members is None else p.index_select(0, members)
 
         band, change = pick(self.band), pick(self.bias_delta)
-        if band is not None and self.band_scale is not None:  # of scattered directions: `_own_core`
+        if band is not None and self.band_scale is not None:  # of own directions: `own_factors`
             band = band * self.band_scale
         bias = self.bias if change is None or self.bias is None else self.bias + change
         delta = pick(self.delta)
