@@ -72,9 +72,7 @@ def main() -> None:
         measured = measure(grid, dataset, args.methods, args.rows)
         path = RESULTS / f"{NAME}.json"  # read now: another process may have added its own
         done = json.loads(path.read_text())["datasets"] if path.exists() else {}
-        others = done.get(dataset, {"methods": {}})[
-            "methods"
-        ]  # each has its own baseline's seconds
+        others = done.get(dataset, {}).get("methods", {})  # each has its own baseline's seconds
         merged = {**measured, "methods": {**others, **measured["methods"]}}
         question = "How long does a fit take beside the deep ensemble's?"
         write(

@@ -154,9 +154,8 @@ class SVEClassifier(MemberClassifier):
     (``init_scale=0.0, train_bias=False``), it came close to a deep ensemble of full fine-tunes in
     likelihood and accuracy at 200 rows, with fewer parameters than the diagonals and biases of all
     blocks; with ``adapt_blocks=3`` of six it takes less time. ``direction_pool=64`` lets each member
-    train 34 directions of its own: as accurate as the deep ensemble there, better calibrated, and
-    behind it in likelihood on three data sets of six; on texts two to four epochs at `lr` 0.006 or
-    0.012 were chosen. Where each kind is better and where not stands in ``docs/evidence.md``. For four
+    train 34 directions of its own; with them two to four epochs at `lr` 0.006 or 0.012 were chosen on
+    texts. Where each kind is better and where not stands in ``docs/evidence.md``. For four
     epochs, few rows and two classes the core of the leading directions wants `lr` 0.001.
 
     Ctrl-C (``KeyboardInterrupt``) ends fit after the step it is at, with the members as they are
