@@ -108,6 +108,39 @@ def _credit():
     )
 
 
+# -- new data: looked at by no search for a kind of SVE (benchmarks/evidence_new_data.toml) -----------------
+
+
+def _others_reviews(loader):
+    """Rows that neither chose defaults (2,000 to 2,599, benchmarks/shift.py) nor were shifted ones."""
+    texts, cut = loader(), -500
+    return Pools(
+        Rows(texts.data[2600:cut], texts.target[2600:cut]),
+        Rows(texts.data[cut:], texts.target[cut:]),
+        2,
+        foreign={"newsgroups": Rows(datasets.fetch_newsgroups(subset="test").data)},
+    )
+
+
+def _amazon_reviews():
+    return _others_reviews(datasets.fetch_amazon_reviews)
+
+
+def _tweets():
+    return _others_reviews(datasets.fetch_tweets)
+
+
+def _digits():
+    digits, cut = datasets.fetch_mnist_sample(), -500
+    return Pools(
+        Rows(digits.data[:cut], digits.target[:cut]),
+        Rows(digits.data[cut:], digits.target[cut:]),
+        10,
+        foreign={"fashion_mnist": Rows(datasets.fetch_fashion_mnist(subset="test").data)},
+        vision=True,
+    )
+
+
 DATASETS = {
     "movie_reviews": _movie_reviews,
     "newsgroups": _newsgroups,
@@ -115,6 +148,9 @@ DATASETS = {
     "fine_foods": _fine_foods,
     "fashion_mnist": _fashion_mnist,
     "credit": _credit,
+    "amazon_reviews": _amazon_reviews,
+    "tweets": _tweets,
+    "digits": _digits,
 }
 
 

@@ -6,15 +6,23 @@ it lives.
 
 import os
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Cell", "Job", "planned", "work_off"]
+__all__ = ["Cell", "Job", "planned", "read_config", "work_off"]
 
 Cell = tuple[str, str, int | None, int]
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a grid's config; what it does not have is that of the file it is `like`."""
+    own = tomllib.loads(path.read_text())
+    base = read_config(path.parent / own.pop("like")) if "like" in own else {}
+    return {**base, **own}
 
 
 def planned(config: dict[str, Any]) -> list[Cell]:

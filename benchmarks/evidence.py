@@ -26,7 +26,6 @@ crowded: runs of one data set, size and seed follow each other, and costs are co
 import argparse
 import json
 import os
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ import torch
 from _evidence_data import load_task
 from _evidence_methods import backbone_for, fit_and_predict, make_classifier, rows_of
 from _evidence_score import score_run
-from _grid import Job, planned, work_off
+from _grid import Job, planned, read_config, work_off
 from _record import RESULTS, provenance
 from _trials import best_of, by_settings, key_of, search
 
@@ -153,7 +152,7 @@ class Evidence:
 
     def _rounds_of(self, method: str) -> list[list[dict[str, Any]]]:
         spec = self.config["methods"][self._tuned_as(method)]
-        return [spec["trials"], spec.get("then", [])]
+        return [spec["trials"], spec.get("then", []), spec.get("last", [])]
 
     def _trial_members(self, method: str) -> int:
         return self.config["methods"][self._tuned_as(method)].get("trial_members", 1)
@@ -412,7 +411,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    evidence = Evidence(tomllib.loads(args.config.read_text()), RESULTS, device=args.device)
+    evidence = Evidence(read_config(args.config), RESULTS, device=args.device)
     jobs = evidence.jobs(args.only)
     if args.list:
         total = 0.0

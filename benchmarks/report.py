@@ -11,7 +11,6 @@ counted alike: a win or a loss where the 95 % interval of the paired difference 
 import argparse
 import json
 import sys
-import tomllib
 from itertools import product
 from pathlib import Path
 
@@ -43,7 +42,7 @@ from _evidence_table import (
     load_runs,
     mean_over_datasets,
 )
-from _grid import Cell, planned
+from _grid import Cell, planned, read_config
 from _record import RESULTS
 
 HERE = Path(__file__).parent
@@ -264,7 +263,7 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, default=HERE.parent / "README.md")
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    config = tomllib.loads(args.config.read_text())
+    config = read_config(args.config)
     folder = config.get("results", "evidence")
     runs = load_runs(RESULTS / folder)
     text = page(runs, planned(config), folder, RESULTS)

@@ -232,7 +232,7 @@ def test_grid__other_trials_take_a_run_over_if_they_chose_its_settings(same, evi
 def test_real_config__methods_have_as_many_trials_and_stages_know_them():
     methods = REAL["methods"]
     tuned = [spec for spec in methods.values() if "trials" in spec]
-    assert len({(len(spec["trials"]), len(spec["then"])) for spec in tuned}) == 1
+    assert len({tuple(len(spec[k]) for k in ("trials", "then", "last")) for spec in tuned}) == 1
     for name, spec in methods.items():
         assert "trials" in methods[spec.get("tuned_as", name)]
     for stage in REAL["stages"]:
