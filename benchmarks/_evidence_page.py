@@ -50,6 +50,9 @@ DATASETS = {
     "fine_foods": "fine foods",
     "fashion_mnist": "Fashion-MNIST",
     "credit": "credit as text",
+    "amazon_reviews": "Amazon reviews",
+    "tweets": "tweets",
+    "digits": "MNIST digits",
 }
 WORDS = {
     "accuracy": "accuracy",

@@ -43,6 +43,7 @@ from _evidence_table import (
     mean_over_datasets,
 )
 from _grid import Cell, planned, read_config
+from _new_data_page import new_data_section
 from _record import RESULTS
 
 HERE = Path(__file__).parent
@@ -181,6 +182,8 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
     fit_shares = load_fit_shares(results / f"{folder}_fit_time.json") if results else {}
     for rows in sizes_of(runs):
         lines += size_section(runs, rows, fit_shares)
+    if results is not None:
+        lines += new_data_section(load_runs(results / f"{folder}_new_data"), ROWS_TIMED)
     if runs:
         lines += ["![NLL, ECE and cost of every method](pictures/evidence.png)", ""]
     if results is not None:

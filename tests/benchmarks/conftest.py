@@ -1,9 +1,11 @@
 """The scripts in benchmarks/ import each other by bare names, as scripts do."""
 
 import importlib
+import json
 import sys
 import tomllib
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +88,52 @@ def sentences(n, seed, words=("good", "bad")):
     nouns = rng.choice(["film", "plot", "cast"], n)
     X = [f"{words[k]} {noun}" for k, noun in zip(said, nouns)]
     return np.array(X, dtype=object), y
+
+
+SCORES: dict = {}
+
+
+@pytest.fixture
+def fabricate(script, few_resamples, tmp_path):
+    """Write runs whose members are the more often right the higher their skill."""
+    score = script("_evidence_score")
+
+    def scores(d, skill, seed):  # the same for all tests
+        if (d, skill, seed) not in SCORES:
+            y = np.random.default_rng(d).integers(0, 2, 300)
+            rng = np.random.default_rng([d, seed, 7])
+            logit = 2.0 * (2 * y - 1) * skill + rng.normal(size=(2, 300))
+            p = 1 / (1 + np.exp(-logit))
+            members = np.stack([1 - p, p], axis=-1)
+            foreign = np.full((2, 40, 2), 0.5)
+            parts = {"validation": members, "test": members, "foreign/far": foreign}
+            SCORES[d, skill, seed] = score.score_run(parts, {"validation": y, "test": y})
+        return SCORES[d, skill, seed]
+
+    def write(
+        skills,
+        datasets=("movie_reviews", "newsgroups", "credit"),
+        seeds=(0, 1, 2),
+        left=None,
+        **cost,
+    ):
+        for d, dataset in enumerate(datasets):
+            for (method, skill), seed in product(skills.items(), seeds):
+                path = tmp_path / dataset / f"{method}-n200-seed{seed}.json"
+                if left is not None and f"{dataset}/{path.stem}" not in left:
+                    continue
+                run = {
+                    "dataset": dataset, "method": method, "rows": 200, "seed": seed,
+                    "cost": {
+                        "fit": {"cpu_seconds": 10.0 if method == "sve" else 40.0, "peak_megabytes": 5},
+                        "predict_test": {"cpu_seconds": 1.0},
+                        "trainable_without_heads": 50, "backbone_parameters": 10_000,
+                        "saved_bytes": 1000 if method == "sve" else None,
+                    } | cost,
+                    "scores": scores(d, skill, seed),
+                }  # fmt: skip
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(json.dumps(run))
+        return tmp_path
+
+    return write
