@@ -62,7 +62,9 @@ class SVEClassifier(MemberClassifier):
     lr, head_lr : float, default=0.003 and 0.01
         Learning rates (AdamW) of the adapted layers and of the heads.
     weight_decay : float, default=0.0
-        Pulls to the pretrained values, and the heads' weights to zero.
+        Of AdamW: a step takes off this share of what a value has moved from its pretrained one, times
+        the rate (of the heads' weights: of all). A relative change hardly outgrows ``1 / weight_decay``,
+        so that values from 5 to 15 keep a few hundred rows from being learned by heart.
     warmup : float, default=0.1
         Share of all steps in which the rates rise linearly; then they fall linearly to 0.
     max_grad_norm : float or None, default=1.0

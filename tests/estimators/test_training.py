@@ -68,6 +68,20 @@ def test__history__of_X_val_is_what_the_members_would_score(make, texts, labels)
     np.testing.assert_array_equal(last["valid_accuracy"], hits.mean(axis=1))
 
 
+@pytest.mark.parametrize("decay", [5.0, 10.0])
+def test__weight_decay__bounds_how_far_values_move(make, texts, labels, decay):
+    """AdamW's steps are about its rate, so what it takes back balances them at about 1 / weight_decay."""
+
+    def moved(weight_decay):
+        clf = make(
+            rank=4, off_diagonals=3, init_scale=0.0, lr=0.05, max_epochs=60, warmup=0.0,
+            weight_decay=weight_decay,
+        ).fit(texts, labels)  # fmt: skip
+        return max(p.abs().max().item() for p in clf.net_.module_.adapter_parameters())
+
+    assert moved(decay) < 1.5 / decay < moved(0.0)
+
+
 def test__X_val__only_watches(make, fitted, texts, labels):
     clf = make().fit(texts, labels, X_val=texts[:3], y_val=labels[:3])
     np.testing.assert_array_equal(clf.predict_proba(texts), fitted.predict_proba(texts))
