@@ -50,8 +50,10 @@ def test_rows__are_none_of_those_judged_before(script, monkeypatch):
 def test_section__has_the_bars_and_every_data_set(script, fabricate):
     section = script("_new_data_page").new_data_section
     folder = fabricate({"sve_subspaces": 0.5, "deep": 0.2}, datasets=("tweets", "digits"))
-    lines = section(script("_evidence_table").load_runs(folder), 200)
+    cells = [("tweets", "deep", 200, 0), ("tweets", "deep", 200, 9)]
+    lines = section(script("_evidence_table").load_runs(folder), 200, cells)
     text = "\n".join(lines)
+    assert "| deep ensemble | 0 (9) |" in text
     assert "| NLL | tweets | MNIST digits |" in text
     nll = next(line for line in lines if line.startswith("| NLL | at or below"))
     assert "**2 of 2; -" in nll
@@ -59,4 +61,4 @@ def test_section__has_the_bars_and_every_data_set(script, fabricate):
 
 
 def test_section__is_left_out_without_runs(script):
-    assert script("_new_data_page").new_data_section({}, 200) == []
+    assert script("_new_data_page").new_data_section({}, 200, []) == []
