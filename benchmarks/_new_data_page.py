@@ -4,7 +4,7 @@ from _evidence_page import NAMES, per_dataset, progress, summary
 from _evidence_table import Runs
 from _grid import Cell
 
-__all__ = ["new_data_section"]
+__all__ = ["new_data_section", "new_data_summary"]
 
 SHOWN = ("nll", "nll_scaled", "ece", "ece_scaled", "accuracy", "auroc_mi")
 INTRODUCTION = """\
@@ -14,23 +14,23 @@ default nor were judged on before. Reviews of products and tweets were met above
 rows, digits as foreign images."""
 
 
+def new_data_summary(runs: Runs, rows: int) -> list[str]:
+    """Table of the bars for every kind of SVE that has runs; nothing without runs."""
+    leads = [name for name in NAMES if name.startswith("sve_")]
+    leads = [name for name in leads if any(key[1:3] == (name, rows) for key in runs)]
+    return summary(runs, rows, leads) if leads else []
+
+
 def new_data_section(runs: Runs, rows: int, cells: list[Cell]) -> list[str]:
     """Bars and means of the kinds of SVE and rivals that have runs there; nothing without runs.
 
     `cells` are those of the grid over new data.
     """
-    methods = [name for name in NAMES if any(key[1] == name and key[2] == rows for key in runs)]
-    leads = [name for name in methods if name.startswith("sve_")]
-    if not leads:
+    bars = new_data_summary(runs, rows)
+    if not bars:
         return []
-    lines = [
-        f"## New data, {rows} training rows",
-        "",
-        INTRODUCTION,
-        "",
-        *progress(runs, cells),
-        *summary(runs, rows, leads),
-    ]
+    lines = [f"## New data, {rows} training rows", "", INTRODUCTION, "", *progress(runs, cells)]
+    lines += bars
     for metric in SHOWN:
         lines += per_dataset(runs, rows, metric)
     return lines

@@ -43,7 +43,7 @@ from _evidence_table import (
     mean_over_datasets,
 )
 from _grid import Cell, planned, read_config
-from _new_data_page import new_data_section
+from _new_data_page import new_data_section, new_data_summary
 from _record import RESULTS
 
 HERE = Path(__file__).parent
@@ -174,6 +174,12 @@ MARKERS = ("o", "s", "^", "D")
 README_MARKS = ("<!-- made by benchmarks/report.py -->", "<!-- up to here -->")
 IN_README = (*LEADS, "lora")
 IN_README_ROWS = 200
+NEW_DATA = HERE / "evidence_new_data.toml"
+
+
+NEW_IN_README = """\
+The same on data that no search for a kind of SVE had looked at (`python benchmarks/evidence.py --config
+benchmarks/evidence_new_data.toml`):"""
 
 
 def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None) -> str:
@@ -188,7 +194,7 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
     for rows in sizes_of(runs):
         lines += size_section(runs, rows, fit_shares)
     if results is not None and folder == "evidence":
-        config = read_config(HERE / "evidence_new_data.toml")
+        config = read_config(NEW_DATA)
         new = load_runs(results / config["results"])
         lines += new_data_section(new, ROWS_TIMED, planned(config))
     if runs:
@@ -207,9 +213,12 @@ def sizes_of(runs: Runs) -> list[int | None]:
 
 
 def readme_table(runs: Runs) -> list[str]:
-    """Lines of the README's table."""
+    """Lines of the README's tables: of the grid, and of new data."""
     fit_shares = load_fit_shares(RESULTS / "evidence_fit_time.json")
-    return summary(runs, IN_README_ROWS, IN_README, fit_shares)
+    lines = summary(runs, IN_README_ROWS, IN_README, fit_shares)
+    new = load_runs(RESULTS / read_config(NEW_DATA)["results"])
+    of_new = new_data_summary(new, IN_README_ROWS)
+    return [*lines, NEW_IN_README, "", *of_new] if of_new else lines
 
 
 def with_table(readme: str, lines: list[str]) -> str:
