@@ -62,7 +62,12 @@ def evidence(script, few_resamples, monkeypatch, tmp_path):
             "tuning": {"rows": 16, "seeds": [0, 1]},
             "datasets": {"toy": {"max_length": 16}},
             "methods": {
-                name: {**small(spec), "trials": [{"head_lr": 1e-2}, {"head_lr": 1e-3}], "then": []}
+                name: {
+                    **small(spec),
+                    "trials": [{"head_lr": 1e-2}, {"head_lr": 1e-3}],
+                    "then": [],
+                    "last": [],
+                }
                 for name, spec in REAL["methods"].items()
             },
             "stages": [{"rows": 24, "seeds": list(seeds), "methods": list(methods)}],

@@ -188,7 +188,13 @@ def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script
     fits.clear()
     assert work_off(grid.jobs(), seconds=None, say=str)
     assert fits[:2] == [{**worse, "weight_decay": 0.1}] * 2
-    del probe["then"]
+    # And the last round: of the best of both.
+    best = json.loads(grid.tuning_path("toy", "probe").read_text())["chosen"]
+    probe["last"] = [{"max_epochs": 2}]
+    fits.clear()
+    assert work_off(grid.jobs(), seconds=None, say=str)
+    assert fits[:2] == [{**best, "max_epochs": 2}] * 2
+    del probe["then"], probe["last"]
     tuning = grid.config["tuning"]
     for part, change in (
         (probe, {"settings": {"pooling": "cls"}}),
