@@ -8,11 +8,11 @@
 The grid is benchmarks/evidence.toml. A run that has its file is skipped, so the grid can be interrupted and
 gone on with at any time. Each method's rates are chosen by the same number of trials, by their mean NLL on
 the validation rows of several drawings (`tuning.seeds`): some as the config has them (`trials`), then changes
-of the best of these (`then`), then of the best so far (`last`). A trial has one member, or three where three cost no more CPU time than about
-one fully fine-tuned model (`trial_members`). Methods that train the same thing (a deep ensemble and its
-member, with or without a posterior on top) share their trials. Test rows are met once, after that. Where the
-config changed, only trials that it does not have yet are made, and runs whose settings are no longer asked
-for.
+of the best of these (`then`), then of the best so far (`last`). A trial has one member, or three where
+three cost no more CPU time than about one fully fine-tuned model (`trial_members`). Methods that train the
+same thing (a deep ensemble and its member, with or without a posterior on top) share their trials. Test
+rows are met once, after that. Where the config changed, only trials that it does not have yet are made, and
+runs whose settings are no longer asked for.
 
 Runs go to benchmarks/results/evidence/DATASET/METHOD-nROWS-seedK.json, trials to
 DATASET/tuning-METHOD-nROWS.json; benchmarks/report.py makes the tables. A JSON holds every metric with its
