@@ -156,8 +156,8 @@ class SVEClassifier(MemberClassifier):
     blocks; ``direction_pool=64`` lets each member train 42 directions of its own. For some hundred rows
     begin with four of six blocks, no noise and no biases (``adapt_blocks=4, init_scale=0.0,
     train_bias=False``), ``lr=0.01, batch_size=16, max_epochs=3`` and a `weight_decay` of 5: trials chose
-    mostly 15 for two classes, and 0 for twenty. Where this is better than a deep ensemble of full
-    fine-tunes and where not stands in ``docs/evidence.md``.
+    15 on three of five data sets of two classes, 5 and 0 on the others, and 0 for twenty. Where this is
+    better than a deep ensemble of full fine-tunes and where not stands in ``docs/evidence.md``.
 
     Ctrl-C (``KeyboardInterrupt``) ends fit after the step it is at, with the members as they are
     then and a ``ConvergenceWarning``; a second one, one before the first step, and one while members
