@@ -380,7 +380,9 @@ def summary(
     """Return the bars of several methods side by side: the README's table."""
     found = {m: {b.name: b for b in bars(runs, rows, m, fit_shares=fit_shares)} for m in methods}
     found = {m: by_name for m, by_name in found.items() if by_name}
-    goals = {b.name: b.goal for by_name in found.values() for b in by_name.values()}
+    # Goals count data sets: those of the method with the most runs are said.
+    by_size = sorted(found.values(), key=lambda by_name: by_name["NLL"].n_cells)
+    goals = {b.name: b.goal for by_name in by_size for b in by_name.values()}
     head = ["", "goal", *(f"{NAMES[m]} ({by['NLL'].n_cells} runs)" for m, by in found.items())]
     body = []
     for name, goal in goals.items():

@@ -288,6 +288,7 @@ class MemberClassifier(
             warmup=self.warmup,
             max_grad_norm=self.max_grad_norm,
             head_init_std=self.head_init_scale,
+            anchored=getattr(self, "anchored", False),
             shared_batches=self.member_batches == "shared",
             patience=self.n_iter_no_change if self.early_stopping else None,
             device=device,

@@ -65,6 +65,11 @@ class SVEClassifier(MemberClassifier):
         Of AdamW: a step takes off this share of what a value has moved from its pretrained one, times
         the rate (of the heads' weights: of all). A relative change hardly outgrows ``1 / weight_decay``,
         so that values from 5 to 15 keep a few hundred rows from being learned by heart.
+    anchored : bool, default=False
+        Whether `weight_decay` pulls each member to its own random start, singular values and head,
+        instead of to the pretrained values and a head of zero [6]_: with `head_init_scale` at 0.04 or more
+        members keep doubting rows unlike those of training. After a warm start or in ``partial_fit``
+        the start is where that training began. Without `weight_decay` it does nothing.
     warmup : float, default=0.1
         Share of all steps in which the rates rise linearly; then they fall linearly to 0.
     max_grad_norm : float or None, default=1.0
@@ -180,6 +185,8 @@ class SVEClassifier(MemberClassifier):
     .. [4] LoRA-XS, https://arxiv.org/abs/2405.17604
     .. [5] Ho (1998), "The random subspace method for constructing decision forests",
        https://doi.org/10.1109/34.709601
+    .. [6] Pearce, Leibfried, Brintrup, Zaki and Neely (2020), "Uncertainty in neural networks:
+       approximately Bayesian ensembling", https://arxiv.org/abs/1810.05546
 
     Examples
     --------
@@ -237,6 +244,7 @@ class SVEClassifier(MemberClassifier):
         checkpoint_every: int | None = None,
         diverged_members: str = "raise",
         direction_pool: int | None = None,
+        anchored: bool = False,
     ) -> None:
         self.backbone = backbone
         self.n_members = n_members
@@ -275,6 +283,7 @@ class SVEClassifier(MemberClassifier):
         self.checkpoint_every = checkpoint_every
         self.diverged_members = diverged_members
         self.direction_pool = direction_pool
+        self.anchored = anchored
 
     def _layer_factory(self) -> LayerFactory:
         check_pool(self.direction_pool, self.rank)

@@ -72,6 +72,7 @@ class TrainingConfig:
     warmup: float
     max_grad_norm: float | None
     head_init_std: float
+    anchored: bool = False
     part: int = 0  # 0: fit, or the first call of partial_fit; k: the k-th training after it
     shared_batches: bool = False
     patience: int | None = None
@@ -291,6 +292,7 @@ def make_net(
         lr=config.lr,
         head_lr=config.head_lr,
         weight_decay=config.weight_decay,
+        anchored=config.anchored,
         warmup=config.warmup,
         max_grad_norm=config.max_grad_norm,
         autocast=config.autocast,

@@ -9,6 +9,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from torch import Tensor
 
+from sksve.training._anchor import decay_to_start
 from sksve.training._batches import MemberBatches, SharedBatches
 from sksve.training._callbacks import MEMBER_KEYS, MemberEarlyStopping, MemberLog, WarmupSchedule
 from sksve.training._data import MemberBatch, TokenDataset
@@ -65,6 +66,8 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         Draws the order of the batches.
     head_lr, weight_decay, warmup, max_grad_norm : float
         As in ``SVEClassifier``.
+    anchored : bool, default=False
+        Whether weight decay pulls to the start, see :func:`decay_to_start`.
     autocast : torch.dtype or None
         Dtype of the forward pass in training.
     valid_dataset : TokenDataset or None
@@ -86,6 +89,7 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         shared_stream: np.random.Generator | None = None,
         head_lr: float = 0.01,
         weight_decay: float = 0.0,
+        anchored: bool = False,
         warmup: float = 0.1,
         max_grad_norm: float | None = 1.0,
         autocast: torch.dtype | None = None,
@@ -100,6 +104,7 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         self.shared_stream = shared_stream
         self.head_lr = head_lr
         self.weight_decay = weight_decay
+        self.anchored = anchored
         self.warmup = warmup
         self.max_grad_norm = max_grad_norm
         self.autocast = autocast
@@ -151,6 +156,8 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         groups.append({"params": [heads.bias], "lr": self.head_lr, "weight_decay": 0.0})
         # Fused: one pass over many small tensors, in place of a dozen calls for each.
         self.optimizer_ = torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=True)
+        if self.anchored:
+            decay_to_start(self.optimizer_)
         return self
 
     def get_dataset(self, X: Any, y: Any = None) -> TokenDataset:

@@ -113,6 +113,17 @@ def test_bars__kept_and_broken(fabricate, tables):
     assert kept == [False, False, False]
 
 
+def test_summary__goals_count_the_data_sets_of_the_method_with_the_most(fabricate, tables, script):
+    fabricate({"sve": 0.5, "deep": 0.2})
+    folder = fabricate({"sve_core": 0.5}, datasets=("movie_reviews",))
+    runs = tables.load_runs(folder)
+    for methods in (["sve", "sve_core"], ["sve_core", "sve"]):
+        lines = script("_evidence_page").summary(runs, 200, methods)
+        nll = next(line for line in lines if line.startswith("| NLL |"))
+        assert "on 2 of 3 data sets" in nll  # two thirds of three, where the core has one
+        assert "**1 of 1; " in nll
+
+
 def between(text, start, end):
     return text.partition(start)[2].partition(end)[0]
 

@@ -105,6 +105,8 @@ class ReferenceMember:
         # (leaf, learning rate, weight decay)
         rules = [(p, clf.lr, clf.weight_decay) for p in adapter]
         rules += [(self.head, clf.head_lr, clf.weight_decay), (self.head_bias, clf.head_lr, 0.0)]
+        anchored = clf.get_params().get("anchored", False)
+        starts = [anchored * p.detach() for p in leaves]
         first = [torch.zeros_like(p) for p in leaves]
         second = [torch.zeros_like(p) for p in leaves]
 
@@ -129,9 +131,9 @@ class ReferenceMember:
                 )
                 t += 1
                 with torch.no_grad():  # AdamW, Loshchilov and Hutter (2019)
-                    for (p, lr, decay), g, m, v in zip(rules, grads, first, second):
+                    for (p, lr, decay), start, g, m, v in zip(rules, starts, grads, first, second):
                         g = g * shrink
-                        p.mul_(1 - lr * factor * decay)
+                        p.sub_(lr * factor * decay * (p - start))
                         m.mul_(0.9).add_(0.1 * g)
                         v.mul_(0.999).add_(0.001 * g**2)
                         p.sub_(
@@ -151,6 +153,10 @@ CASES = {
         {"rank": 5, "off_diagonals": 4, "direction_pool": 9, "band_init_scale": 0.05},
     ),
     "bert-tight-clip": ("bert", {"max_grad_norm": 0.05, "warmup": 0.5, "weight_decay": 0.3}),
+    "bert-anchored": (
+        "bert",
+        {"anchored": True, "weight_decay": 3.0, "off_diagonals": 2, "band_init_scale": 0.05},
+    ),
     "bert-last-block-weighted": (
         "bert",
         {"adapt_blocks": 1, "class_weight": {"neg": 3.0, "pos": 0.5}},

@@ -279,3 +279,24 @@ def test__copy__of_the_callbacks_is_deep(make, texts, labels):
     before = copy.copy(callback.box)
     make(callbacks=[callback], max_epochs=1).fit(texts, labels)
     assert callback.box == before
+
+
+def test__anchored__decay_ends_at_the_start_instead_of_at_zero(make, texts, labels):
+    """Without gradients to speak of, strong decay forgets a start, or keeps it."""
+
+    def heads(**changes):
+        still = {"lr": 1e-300, "max_epochs": 1, "weight_decay": 0.0}
+        clf = make(head_init_scale=0.5, **{**still, "head_lr": 1e-300, **changes})
+        return clf.fit(texts, labels).net_.module_.heads.weight.detach().numpy()
+
+    start = heads()
+    pulled = {"head_lr": 1e-4, "weight_decay": 5e3, "max_epochs": 30}
+    assert np.abs(heads(**pulled) / start).max() < 0.02
+    np.testing.assert_allclose(heads(**pulled, anchored=True), start, rtol=0, atol=2e-3)
+
+
+def test__anchored__without_decay_changes_nothing(make, texts, labels):
+    plain, anchored = (make(anchored=on).fit(texts, labels) for on in (False, True))
+    np.testing.assert_array_equal(
+        plain.predict_proba_members(texts), anchored.predict_proba_members(texts)
+    )
