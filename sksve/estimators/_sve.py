@@ -67,9 +67,9 @@ class SVEClassifier(MemberClassifier):
         so that values from 5 to 15 keep a few hundred rows from being learned by heart.
     anchored : bool, default=False
         Whether `weight_decay` pulls each member to its own random start, singular values and head,
-        instead of to the pretrained values and a head of zero [6]_: with `head_init_scale` at 0.04 or more
-        members keep doubting rows unlike those of training. After a warm start or in ``partial_fit``
-        the start is where that training began. Without `weight_decay` it does nothing.
+        instead of to the pretrained values and a head of zero [6]_, so that it does not take back what
+        `init_scale` and `head_init_scale` made the members differ by. In ``partial_fit`` the start is
+        where the call began. Without `weight_decay` it does nothing.
     warmup : float, default=0.1
         Share of all steps in which the rates rise linearly; then they fall linearly to 0.
     max_grad_norm : float or None, default=1.0
