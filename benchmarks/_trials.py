@@ -16,15 +16,14 @@ def search(
     """Make all trials: those of the first round as they are, later ones as changes of the best so far."""
     trials: list[Trial] = []
     for changes in rounds:
-        best = best_of(trials) if trials else {}
+        best = best_of(trials)[0] if trials else {}
         trials += [trial_of({**best, **change}) for change in changes]
     return trials
 
 
-def best_of(trials: Sequence[Trial]) -> Settings:
-    """Settings with the lowest NLL."""
-    found: Settings = min(trials, key=lambda trial: trial["nll"])["settings"]
-    return found
+def best_of(trials: Sequence[Trial], n: int = 1) -> list[Settings]:
+    """Settings with the lowest NLL, the best first."""
+    return [trial["settings"] for trial in sorted(trials, key=lambda trial: trial["nll"])[:n]]
 
 
 def key_of(settings: Settings) -> str:

@@ -10,9 +10,10 @@ gone on with at any time. Each method's rates are chosen by the same number of t
 the validation rows of several drawings (`tuning.seeds`): some as the config has them (`trials`), then changes
 of the best of these (`then`), then of the best so far (`last`). A trial has one member, or three where
 three cost no more CPU time than about one fully fine-tuned model (`trial_members`). Methods that train the
-same thing (a deep ensemble and its member, with or without a posterior on top) share their trials. Test
-rows are met once, after that. Where the config changed, only trials that it does not have yet are made, and
-runs whose settings are no longer asked for.
+same thing (a fine-tuned model, with or without a posterior on top) share their trials; a deep ensemble
+makes the best of these again with more members (`finals`). Test rows are met once, after that. Where the
+config changed, only trials that it does not have yet are made, and runs whose settings are no longer asked
+for.
 
 Runs go to benchmarks/results/evidence/DATASET/METHOD-nROWS-seedK.json, trials to
 DATASET/tuning-METHOD-nROWS.json; benchmarks/report.py makes the tables. A JSON holds every metric with its
@@ -64,16 +65,18 @@ class Evidence:
             path = self.run_path(dataset, method, rows, seed)
             if not all(word in f"{dataset}/{path.stem}" for word in only):
                 continue
-            whole = self.config["methods"][method].get("first_member_of")
-            if whole and (dataset, whole, rows, seed) in wanted:
-                continue  # written together with the ensemble
             trials = self.tuning_job(dataset, method)
-            jobs.setdefault(trials.path, trials)
+            for job in (*trials.needs, trials):
+                jobs.setdefault(job.path, job)
+            whole = self.config["methods"][method].get("first_member_of")
+            before = jobs.get(self.run_path(dataset, str(whole), rows, seed))
+            needs = (trials, before) if before else (trials,)  # which may write this one as well
             parts = [m for m in self._parts_of(method) if (dataset, m, rows, seed) in wanted]
-            jobs[path] = self._run_job(dataset, method, rows, seed, parts, trials)
+            jobs[path] = self._run_job(dataset, method, rows, seed, parts, needs)
         return list(jobs.values())
 
     def _parts_of(self, method: str) -> list[str]:
+        """Methods whose model is a first member of this one's, if they have its settings."""
         methods = self.config["methods"]
         return [m for m, spec in methods.items() if spec.get("first_member_of") == method]
 
@@ -84,17 +87,26 @@ class Evidence:
             self.tuning_path(dataset, method),
             lambda: self.tune(dataset, method),
             lambda: self.seconds_of_tuning(dataset, method),
+            needs=(self.tuning_job(dataset, before),)
+            if (before := self._finals_of(method))
+            else (),
             current=lambda: self._trials_are_current(dataset, method),
         )
 
     def _run_job(
-        self, dataset: str, method: str, rows: int | None, seed: int, parts: Any, trials: Job
+        self,
+        dataset: str,
+        method: str,
+        rows: int | None,
+        seed: int,
+        parts: Any,
+        needs: tuple[Job, ...],
     ) -> Job:
         return Job(
             self.run_path(dataset, method, rows, seed),
             lambda: self.run_or_adopt(dataset, method, rows, seed, parts),
             lambda: self.seconds_of_run(dataset, method, rows),
-            needs=(trials,),
+            needs=needs,
             current=lambda: self.is_current(dataset, method, rows, seed),
         )
 
@@ -108,25 +120,34 @@ class Evidence:
         self, dataset: str, method: str, rows: int | None, seed: int, parts: Sequence[str] = ()
     ) -> None:
         """Make a run, unless there is one which other trials had given the settings that these chose."""
-        paths = [self.run_path(dataset, name, rows, seed) for name in (method, *parts)]
-        old = {path: json.loads(path.read_text()) for path in paths if path.exists()}
-        if len(old) < len(paths) or not self._has_settings(old[paths[0]], dataset, method):
+        chosen = self._chosen(dataset, method)
+        parts = [part for part in parts if self._chosen(dataset, part) == chosen]
+        paths = {name: self.run_path(dataset, name, rows, seed) for name in (method, *parts)}
+        old = {m: json.loads(path.read_text()) for m, path in paths.items() if path.exists()}
+        if not all(m in old and self._has_settings(old[m], dataset, m) for m in paths):
             self.run(dataset, method, rows, seed, parts)
             return
-        for path in reversed(paths):  # the method's own last: with it the job is done
-            self.write(path, old[path] | {"tuning": self._tuning_name(dataset, method)})
+        for name in reversed(paths):  # the method's own last: with it the job is done
+            self.write(paths[name], old[name] | {"tuning": self._tuning_name(dataset, name)})
 
     def _tuning_name(self, dataset: str, method: str) -> str:
         path = self.tuning_path(dataset, method)
         return f"{path.parent.name}/{path.name}"
 
+    def _chosen(self, dataset: str, method: str) -> dict[str, Any] | None:
+        """Settings that the trials chose; None before there are any."""
+        path = self.tuning_path(dataset, method)
+        if not path.exists():
+            return None
+        chosen: dict[str, Any] = json.loads(path.read_text())["chosen"]
+        return chosen
+
     def _has_settings(self, run: dict[str, Any], dataset: str, method: str) -> bool:
-        tuning = self.tuning_path(dataset, method)
-        if not tuning.exists():
+        chosen = self._chosen(dataset, method)
+        if chosen is None:
             return False
-        chosen = json.loads(tuning.read_text())["chosen"]
         asked = {**self._fixed_settings(dataset, method), **chosen}
-        had = run["parameters"]
+        had = run["parameters"] | ({"n_members": 1} if "derived" in run else {})  # of the whole
         return run["chosen"] == chosen and all(had.get(k, v) == v for k, v in asked.items())
 
     def _fixed_settings(self, dataset: str, method: str) -> dict[str, Any]:
@@ -148,14 +169,26 @@ class Evidence:
         return self.config["tuning"].get("stand_in", {}).get(dataset, dataset)
 
     def _tuned_as(self, method: str) -> str:
-        return self.config["methods"][method].get("tuned_as", method)
+        """The method whose trials count for this one; with finals it has its own."""
+        spec = self.config["methods"][method]
+        return method if "finals" in spec else spec.get("tuned_as", method)
 
-    def _rounds_of(self, method: str) -> list[list[dict[str, Any]]]:
+    def _finals_of(self, method: str) -> str | None:
+        """The method whose best trials this one makes again, with more members."""
+        spec = self.config["methods"][method]
+        return spec["tuned_as"] if "finals" in spec else None
+
+    def _rounds_of(self, dataset: str, method: str) -> list[list[dict[str, Any]]]:
         spec = self.config["methods"][self._tuned_as(method)]
-        return [spec["trials"], spec.get("then", []), spec.get("last", [])]
+        if "finals" not in spec:
+            return [spec["trials"], spec.get("then", []), spec.get("last", [])]
+        first = self.tuning_path(dataset, spec["tuned_as"])
+        trials = json.loads(first.read_text())["trials"] if first.exists() else []
+        return [best_of(trials, spec["finals"]["trials"])]
 
     def _trial_members(self, method: str) -> int:
-        return self.config["methods"][self._tuned_as(method)].get("trial_members", 1)
+        spec = self.config["methods"][self._tuned_as(method)]
+        return spec["finals"]["members"] if "finals" in spec else spec.get("trial_members", 1)
 
     def _fixed_in_trials(self, dataset: str, method: str) -> dict[str, Any]:
         return {
@@ -167,7 +200,9 @@ class Evidence:
         """Whether the file has the config's trials, all of them and no others."""
         known = self.known_trials(dataset, method)
         try:
-            asked = search(self._rounds_of(method), lambda settings: known[key_of(settings)])
+            asked = search(
+                self._rounds_of(dataset, method), lambda settings: known[key_of(settings)]
+            )
         except KeyError:
             return False
         return bool(asked == json.loads(self.tuning_path(dataset, method).read_text())["trials"])
@@ -230,7 +265,7 @@ class Evidence:
                 known[key] = self._try(dataset, method, settings)
             return known[key]
 
-        trials = search(self._rounds_of(method), trial_of)
+        trials = search(self._rounds_of(dataset, method), trial_of)
         content = {
             "question": "Which rates? Validation rows of several drawings, few members.",
             "dataset": dataset,
@@ -239,7 +274,7 @@ class Evidence:
             "fixed": self._fixed_in_trials(dataset, method),
             "rows": self.config["tuning"]["rows"] or None,
             "seeds": self.config["tuning"]["seeds"],
-            "chosen": best_of(trials),
+            "chosen": best_of(trials)[0],
             "trials": trials,
         }
         self.write(self.tuning_path(dataset, method), content)
@@ -271,8 +306,7 @@ class Evidence:
         """Fit with the settings chosen, judge once; also the first member alone, where asked for."""
         task = self.task(dataset, rows, seed)
         spec = self.config["methods"][method]
-        tuning = self.tuning_path(dataset, method)
-        chosen = json.loads(tuning.read_text())["chosen"]
+        chosen = self._chosen(dataset, method) or {}
         m = self.config["members"] if spec.get("members") else 1
         clf = self.classifier(dataset, method, chosen, seed, m)
         fit = fit_and_predict(clf, task, list(rows_of(task)), saved_size=seed == 0)
@@ -301,6 +335,7 @@ class Evidence:
             first = {name: p[:1] for name, p in fit.probabilities.items()}
             alone = content | {
                 "method": part,
+                "tuning": self._tuning_name(dataset, part),
                 "derived": f"the first member of {method}: the same as a fit of its own, whose cost "
                 "is taken as one part in as many",
                 "cost": _share(fit.cost, m),
@@ -333,10 +368,7 @@ class Evidence:
             fits = [c["fit"]["cpu_seconds"] for c in costs]
             predicts = [c["predict_test"]["cpu_seconds"] for c in costs]
             return float(np.median(fits) + self._judged(dataset) * np.median(predicts))
-        tuning = self.tuning_path(dataset, method)
-        epochs = max(trial.get("max_epochs", 4) for trial in self._rounds_of(method)[0])
-        if tuning.exists():
-            epochs = json.loads(tuning.read_text())["chosen"].get("max_epochs", 4)
+        epochs = (self._chosen(dataset, method) or {}).get("max_epochs", 4)
         return self._guess(dataset, method, rows or 5000, epochs, judged=self._judged(dataset))
 
     def seconds_of_tuning(self, dataset: str, method: str) -> float:
@@ -351,7 +383,7 @@ class Evidence:
                 members=self._trial_members(method),
                 judged=0.4,
             )
-            for trials in self._rounds_of(method)
+            for trials in self._rounds_of(dataset, method)
             for trial in trials
         )
 

@@ -31,6 +31,7 @@ def test_grid__runs_a_cell_of_each_method(evidence, script, methods):
     said = []
     assert script("_grid").work_off(grid.jobs(), seconds=None, say=said.append)
     assert not any("FAILED" in line for line in said)
+    assert all(job.done for job in grid.jobs())
     for method in methods:
         run = read(grid, method)
         scores = run["scores"]
@@ -49,8 +50,10 @@ def test_grid__runs_a_cell_of_each_method(evidence, script, methods):
         assert heads == members * 2 * (make_tiny_backbone()[0].config.hidden_size + 1)
     # One set of trials for all that train the same.
     tuned = sorted(path.name for path in (grid.results / "toy").glob("tuning-*"))
-    assert not {"tuning-deep-n16.json", "tuning-sve_single-n16.json"} & set(tuned)
-    assert len(tuned) == len({REAL["methods"][m].get("tuned_as", m) for m in methods})
+    assert not {"tuning-laplace-n16.json", "tuning-sve_single-n16.json"} & set(tuned)
+    first = {REAL["methods"][m].get("tuned_as", m) for m in methods}
+    finals = {m for m in methods if "finals" in REAL["methods"][m]}
+    assert tuned == sorted(f"tuning-{m}-n16.json" for m in first | finals)
 
 
 def test_grid__goes_on_where_it_was(evidence, script):
@@ -61,6 +64,7 @@ def test_grid__goes_on_where_it_was(evidence, script):
         "tuning-probe-n16", "probe-n24-seed0", "probe-n24-seed1",
     ]  # fmt: skip
     assert work_off(jobs, seconds=None, say=str)
+    assert all(job.done for job in grid.jobs())
     made = {job.path: job.path.stat().st_mtime_ns for job in jobs}
     jobs[1].path.unlink()
     said = []
@@ -108,8 +112,11 @@ def test_grid__a_failing_job_does_not_stop_the_others(evidence, script, monkeypa
 
 def test_run__first_member_of_the_deep_ensemble_is_a_fine_tuned_model(evidence, script):
     grid = evidence(["deep", "fine_tuned"])
+    grid.config["methods"]["deep"]["finals"] = {"trials": 1, "members": 2}  # what one member chose
     assert script("_grid").work_off(grid.jobs(), seconds=None, say=str)
     deep, alone = read(grid, "deep"), read(grid, "fine_tuned")
+    assert deep["tuning"] == "toy/tuning-deep-n16.json"
+    assert alone["tuning"] == "toy/tuning-fine_tuned-n16.json"
     assert "first member" in alone["derived"]
     assert 2 * alone["cost"]["trainable"] == deep["cost"]["trainable"]
     task = grid.task("toy", 24, 0)
@@ -124,6 +131,42 @@ def test_run__first_member_of_the_deep_ensemble_is_a_fine_tuned_model(evidence, 
     proba = clf.fit(task.train.X, task.train.y).predict_proba(task.test.X)
     nll = negative_log_likelihood(task.test.y, proba)
     np.testing.assert_allclose(alone["scores"]["test"]["before"]["nll"], nll, rtol=1e-5)
+
+
+def test_finals__several_members_may_choose_what_one_did_not(evidence, script, monkeypatch):
+    work_off = script("_grid").work_off
+    grid = evidence(["deep", "fine_tuned"])
+    methods = grid.config["methods"]
+    methods["fine_tuned"]["trials"] = [{"head_lr": rate} for rate in (1e-4, 1e-3, 1e-2)]
+    methods["deep"]["finals"] = {"trials": 2, "members": 2}
+    asked = []
+
+    def trial(dataset, method, settings):  # one member: the highest rate; two: the lowest
+        asked.append((method, settings["head_lr"], grid._trial_members(method)))
+        return {
+            "settings": settings,
+            "nll": settings["head_lr"] * (-1 if method == "fine_tuned" else 1),
+        }
+
+    monkeypatch.setattr(grid, "_try", trial)
+    assert work_off(grid.jobs(), seconds=None, say=str)
+    assert asked == [("fine_tuned", r, 1) for r in (1e-4, 1e-3, 1e-2)] + [
+        ("deep", r, 2) for r in (1e-2, 1e-3)  # the best two of them again
+    ]  # fmt: skip
+    deep, alone = read(grid, "deep"), read(grid, "fine_tuned")
+    assert (deep["chosen"], alone["chosen"]) == ({"head_lr": 1e-3}, {"head_lr": 1e-2})
+    assert "derived" not in alone  # a run of its own
+    assert 2 * alone["cost"]["trainable"] == deep["cost"]["trainable"]
+    assert all(job.done for job in grid.jobs())
+
+    # Another best trial of one member: it is tried with two, the rest stays.
+    asked.clear()
+    methods["fine_tuned"]["last"] = [{"head_lr": 3e-2}]
+    assert not all(job.done for job in grid.jobs())
+    assert work_off(grid.jobs(), seconds=None, say=str)
+    assert asked == [("fine_tuned", 3e-2, 1), ("deep", 3e-2, 2)]
+    assert read(grid, "deep")["chosen"] == {"head_lr": 1e-2}
+    assert read(grid, "fine_tuned")["chosen"] == {"head_lr": 3e-2}
 
 
 def test_tuning__keeps_the_setting_with_the_lowest_nll(evidence, script):
@@ -150,7 +193,8 @@ def test_search__later_trials_change_the_best_of_earlier_ones(script):
 
     trials = module.search([[{"a": 1}, {"a": 2}, {"a": 3}], [{"b": 5}, {"b": 6}]], trial_of)
     assert made == [{"a": 1}, {"a": 2}, {"a": 3}, {"a": 2, "b": 5}, {"a": 2, "b": 6}]
-    assert module.best_of(trials) == {"a": 2, "b": 6}
+    assert module.best_of(trials) == [{"a": 2, "b": 6}]
+    assert module.best_of(trials, 2) == [{"a": 2, "b": 6}, {"a": 2, "b": 5}]
     assert module.search([[{"a": 1}], []], trial_of) == [{"settings": {"a": 1}, "nll": 7.5}]
 
 
@@ -213,6 +257,7 @@ def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script
 def test_grid__other_trials_take_a_run_over_if_they_chose_its_settings(same, evidence, script):
     work_off = script("_grid").work_off
     grid = evidence(["deep", "fine_tuned"])
+    del grid.config["methods"]["deep"]["finals"]
     grid.config["datasets"]["twin"] = grid.config["datasets"]["toy"]
     script("_evidence_data").DATASETS["twin"] = script("_evidence_data").DATASETS["toy"]
     grid.config["tuning"]["stand_in"] = {"toy": "twin"}
