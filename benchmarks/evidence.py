@@ -36,9 +36,10 @@ import torch
 from _evidence_data import load_task
 from _evidence_methods import backbone_for, fit_and_predict, make_classifier, rows_of
 from _evidence_score import score_run
+from _evidence_seconds import seconds_of_run
+from _evidence_tuning import Tuning
 from _grid import Job, planned, read_config, work_off
 from _record import RESULTS, provenance
-from _trials import best_of, by_settings, key_of, search
 
 from sksve._registry import cache_folder
 from sksve.metrics import expected_calibration_error, negative_log_likelihood
@@ -52,6 +53,7 @@ class Evidence:
     def __init__(self, config: dict[str, Any], results: Path, *, device: str = "cpu") -> None:
         self.config, self.device = config, device
         self.results = results / config.get("results", "evidence")
+        self.tuning = Tuning(config, self.results)
         self.cache = cache_folder() / self.results.name
 
     # -- what there is to do -----------------------------------------------------------------------
@@ -82,15 +84,14 @@ class Evidence:
 
     def tuning_job(self, dataset: str, method: str) -> Job:
         """Trials that choose the method's settings for a data set."""
-        dataset, method = self._stand_in(dataset), self._tuned_as(method)
+        first = self.tuning.finals_of(method)
+        dataset, method = self.tuning.stand_in(dataset), self.tuning.owner(method)
         return Job(
-            self.tuning_path(dataset, method),
+            self.tuning.path(dataset, method),
             lambda: self.tune(dataset, method),
-            lambda: self.seconds_of_tuning(dataset, method),
-            needs=(self.tuning_job(dataset, before),)
-            if (before := self._finals_of(method))
-            else (),
-            current=lambda: self._trials_are_current(dataset, method),
+            lambda: self.tuning.seconds(dataset, method),
+            needs=(self.tuning_job(dataset, first),) if first else (),
+            current=lambda: self.tuning.is_current(dataset, method),
         )
 
     def _run_job(
@@ -113,123 +114,39 @@ class Evidence:
     def is_current(self, dataset: str, method: str, rows: int | None, seed: int) -> bool:
         """Whether a run names the trials that count now, and had the settings they and the config ask for."""
         run = json.loads(self.run_path(dataset, method, rows, seed).read_text())
-        named = run["tuning"] == self._tuning_name(dataset, method)
+        named = run["tuning"] == self.tuning.name(dataset, method)
         return named and self._has_settings(run, dataset, method)
 
     def run_or_adopt(
         self, dataset: str, method: str, rows: int | None, seed: int, parts: Sequence[str] = ()
     ) -> None:
         """Make a run, unless there is one which other trials had given the settings that these chose."""
-        chosen = self._chosen(dataset, method)
-        parts = [part for part in parts if self._chosen(dataset, part) == chosen]
+        chosen = self.tuning.chosen(dataset, method)
+        parts = [part for part in parts if self.tuning.chosen(dataset, part) == chosen]
         paths = {name: self.run_path(dataset, name, rows, seed) for name in (method, *parts)}
         old = {m: json.loads(path.read_text()) for m, path in paths.items() if path.exists()}
         if not all(m in old and self._has_settings(old[m], dataset, m) for m in paths):
             self.run(dataset, method, rows, seed, parts)
             return
         for name in reversed(paths):  # the method's own last: with it the job is done
-            self.write(paths[name], old[name] | {"tuning": self._tuning_name(dataset, name)})
-
-    def _tuning_name(self, dataset: str, method: str) -> str:
-        path = self.tuning_path(dataset, method)
-        return f"{path.parent.name}/{path.name}"
-
-    def _chosen(self, dataset: str, method: str) -> dict[str, Any] | None:
-        """Settings that the trials chose; None before there are any."""
-        path = self.tuning_path(dataset, method)
-        if not path.exists():
-            return None
-        chosen: dict[str, Any] = json.loads(path.read_text())["chosen"]
-        return chosen
+            self.write(paths[name], old[name] | {"tuning": self.tuning.name(dataset, name)})
 
     def _has_settings(self, run: dict[str, Any], dataset: str, method: str) -> bool:
-        chosen = self._chosen(dataset, method)
+        chosen = self.tuning.chosen(dataset, method)
         if chosen is None:
             return False
-        asked = {**self._fixed_settings(dataset, method), **chosen}
+        asked = {**self.tuning.fixed(dataset, method), **chosen}
         had = run["parameters"] | ({"n_members": 1} if "derived" in run else {})  # of the whole
         return run["chosen"] == chosen and all(had.get(k, v) == v for k, v in asked.items())
-
-    def _fixed_settings(self, dataset: str, method: str) -> dict[str, Any]:
-        """What no trial changes: settings of the method, those shared, of the data set, of images."""
-        of_data = self.config["datasets"][dataset]
-        return {
-            **self.config["methods"][method].get("settings", {}),
-            **self.config["shared"],
-            **{k: v for k, v in of_data.items() if k not in ("vision", "tokens")},
-            **self._vision_settings(dataset, method),
-        }
-
-    def _vision_settings(self, dataset: str, method: str) -> dict[str, Any]:
-        vision = self.config["datasets"][dataset].get("vision", False)
-        found: dict[str, Any] = self.config["methods"][method].get("vision_settings", {})
-        return found if vision else {}
-
-    def _stand_in(self, dataset: str) -> str:
-        return self.config["tuning"].get("stand_in", {}).get(dataset, dataset)
-
-    def _tuned_as(self, method: str) -> str:
-        """The method whose trials count for this one; with finals it has its own."""
-        spec = self.config["methods"][method]
-        return method if "finals" in spec else spec.get("tuned_as", method)
-
-    def _finals_of(self, method: str) -> str | None:
-        """The method whose best trials this one makes again, with more members."""
-        spec = self.config["methods"][method]
-        return spec["tuned_as"] if "finals" in spec else None
-
-    def _rounds_of(self, dataset: str, method: str) -> list[list[dict[str, Any]]]:
-        spec = self.config["methods"][self._tuned_as(method)]
-        if "finals" not in spec:
-            return [spec["trials"], spec.get("then", []), spec.get("last", [])]
-        first = self.tuning_path(dataset, spec["tuned_as"])
-        trials = json.loads(first.read_text())["trials"] if first.exists() else []
-        return [best_of(trials, spec["finals"]["trials"])]
-
-    def _trial_members(self, method: str) -> int:
-        spec = self.config["methods"][self._tuned_as(method)]
-        return spec["finals"]["members"] if "finals" in spec else spec.get("trial_members", 1)
-
-    def _fixed_in_trials(self, dataset: str, method: str) -> dict[str, Any]:
-        return {
-            **self._fixed_settings(dataset, method),
-            **self.config["tuning"].get("settings", {}),
-        }
-
-    def _trials_are_current(self, dataset: str, method: str) -> bool:
-        """Whether the file has the config's trials, all of them and no others."""
-        known = self.known_trials(dataset, method)
-        try:
-            asked = search(
-                self._rounds_of(dataset, method), lambda settings: known[key_of(settings)]
-            )
-        except KeyError:
-            return False
-        return bool(asked == json.loads(self.tuning_path(dataset, method).read_text())["trials"])
-
-    def known_trials(self, dataset: str, method: str) -> dict[str, dict[str, Any]]:
-        """Trials that the file has already, by settings; none if what they share was another."""
-        path = self.tuning_path(dataset, method)
-        if not path.exists():
-            return {}
-        old = json.loads(path.read_text())
-        fixed = self._fixed_in_trials(self._stand_in(dataset), self._tuned_as(method))
-        now = {
-            "seeds": self.config["tuning"]["seeds"],
-            "fixed": fixed,
-            "members": self._trial_members(method),
-        }
-        return by_settings(old["trials"]) if all(old.get(k) == v for k, v in now.items()) else {}
-
-    def tuning_path(self, dataset: str, method: str) -> Path:
-        """Where the trials are that choose the method's settings for a data set."""
-        rows = self.config["tuning"]["rows"] or "all"
-        name = f"tuning-{self._tuned_as(method)}-n{rows}.json"
-        return self.results / self._stand_in(dataset) / name
 
     def run_path(self, dataset: str, method: str, rows: int | None, seed: int) -> Path:
         """Where a run's result is."""
         return self.results / dataset / f"{method}-n{rows or 'all'}-seed{seed}.json"
+
+    def seconds_of_run(self, dataset: str, method: str, rows: int | None) -> float:
+        """CPU seconds of a run, as like runs had them or guessed."""
+        epochs = (self.tuning.chosen(dataset, method) or {}).get("max_epochs", 4)
+        return seconds_of_run(self.config, self.results / dataset, method, rows, epochs)
 
     # -- doing it ----------------------------------------------------------------------------------
 
@@ -250,34 +167,15 @@ class Evidence:
     ) -> Any:
         """Build a method's classifier: what is shared, of the data set and of the method, then settings."""
         vision = self.config["datasets"][dataset].get("vision", False)
-        fixed = self._fixed_settings(dataset, method)
+        fixed = self.tuning.fixed(dataset, method)
         fixed |= {"backbone": backbone_for(self.config, vision=vision), "device": self.device}
         spec = self.config["methods"][method]
         return make_classifier(spec, {**fixed, **settings}, seed=seed, n_members=n_members)
 
     def tune(self, dataset: str, method: str) -> None:
         """Try the method's settings with few members on several drawings; keep the best by mean NLL."""
-        known = self.known_trials(dataset, method)
-
-        def trial_of(settings: dict[str, Any]) -> dict[str, Any]:
-            key = key_of(settings)
-            if key not in known:
-                known[key] = self._try(dataset, method, settings)
-            return known[key]
-
-        trials = search(self._rounds_of(dataset, method), trial_of)
-        content = {
-            "question": "Which rates? Validation rows of several drawings, few members.",
-            "dataset": dataset,
-            "method": method,
-            "members": self._trial_members(method),
-            "fixed": self._fixed_in_trials(dataset, method),
-            "rows": self.config["tuning"]["rows"] or None,
-            "seeds": self.config["tuning"]["seeds"],
-            "chosen": best_of(trials)[0],
-            "trials": trials,
-        }
-        self.write(self.tuning_path(dataset, method), content)
+        content = self.tuning.made(dataset, method, self._try)
+        self.write(self.tuning.path(dataset, method), content)
 
     def _try(self, dataset: str, method: str, settings: dict[str, Any]) -> dict[str, Any]:
         tuning = self.config["tuning"]
@@ -285,7 +183,7 @@ class Evidence:
         for seed in tuning["seeds"]:
             task = self.task(dataset, tuning["rows"] or None, seed)
             given = {**tuning.get("settings", {}), **settings}
-            clf = self.classifier(dataset, method, given, seed, self._trial_members(method))
+            clf = self.classifier(dataset, method, given, seed, self.tuning.members(method))
             fit = fit_and_predict(clf, task, ["validation"])
             proba = fit.probabilities["validation"].mean(axis=0)
             y, names = task.validation.y, np.arange(task.n_classes)
@@ -306,7 +204,7 @@ class Evidence:
         """Fit with the settings chosen, judge once; also the first member alone, where asked for."""
         task = self.task(dataset, rows, seed)
         spec = self.config["methods"][method]
-        chosen = self._chosen(dataset, method) or {}
+        chosen = self.tuning.chosen(dataset, method) or {}
         m = self.config["members"] if spec.get("members") else 1
         clf = self.classifier(dataset, method, chosen, seed, m)
         fit = fit_and_predict(clf, task, list(rows_of(task)), saved_size=seed == 0)
@@ -327,7 +225,7 @@ class Evidence:
             "n_classes": task.n_classes,
             "backbone": self._backbone_name(dataset),
             "chosen": chosen,
-            "tuning": self._tuning_name(dataset, method),
+            "tuning": self.tuning.name(dataset, method),
             "parameters": {k: v for k, v in params.items() if _plain(v)},
             "cost": fit.cost,
         }
@@ -335,7 +233,7 @@ class Evidence:
             first = {name: p[:1] for name, p in fit.probabilities.items()}
             alone = content | {
                 "method": part,
-                "tuning": self._tuning_name(dataset, part),
+                "tuning": self.tuning.name(dataset, part),
                 "derived": f"the first member of {method}: the same as a fit of its own, whose cost "
                 "is taken as one part in as many",
                 "cost": _share(fit.cost, m),
@@ -357,58 +255,6 @@ class Evidence:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps({**made, **content}, indent=1) + "\n")
         temporary.replace(path)
-
-    # -- how long ----------------------------------------------------------------------------------
-
-    def seconds_of_run(self, dataset: str, method: str, rows: int | None) -> float:
-        """Median of the like runs that are done, else a guess from counted tokens."""
-        like = self.results.glob(f"{dataset}/{method}-n{rows or 'all'}-seed*.json")
-        costs = [json.loads(path.read_text())["cost"] for path in like]
-        if costs:
-            fits = [c["fit"]["cpu_seconds"] for c in costs]
-            predicts = [c["predict_test"]["cpu_seconds"] for c in costs]
-            return float(np.median(fits) + self._judged(dataset) * np.median(predicts))
-        epochs = (self._chosen(dataset, method) or {}).get("max_epochs", 4)
-        return self._guess(dataset, method, rows or 5000, epochs, judged=self._judged(dataset))
-
-    def seconds_of_tuning(self, dataset: str, method: str) -> float:
-        """Guess what all trials of a method take."""
-        tuning = self.config["tuning"]
-        return len(tuning["seeds"]) * sum(
-            self._guess(
-                dataset,
-                method,
-                tuning["rows"] or 5000,
-                trial.get("max_epochs", 4),
-                members=self._trial_members(method),
-                judged=0.4,
-            )
-            for trials in self._rounds_of(dataset, method)
-            for trial in trials
-        )
-
-    def _judged(self, dataset: str) -> float:
-        """Rows predicted, in units of test rows."""
-        counts = self.config["rows"]
-        n_sets = {"movie_reviews": 3, "credit": 0}.get(dataset, 1)
-        test = counts["test"] or 5000
-        return 1 + (counts["validation"] + n_sets * (counts["foreign"] or 5000)) / test
-
-    def _guess(
-        self, dataset: str, method: str, rows: int, epochs: int, *, judged: float, members: int = 0
-    ) -> float:
-        spec = self.config["methods"][method]
-        row = (
-            self.config["datasets"][dataset].get("tokens", 30) * 1.1e-3
-        )  # s a row, step and member
-        members = members or (self.config["members"] if spec.get("members") else 1)
-        if spec["class"] == "LinearProbeClassifier":
-            epochs, members = 0.3, 1
-        draws = members
-        if spec["class"] == "MCDropoutClassifier":
-            draws = spec["settings"]["n_samples"]
-        test = self.config["rows"]["test"] or 5000
-        return row * (rows * epochs * members + judged * test * draws / 3) + 3
 
 
 def _plain(value: Any) -> bool:

@@ -37,7 +37,7 @@ def measure(grid: Evidence, dataset: str, methods: list[str], rows: int) -> dict
     contenders, members, settings = {}, {}, {}
     for method in [BASELINE, *methods]:
         spec = grid.config["methods"][method]
-        chosen = json.loads(grid.tuning_path(dataset, method).read_text())["chosen"]
+        chosen = grid.tuning.chosen(dataset, method)
         members[method] = grid.config["members"] if spec.get("members") else 1
         settings[method] = chosen
         clf = grid.classifier(dataset, method, chosen, 0, members[method])

@@ -39,10 +39,9 @@ def multiply_adds(function: Any) -> int:
 
 def count(grid: Evidence, dataset: str, method: str, rows: int) -> dict[str, Any] | None:
     """Count a fit with the settings chosen; None as long as they are not."""
-    trials = grid.tuning_path(dataset, method)
-    if not trials.exists():
+    chosen = grid.tuning.chosen(dataset, method)
+    if chosen is None:
         return None
-    chosen = json.loads(trials.read_text())["chosen"]
     spec = grid.config["methods"][method]
     members = grid.config["members"] if spec.get("members") else 1
     task = grid.task(dataset, rows, 0)

@@ -142,7 +142,7 @@ def test_finals__several_members_may_choose_what_one_did_not(evidence, script, m
     asked = []
 
     def trial(dataset, method, settings):  # one member: the highest rate; two: the lowest
-        asked.append((method, settings["head_lr"], grid._trial_members(method)))
+        asked.append((method, settings["head_lr"], grid.tuning.members(method)))
         return {
             "settings": settings,
             "nll": settings["head_lr"] * (-1 if method == "fine_tuned" else 1),
@@ -172,7 +172,7 @@ def test_finals__several_members_may_choose_what_one_did_not(evidence, script, m
 def test_tuning__keeps_the_setting_with_the_lowest_nll(evidence, script):
     grid = evidence(["probe"])
     assert script("_grid").work_off(grid.jobs()[:1], seconds=None, say=str)
-    found = json.loads(grid.tuning_path("toy", "probe").read_text())
+    found = json.loads(grid.tuning.path("toy", "probe").read_text())
     assert len(found["trials"]) == 2
     best = min(found["trials"], key=lambda t: t["nll"])
     assert found["chosen"] == best["settings"]
@@ -202,7 +202,7 @@ def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script
     work_off = script("_grid").work_off
     grid = evidence(["probe"])
     assert work_off(grid.jobs(), seconds=None, say=str)
-    first = json.loads(grid.tuning_path("toy", "probe").read_text())
+    first = json.loads(grid.tuning.path("toy", "probe").read_text())
     probe = grid.config["methods"]["probe"]
     fits, build = [], grid.classifier
     monkeypatch.setattr(grid, "classifier", lambda *args: fits.append(args[2]) or build(*args))
@@ -215,7 +215,7 @@ def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script
     assert work_off(grid.jobs(), seconds=None, say=said.append)
     assert fits == [worse] * 2  # on two drawings
     assert [line.split(":")[0] for line in said] == ["toy/tuning-probe-n16"]
-    second = json.loads(grid.tuning_path("toy", "probe").read_text())
+    second = json.loads(grid.tuning.path("toy", "probe").read_text())
     assert [t for t in second["trials"] if t["settings"] != worse] == [
         t for t in first["trials"] if t["settings"] != lost
     ]
@@ -233,7 +233,7 @@ def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script
     assert work_off(grid.jobs(), seconds=None, say=str)
     assert fits[:2] == [{**worse, "weight_decay": 0.1}] * 2
     # And the last round: of the best of both.
-    best = json.loads(grid.tuning_path("toy", "probe").read_text())["chosen"]
+    best = json.loads(grid.tuning.path("toy", "probe").read_text())["chosen"]
     probe["last"] = [{"max_epochs": 2}]
     fits.clear()
     assert work_off(grid.jobs(), seconds=None, say=str)

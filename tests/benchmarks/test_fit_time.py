@@ -10,7 +10,7 @@ def test_measure__every_method_beside_one_fine_tune(evidence, script, tmp_path):
     module = script("fit_time")
     grid = evidence(["deep", "sve"])
     for method in ("fine_tuned", "sve"):
-        path = grid.tuning_path("toy", method)
+        path = grid.tuning.path("toy", method)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"chosen": {"head_lr": 1e-2, "max_epochs": 3}}))
     found = module.measure(grid, "toy", ["sve"], 24)["methods"]

@@ -19,7 +19,7 @@ def test_count__a_fine_tune_costs_three_passes_an_epoch_and_members_are_so_many_
     grid = evidence(["deep", "sve", "probe"])
     assert module.count(grid, "toy", "deep", 24) is None  # no trials yet
     for method in ("deep", "sve", "probe"):
-        path = grid.tuning_path("toy", method)
+        path = grid.tuning.path("toy", method)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"chosen": {"head_lr": 1e-2, "max_epochs": 3}}))
     deep = module.count(grid, "toy", "deep", 24)
