@@ -5,7 +5,7 @@ stacked members, member axis outermost: its input has ``n_members * b`` rows, th
 them belonging to member 0.
 """
 
-from sksve.adapters._band import apply_band, band_core, band_size
+from sksve.adapters._band import apply_band, band_core, band_entries, band_size
 from sksve.adapters._basis import (
     BasisMismatchError,
     align_basis,
@@ -46,6 +46,7 @@ __all__ = [
     "align_basis",
     "apply_band",
     "band_core",
+    "band_entries",
     "band_size",
     "batch_ensemble_linear",
     "cached_decompose",

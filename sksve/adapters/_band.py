@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["apply_band", "band_core", "band_size"]
+__all__ = ["apply_band", "band_core", "band_entries", "band_size"]
 
 # A core of r values is multiplied as a dense matrix if it has r / DENSE_BELOW diagonals a side or more:
 # each diagonal takes passes over the activations, which wait for memory as a product does not. Measured
@@ -63,6 +63,30 @@ def band_core(band: Tensor, r: int, off_diagonals: int) -> Tensor:
     core = band.new_zeros(len(band), r * r)
     where = _positions(r, off_diagonals, band.device)
     return core.index_copy(1, where, band).reshape(-1, r, r)
+
+
+def band_entries(core: Tensor, off_diagonals: int) -> Tensor:
+    """Read each member's band out of a matrix: the inverse of :func:`band_core`.
+
+    Parameters
+    ----------
+    core : Tensor of shape (m, r, r)
+    off_diagonals : int
+        Diagonals on each side.
+
+    Returns
+    -------
+    Tensor of shape (m, band_size(r, off_diagonals))
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksve.adapters import band_entries
+    >>> band_entries(torch.arange(9.).reshape(1, 3, 3), off_diagonals=1)
+    tensor([[1., 5., 3., 7.]])
+    """
+    where = _positions(core.shape[-1], off_diagonals, core.device)
+    return core.flatten(1).index_select(1, where)
 
 
 def apply_band(h: Tensor, band: Tensor, r: int, off_diagonals: int) -> Tensor:

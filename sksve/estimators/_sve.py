@@ -5,7 +5,7 @@ from typing import Any
 from sksve.adapters._rank import check_pool
 from sksve.estimators._base import MemberClassifier
 from sksve.estimators._settings import SVDFactory
-from sksve.training import LayerFactory
+from sksve.training import LayerFactory, check_whole_cores
 
 __all__ = ["SVEClassifier"]
 
@@ -70,6 +70,10 @@ class SVEClassifier(MemberClassifier):
         instead of to the pretrained values and a head of zero [6]_, so that it does not take back what
         `init_scale` and `head_init_scale` made the members differ by. In ``partial_fit`` the start is
         where the call began. Without `weight_decay` it does nothing.
+    core_optimizer : {"adamw", "muon"}, default="adamw"
+        What moves the cores. "muon" makes the momentum of each core orthogonal before a step [7]_, so
+        that all its directions move alike, an entry by about `lr` in root mean square; it needs whole
+        cores (``off_diagonals >= rank - 1``). Biases and heads are AdamW's with both.
     warmup : float, default=0.1
         Share of all steps in which the rates rise linearly; then they fall linearly to 0.
     max_grad_norm : float or None, default=1.0
@@ -188,6 +192,8 @@ class SVEClassifier(MemberClassifier):
        https://doi.org/10.1109/34.709601
     .. [6] Pearce, Leibfried, Brintrup, Zaki and Neely (2020), "Uncertainty in neural networks:
        approximately Bayesian ensembling", https://arxiv.org/abs/1810.05546
+    .. [7] Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks",
+       https://kellerjordan.github.io/posts/muon
 
     Examples
     --------
@@ -246,6 +252,7 @@ class SVEClassifier(MemberClassifier):
         diverged_members: str = "raise",
         direction_pool: int | None = None,
         anchored: bool = False,
+        core_optimizer: str = "adamw",
     ) -> None:
         self.backbone = backbone
         self.n_members = n_members
@@ -285,9 +292,12 @@ class SVEClassifier(MemberClassifier):
         self.diverged_members = diverged_members
         self.direction_pool = direction_pool
         self.anchored = anchored
+        self.core_optimizer = core_optimizer
 
     def _layer_factory(self) -> LayerFactory:
         check_pool(self.direction_pool, self.rank)
+        if self.core_optimizer == "muon":
+            check_whole_cores(self.rank, self.off_diagonals)
         return SVDFactory(
             self.rank,
             self.off_diagonals,

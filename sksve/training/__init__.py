@@ -21,6 +21,7 @@ from sksve.training._image_data import ImageDataset
 from sksve.training._inference import compute_features, predict_logits, softmax64
 from sksve.training._merged import MemberModel, merged_model
 from sksve.training._module import EnsembleModule
+from sksve.training._muon import CoreMuon, check_whole_cores, orthogonalized
 from sksve.training._net import MemberNet
 from sksve.training._pooled import pooled_vectors
 from sksve.training._processes import Processes, join_processes
@@ -32,6 +33,7 @@ from sksve.training._whole import WholeBackbone
 
 __all__ = [
     "CheckpointSettings",
+    "CoreMuon",
     "EnsembleModule",
     "ImageDataset",
     "LayerFactory",
@@ -46,6 +48,7 @@ __all__ = [
     "WholeBackbone",
     "assemble",
     "build_module",
+    "check_whole_cores",
     "check_writable",
     "clear_checkpoints",
     "compute_features",
@@ -54,6 +57,7 @@ __all__ = [
     "join",
     "join_processes",
     "merged_model",
+    "orthogonalized",
     "pooled_vectors",
     "predict_logits",
     "restore_net",

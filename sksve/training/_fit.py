@@ -73,6 +73,7 @@ class TrainingConfig:
     max_grad_norm: float | None
     head_init_std: float
     anchored: bool = False
+    core_optimizer: str = "adamw"
     part: int = 0  # 0: fit, or the first call of partial_fit; k: the k-th training after it
     shared_batches: bool = False
     patience: int | None = None
@@ -293,6 +294,7 @@ def make_net(
         head_lr=config.head_lr,
         weight_decay=config.weight_decay,
         anchored=config.anchored,
+        core_optimizer=config.core_optimizer,
         warmup=config.warmup,
         max_grad_norm=config.max_grad_norm,
         autocast=config.autocast,

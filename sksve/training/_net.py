@@ -9,6 +9,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from torch import Tensor
 
+from sksve.adapters import SVDLinear
 from sksve.training._anchor import decay_to_start
 from sksve.training._batches import MemberBatches, SharedBatches
 from sksve.training._callbacks import MEMBER_KEYS, MemberEarlyStopping, MemberLog, WarmupSchedule
@@ -22,6 +23,7 @@ from sksve.training._functional import (
 from sksve.training._inference import low_precision, predict_logits, softmax64
 from sksve.training._interrupt import EndsGracefully
 from sksve.training._module import EnsembleModule
+from sksve.training._muon import Core, CoreMuon
 
 __all__ = ["MemberNet"]
 
@@ -66,6 +68,8 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         Draws the order of the batches.
     head_lr, weight_decay, warmup, max_grad_norm : float
         As in ``SVEClassifier``.
+    core_optimizer : {"adamw", "muon"}, default="adamw"
+        What moves the cores of adapted layers, see :class:`CoreMuon`.
     anchored : bool, default=False
         Whether weight decay pulls to the start, see :func:`decay_to_start`.
     autocast : torch.dtype or None
@@ -89,6 +93,7 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         shared_stream: np.random.Generator | None = None,
         head_lr: float = 0.01,
         weight_decay: float = 0.0,
+        core_optimizer: str = "adamw",
         anchored: bool = False,
         warmup: float = 0.1,
         max_grad_norm: float | None = 1.0,
@@ -104,6 +109,7 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         self.shared_stream = shared_stream
         self.head_lr = head_lr
         self.weight_decay = weight_decay
+        self.core_optimizer = core_optimizer
         self.anchored = anchored
         self.warmup = warmup
         self.max_grad_norm = max_grad_norm
@@ -148,17 +154,27 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         self.module_.eval()
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "MemberNet":
-        adapter = self.module_.adapter_parameters()
+        cores = self._cores()
+        apart = {id(p) for core in cores for p in core}
+        adapter = [p for p in self.module_.adapter_parameters() if id(p) not in apart]
         groups = [{"params": adapter, "lr": self.lr}] if adapter else []
         # Not weight decay on the biases of the heads: the class frequencies are data, not noise.
         heads = self.module_.heads
         groups.append({"params": [heads.weight], "lr": self.head_lr})
         groups.append({"params": [heads.bias], "lr": self.head_lr, "weight_decay": 0.0})
-        # Fused: one pass over many small tensors, in place of a dozen calls for each.
-        self.optimizer_ = torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=True)
+        decay = self.weight_decay
+        if cores:
+            self.optimizer_ = CoreMuon(cores, groups, lr=self.lr, weight_decay=decay)
+        else:  # fused: one pass over many small tensors, in place of a dozen calls for each
+            self.optimizer_ = torch.optim.AdamW(groups, weight_decay=decay, fused=True)
         if self.anchored:
             decay_to_start(self.optimizer_)
         return self
+
+    def _cores(self) -> list[Core]:
+        """Cores of the adapted layers, unless AdamW moves them."""
+        layers = self.module_.split.modules() if self.core_optimizer == "muon" else ()
+        return [(p.delta, p.band) for p in layers if isinstance(p, SVDLinear)]
 
     def get_dataset(self, X: Any, y: Any = None) -> TokenDataset:
         return X

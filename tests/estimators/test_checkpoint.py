@@ -112,6 +112,7 @@ SETTINGS = {
     "band-last-block": {"rank": 3, "off_diagonals": 1, "adapt_blocks": 1},
     "own-directions": {"rank": 3, "off_diagonals": 1, "direction_pool": 6},
     "anchored": {"anchored": True, "weight_decay": 3.0},
+    "muon": {"core_optimizer": "muon", "rank": 3, "off_diagonals": 2, "weight_decay": 3.0},
     "shared-batches": {"member_batches": "shared", "weight_decay": 0.01},
     "early-stopping": {
         "early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.3, "max_epochs": 6,

@@ -107,6 +107,8 @@ class ReferenceMember:
         rules += [(self.head, clf.head_lr, clf.weight_decay), (self.head_bias, clf.head_lr, 0.0)]
         anchored = clf.get_params().get("anchored", False)
         starts = [anchored * p.detach() for p in leaves]
+        in_cores = {id(core["delta"]) for core in self.cores.values()}
+        in_cores |= {id(entries) for core in self.cores.values() for _, entries in core["band"]}
         first = [torch.zeros_like(p) for p in leaves]
         second = [torch.zeros_like(p) for p in leaves]
 
@@ -134,13 +136,36 @@ class ReferenceMember:
                     for (p, lr, decay), start, g, m, v in zip(rules, starts, grads, first, second):
                         g = g * shrink
                         p.sub_(lr * factor * decay * (p - start))
+                        if clf.core_optimizer == "muon" and id(p) in in_cores:
+                            continue
                         m.mul_(0.9).add_(0.1 * g)
                         v.mul_(0.999).add_(0.001 * g**2)
                         p.sub_(
                             lr * factor * (m / (1 - 0.9**t))
                             / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
                         )  # fmt: skip
+                    if clf.core_optimizer == "muon":
+                        self.step_cores(
+                            dict(zip(map(id, leaves), grads)), shrink, lr=clf.lr * factor
+                        )
         return self
+
+    def step_cores(self, grads, shrink, lr):
+        """Muon, Jordan et al. (2024), by singular value decompositions."""
+        for core in self.cores.values():
+            r = len(core["delta"])
+            g = torch.diag(grads[id(core["delta"])] * shrink)
+            for side, entries in core["band"]:
+                g = g + torch.diag(grads[id(entries)] * shrink, side)
+            core["momentum"] = 0.9 * core.get("momentum", torch.zeros_like(g)) + g
+            u, s, vh = torch.linalg.svd(g + 0.9 * core["momentum"])
+            s = s / s.norm()
+            for _ in range(5):
+                s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+            step = lr * r**0.5 * u @ torch.diag(s) @ vh
+            core["delta"].sub_(step.diagonal())
+            for side, entries in core["band"]:
+                entries.sub_(step.diagonal(side))
 
 
 CASES = {
@@ -156,6 +181,21 @@ CASES = {
     "bert-anchored": (
         "bert",
         {"anchored": True, "weight_decay": 3.0, "off_diagonals": 2, "band_init_scale": 0.05},
+    ),
+    "bert-muon": (
+        "bert",
+        {
+            "core_optimizer": "muon",
+            "rank": 5,
+            "off_diagonals": 4,
+            "weight_decay": 3.0,
+            "band_init_scale": 0.05,
+            "anchored": True,
+        },
+    ),
+    "bert-muon-own-core": (
+        "bert",
+        {"core_optimizer": "muon", "rank": 5, "off_diagonals": 4, "direction_pool": 9},
     ),
     "bert-last-block-weighted": (
         "bert",

@@ -1,0 +1,208 @@
+"""Muon on cores: what makes a step orthogonal, the optimizer around it, and who may have it."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from torch import nn
+
+from sksve import SVEClassifier
+from sksve.adapters import band_core
+from sksve.backbones import make_tiny_backbone
+from sksve.training import CoreMuon, orthogonalized
+
+
+@pytest.fixture(scope="module")
+def tiny_backbone():
+    return make_tiny_backbone()
+
+
+def matrices(seed, *shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 5])
+def test_orthogonalized__is_a_polynomial_of_the_singular_values(n_steps):
+    given = matrices(0, 3, 2, 6, 6)
+    u, s, vh = torch.linalg.svd(given)
+    s = s / s.norm(dim=-1, keepdim=True)
+    for _ in range(n_steps):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    torch.testing.assert_close(
+        orthogonalized(given, n_steps), u * s[..., None, :] @ vh, rtol=0, atol=1e-12
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), r=st.integers(1, 12), scale=st.floats(1e-12, 1e12))
+def test_orthogonalized__singular_values_come_near_one_whatever_the_scale(seed, r, scale):
+    left, right = (torch.linalg.qr(matrices(seed + k, r, r)).Q for k in (0, 1))
+    s = torch.linspace(1.0, 0.05, r, dtype=torch.float64)
+    found = orthogonalized(scale * left @ torch.diag(s) @ right)
+    got = torch.linalg.svdvals(found)
+    assert 0.6 < float(got.min()) <= float(got.max()) < 1.3
+    polar = left @ right  # the matrix closest to it that is orthogonal
+    assert float((found * polar).sum()) > 0.9 * float(found.norm() * polar.norm())
+
+
+def test_orthogonalized__no_gradient_is_no_step():
+    found = orthogonalized(torch.stack([torch.zeros(4, 4), torch.eye(4)]))
+    assert (found[0] == 0).all()
+    assert (found[1] != 0).any()
+
+
+def parameters(m=2, sizes=(3, 5, 3, 1)):
+    """Cores of several sizes, a head and its bias, and gradients to be given to them."""
+    cores = []
+    for k, r in enumerate(sizes):
+        band = nn.Parameter(matrices(k + 50, m, r * (r - 1))) if r > 1 else None
+        cores.append((nn.Parameter(matrices(k, m, r)), band))
+    return cores, nn.Parameter(matrices(90, m, 4)), nn.Parameter(matrices(91, m, 2))
+
+
+def everything(cores, *others):
+    return [p for core in cores for p in core if p is not None] + list(others)
+
+
+def give_gradients(ps, t):
+    for k, p in enumerate(ps):
+        p.grad = matrices(1000 * t + k, *p.shape)
+
+
+def optimizer_of(cores, head, bias, **changes):
+    groups = [{"params": [head], "lr": 0.02}, {"params": [bias], "lr": 0.02, "weight_decay": 0.0}]
+    return CoreMuon(cores, groups, **{"lr": 0.05, "weight_decay": 0.7, **changes})
+
+
+def test_step__equals_a_loop_over_cores_and_members():
+    cores, head, bias = parameters()
+    optimizer = optimizer_of(cores, head, bias)
+    start = [[band_core(b, d.shape[1], d.shape[1] - 1) if b is not None else 0 for d, b in cores]]
+    whole = [torch.diag_embed(d.detach()) + s for (d, _), s in zip(cores, start[0])]
+    whole = [w.detach().clone() for w in whole]
+    momenta = [torch.zeros_like(w) for w in whole]
+    rest = [nn.Parameter(p.detach().clone()) for p in (head, bias)]
+    adamw = torch.optim.AdamW(
+        [{"params": rest[:1]}, {"params": rest[1:], "weight_decay": 0.0}], lr=0.02, weight_decay=0.7
+    )
+    for t in range(4):
+        give_gradients(everything(cores, head, bias), t)
+        for k, (delta, band) in enumerate(cores):
+            r = delta.shape[1]
+            for member in range(len(delta)):
+                g = torch.diag(delta.grad[member])
+                if band is not None:
+                    g = g + band_core(band.grad, r, r - 1)[member]
+                momenta[k][member] = 0.9 * momenta[k][member] + g
+                u, s, vh = torch.linalg.svd(g + 0.9 * momenta[k][member])
+                s = s / s.norm()
+                for _ in range(5):
+                    s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+                w = whole[k][member]
+                whole[k][member] = (1 - 0.05 * 0.7) * w - 0.05 * r**0.5 * u @ torch.diag(s) @ vh
+        for mine, p in zip(rest, (head, bias)):
+            mine.grad = p.grad.clone()
+        adamw.step()
+        optimizer.step()
+        for expected, (delta, band) in zip(whole, cores):
+            r = delta.shape[1]
+            torch.testing.assert_close(
+                delta.data, expected.diagonal(dim1=1, dim2=2), rtol=0, atol=1e-12
+            )
+            if band is not None:
+                off = expected - torch.diag_embed(expected.diagonal(dim1=1, dim2=2))
+                torch.testing.assert_close(band_core(band.data, r, r - 1), off, rtol=0, atol=1e-12)
+        for mine, p in zip(rest, (head, bias)):
+            torch.testing.assert_close(p.data, mine.data, rtol=0, atol=1e-12)
+
+
+def test_step__a_step_moves_entries_by_the_rate_in_root_mean_square():
+    core = (nn.Parameter(torch.zeros(1, 30)), nn.Parameter(torch.zeros(1, 30 * 29)))
+    optimizer = CoreMuon([core], [{"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0}], lr=0.01)
+    for p in core:
+        p.grad = matrices(7, *p.shape).float()
+    optimizer.step()
+    moved = torch.cat([p.detach().flatten() for p in core])
+    assert 0.007 < float(moved.square().mean().sqrt()) < 0.013
+
+
+def test_state__goes_on_where_it_was_and_schedules_reach_all_groups():
+    def steps(optimizer, ps, times):
+        for t in times:
+            give_gradients(ps, t)
+            optimizer.step()
+
+    whole, halves = parameters(), parameters()
+    first = optimizer_of(*whole)
+    steps(first, everything(*whole), range(6))
+    second = optimizer_of(*halves)
+    steps(second, everything(*halves), range(3))
+    third = optimizer_of(*halves)
+    third.load_state_dict(second.state_dict())
+    steps(third, everything(*halves), range(3, 6))
+    for p, q in zip(everything(*whole), everything(*halves)):
+        torch.testing.assert_close(p, q, rtol=0, atol=0)
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(third, lambda t: 0.0)
+    before = [p.detach().clone() for p in everything(*halves)]
+    steps(third, everything(*halves), [9])
+    schedule.step()
+    assert all((p == q).all() for p, q in zip(everything(*halves), before))
+
+
+def test_step__takes_a_closure_and_leaves_out_what_has_no_gradient():
+    cores, head, bias = parameters()
+    optimizer = optimizer_of(cores, head, bias)
+    before = [p.detach().clone() for p in everything(cores, head, bias)]
+
+    def closure():
+        loss = head.square().sum()
+        loss.backward()
+        return loss
+
+    assert float(optimizer.step(closure).detach()) == pytest.approx(
+        float(before[-2].square().sum())
+    )
+    moved = [bool((p != q).any()) for p, q in zip(everything(cores, head, bias), before)]
+    assert moved == [False] * (len(before) - 2) + [True, False]
+
+
+MUON = {"core_optimizer": "muon", "rank": 5, "off_diagonals": 4}
+
+
+@pytest.mark.parametrize(
+    ("changes", "got"),
+    [
+        ({"off_diagonals": 3}, "rank=5, off_diagonals=3"),
+        ({"off_diagonals": 0}, "rank=5, off_diagonals=0"),
+        ({"rank": None, "off_diagonals": 0}, "rank=None, off_diagonals=0"),
+        ({"rank": 0.9, "off_diagonals": 1}, "got a layer of rank"),
+    ],
+)
+def test_fit__refuses_cores_that_are_not_whole(changes, got, tiny_backbone):
+    clf = SVEClassifier(tiny_backbone, **{**MUON, **changes})
+    with pytest.raises(ValueError, match=r"off_diagonals >= rank - 1") as error:
+        clf.fit(["good", "bad", "good film", "bad film"], [1, 0, 1, 0])
+    assert got in str(error.value)
+    assert "core_optimizer='adamw'" in str(error.value)
+    assert not hasattr(clf, "classes_")
+
+
+def test_fit__learns_and_survives_pickling(tiny_backbone):
+    X, y = ["good film", "bad plot", "good cast", "bad film"] * 6, [1, 0, 1, 0] * 6
+    clf = SVEClassifier(
+        tiny_backbone, **MUON, n_members=2, max_epochs=6, batch_size=4, lr=0.02, random_state=0
+    )
+    losses = [row["train_loss"].mean() for row in clf.fit(X, y).history_]
+    assert losses[-1] < 0.5 * losses[0]
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(clf)).predict_proba(X), clf.predict_proba(X)
+    )
+    alone = clone(clf).set_params(n_jobs=2).fit(X, y)
+    np.testing.assert_allclose(
+        alone.predict_proba_members(X), clf.predict_proba_members(X), rtol=0, atol=1e-5
+    )
