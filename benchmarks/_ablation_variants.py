@@ -72,6 +72,8 @@ VARIANTS = (
             "band_init_scale": 0.0, "train_bias": False}, more="and no noise"),
     Variant("leading_3_epochs", SUBSPACES, more="core of the leading 34 directions, all blocks"),
     Variant("subspaces_64", {**SUBSPACES, "direction_pool": 64}, more="34 of 64, each member its own"),
+    Variant("subspaces_64_muon", {**SUBSPACES, "direction_pool": 64, "core_optimizer": "muon"},
+            more="the same, cores moved by Muon"),
     Variant("subspaces_128", {**SUBSPACES, "direction_pool": 128}, more="34 of 128"),
     Variant("mirrored", {}, lambda: [MirroredStart()], "pairs of opposite noise"),
     Variant("orthogonal", {}, lambda: [OrthogonalStart()], "members' noise orthogonal"),
