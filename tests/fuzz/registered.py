@@ -32,6 +32,7 @@ UNFUZZED = {
     "adapters.align_basis": _TENSORS,
     "adapters.apply_band": _TENSORS,
     "adapters.band_core": _TENSORS,
+    "adapters.band_entries": _TENSORS,
     "adapters.batch_ensemble_linear": _TENSORS,
     "adapters.choose_route": _TENSORS,
     "adapters.clear_svd_cache": "takes nothing, and others rely on what it clears",
