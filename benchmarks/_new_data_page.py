@@ -12,8 +12,9 @@ Kinds of SVE were looked for on the six data sets above. The settings of the las
 these were touched (`benchmarks/evidence_new_data.toml`): same trials, same seeds. Reviews of products and
 tweets were met above as shifted texts, and others of them chose a default of plain SVE
 (`benchmarks/shift.py`), digits were foreign images: of those, no text is in use here, and no image among the
-test rows. One trial was changed since, for what 20 Newsgroups' validation rows said ("What hangs on Reuters"
-above), when test results here had been seen."""
+test rows. **The runs here are of random subspaces as they were before Muon**, moved by AdamW; the deep
+ensemble has no trials of three members here. One trial was changed for what 20 Newsgroups' validation rows
+said (no weight decay in batches of twelve), when test results here had been seen."""
 
 
 def new_data_summary(runs: Runs, rows: int) -> list[str]:

@@ -164,10 +164,11 @@ class SVEClassifier(MemberClassifier):
     but in units of the singular values, with fewer parameters than the diagonals and biases of all
     blocks; ``direction_pool=64`` lets each member train 42 directions of its own. For some hundred rows
     begin with four of six blocks, no noise and no biases (``adapt_blocks=4, init_scale=0.0,
-    train_bias=False``), ``lr=0.01, batch_size=16, max_epochs=3`` and a `weight_decay` of 5. Trials on nine
-    data sets chose 15 three times, each time with two classes, 5 three times, and three times, with 2, 10
-    and 20 classes, 0 with ``batch_size=12, head_lr=0.007``. Where this is better than a deep ensemble of
-    full fine-tunes and where not stands in ``docs/evidence.md``.
+    train_bias=False``), ``core_optimizer="muon", lr=0.008, batch_size=16, max_epochs=3`` and a `weight_decay`
+    of 5. Trials on six data sets chose that three times, twice with four epochs; 15 with ``anchored=True,
+    head_init_scale=0.04, head_lr=0.0015`` on two of three with two classes; and 0 with ``batch_size=12,
+    head_lr=0.007`` for 20 classes. Where this is better than a deep ensemble of full fine-tunes and where
+    not stands in ``docs/evidence.md``.
 
     Ctrl-C (``KeyboardInterrupt``) ends fit after the step it is at, with the members as they are
     then and a ``ConvergenceWarning``; a second one, one before the first step, and one while members
