@@ -46,6 +46,7 @@ CASES = {
                  "n_iter_no_change": 1, "lr": 0.3, "weight_decay": 0.1},
     "frozen": {"adapt_blocks": 1, "batch_size": 4, "off_diagonals": 1, "rank": 5},
     "own directions": {"batch_size": 5, "off_diagonals": 1, "rank": 3, "direction_pool": 6},
+    "muon": {"core_optimizer": "muon", "batch_size": 5, "off_diagonals": 2, "rank": 3},
     "one row": {"batch_size": 1, "max_epochs": 1, "max_grad_norm": None},
     "soft": {"batch_size": 7},
     "lora": {"batch_size": 5, "rank": 2},
