@@ -79,7 +79,11 @@ class Tuning:
         """Changes to try, round by round; finals are one round, of what is best so far elsewhere."""
         spec = self.config["methods"][self.owner(method)]
         if "finals" not in spec:
-            return [spec["trials"], spec.get("then", []), spec.get("last", [])]
+            vision = self.config["datasets"][self.stand_in(dataset)].get("vision", False)
+            return [
+                [_trial(settings, vision) for settings in spec.get(key, [])]
+                for key in ("trials", "then", "last")
+            ]
         first = self.path(dataset, spec["tuned_as"])
         trials = json.loads(first.read_text())["trials"] if first.exists() else []
         return [best_of(trials, spec["finals"]["trials"])]
@@ -142,3 +146,9 @@ class Tuning:
             for trials in self.rounds(dataset, method)
             for epochs in (trial.get("max_epochs", 4) for trial in trials)
         )
+
+
+def _trial(settings: Settings, vision: bool) -> Settings:
+    """The trial itself, or what takes its place on images."""
+    own: Settings = settings.get("vision", settings)
+    return own if vision else {k: v for k, v in settings.items() if k != "vision"}

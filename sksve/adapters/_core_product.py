@@ -1,8 +1,9 @@
 """The product of a layer whose members own whole cores, with a backward pass of its own.
 
 As in `_autograd.py`: frozen matrices get no gradient, ``x Vh^T`` is kept and x is not, sums are written into
-the product before, where the graph of single operations would pass over the activations again. Double
-backward raises an error. Axes: m members, n rows, i inputs, o outputs, r directions of the core.
+the product before, where the graph of single operations would pass over the activations again. The small
+product comes first, so that the large one adds to it. Double backward raises an error. Axes: m members, n
+rows, i inputs, o outputs, r directions of the core.
 """
 
 from typing import Any
@@ -63,15 +64,20 @@ def _forward(
     x: Tensor, weight: Tensor, U: Tensor, core: Tensor, Vh: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Output, and the rows in the coordinates of Vh."""
-    m, n, i = x.shape
     h = _times(x, Vh.mT)
     turned = torch.bmm(h, core.to(h.dtype).transpose(1, 2))
-    shared = bias is not None and bias.ndim == 1  # then the first product brings it along
-    y = F.linear(
-        x.reshape(m * n, i), weight, bias.to(x.dtype) if shared and bias is not None else None
-    )
-    y = _add_times(y.reshape(m, n, -1), turned, U.mT)
-    return y if shared else add_bias(y, bias), h
+    if bias is None or x.shape[1] <= core.shape[1]:
+        return add_bias(_sum_of(turned, U.mT, x, weight.t()), bias), h
+    # One more direction, of which each row has one: a pass over the output less than adding the bias.
+    turned, U = F.pad(turned, (0, 1), value=1.0), _with_column(U, bias)
+    return _sum_of(turned, U.mT, x, weight.t()), h
+
+
+def _with_column(U: Tensor, bias: Tensor) -> Tensor:
+    """U (o, r) or (m, o, r) with the bias (o,) or (m, o) as its last column."""
+    column = bias.to(U.dtype)[..., None]
+    lead = max(U.shape[:-2], column.shape[:-2], key=len)
+    return torch.cat([U.expand(*lead, *U.shape[-2:]), column.expand(*lead, *column.shape[-2:])], -1)
 
 
 def _times(rows: Tensor, factor: Tensor) -> Tensor:
@@ -81,13 +87,11 @@ def _times(rows: Tensor, factor: Tensor) -> Tensor:
     return (rows.reshape(-1, rows.shape[2]) @ factor).reshape(*rows.shape[:2], -1)
 
 
-def _add_times(y: Tensor, rows: Tensor, factor: Tensor) -> Tensor:
-    """Add `_times` to y (m, n, b), which is overwritten."""
-    if factor.ndim == 3:
-        return y.baddbmm_(rows, factor)
-    return (
-        y.reshape(-1, y.shape[2]).addmm_(rows.reshape(-1, rows.shape[2]), factor).reshape(y.shape)
-    )
+def _sum_of(thin: Tensor, factor: Tensor, rows: Tensor, matrix: Tensor) -> Tensor:
+    """``thin factor + rows matrix``: the large product adds to the small one while it writes anyway."""
+    y = _times(thin, factor)
+    y.view(-1, y.shape[2]).addmm_(rows.reshape(-1, rows.shape[2]), matrix)
+    return y
 
 
 class _Core(torch.autograd.Function):
@@ -118,6 +122,5 @@ class _Core(torch.autograd.Function):
             if need_core:
                 slope = torch.bmm(g.transpose(1, 2), h).to(core.dtype)
             if need_x:
-                turned = torch.bmm(g, core.to(g.dtype))
-                gx = _add_times(_times(gy, weight), turned, Vh)
+                gx = _sum_of(torch.bmm(g, core.to(g.dtype)), Vh, gy, weight)
         return gx, None, None, slope, None, gb

@@ -46,8 +46,9 @@ def reference(x, weight, U, core, Vh, bias):
 
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_core_product__values_and_gradients_of_dense_members(bias, dtype, own):
-    f = factors(bias, own, dtype=dtype)
+@pytest.mark.parametrize("n", [2, 4], ids=["few_rows", "more_rows_than_directions"])
+def test_core_product__values_and_gradients_of_dense_members(n, bias, dtype, own):
+    f = factors(bias, own, n=n, dtype=dtype)
     wanted = [f[name] for name in ("x", "core", "bias") if f[name] is not None]
     y, expected = core_product(**f), reference(**f)
     gy = torch.randn(y.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)

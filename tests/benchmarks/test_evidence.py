@@ -169,6 +169,18 @@ def test_finals__several_members_may_choose_what_one_did_not(evidence, script, m
     assert read(grid, "fine_tuned")["chosen"] == {"head_lr": 3e-2}
 
 
+@pytest.mark.parametrize("vision", [True, False])
+def test_rounds__images_may_have_a_trial_of_their_own(vision, evidence):
+    grid = evidence(["probe"])
+    grid.config["datasets"]["toy"]["vision"] = vision
+    grid.config["methods"]["probe"]["then"] = [
+        {"lr": 1e-2, "adapt_blocks": 1, "vision": {"lr": 1e-3}},
+        {"lr": 1e-4},
+    ]
+    own = {"lr": 1e-3} if vision else {"lr": 1e-2, "adapt_blocks": 1}
+    assert grid.tuning.rounds("toy", "probe")[1] == [own, {"lr": 1e-4}]
+
+
 def test_tuning__keeps_the_setting_with_the_lowest_nll(evidence, script):
     grid = evidence(["probe"])
     assert script("_grid").work_off(grid.jobs()[:1], seconds=None, say=str)
