@@ -12,6 +12,7 @@ __version__ = "0.1.0.dev0"
 # Public name -> the module that defines it.
 _LAZY = {
     "MemberSearchCV": "sksve.estimators",
+    "RANDOM_SUBSPACES": "sksve.estimators",
     "SVEClassifier": "sksve.estimators",
     "CalibrationComparison": "sksve.comparison",
     "compare_calibration": "sksve.comparison",

@@ -45,7 +45,7 @@ def test_readme__code_blocks_run(tiny_folder, monkeypatch, capsys, tmp_path):
             f"sksve.estimators.{room}.resolve_backbone", lambda name: resolve_backbone(tiny_folder)
         )
     blocks = blocks_of_readme()
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     namespace = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # the tiny tokenizer spells words out
@@ -58,6 +58,7 @@ def test_readme__code_blocks_run(tiny_folder, monkeypatch, capsys, tmp_path):
     assert namespace["proba"].shape == (100, 2)
     assert "pick" in (tmp_path / "comparison.html").read_text(encoding="utf-8").lower()
     assert namespace["restored"].classes_.tolist() == namespace["clf"].classes_.tolist()
+    assert namespace["for_few_rows"].direction_pool == 64
 
 
 def test_quickstart__runs_top_to_bottom(tiny_folder, tmp_path):
