@@ -1,7 +1,7 @@
 """The page's part on new data: does what the search of the kinds of SVE led to hold where it never looked?"""
 
-from _evidence_page import NAMES, per_dataset, progress, summary
-from _evidence_table import Runs
+from _evidence_page import NAMES, fit_times, per_dataset, progress, summary
+from _evidence_table import FitShares, Runs
 from _grid import Cell
 
 __all__ = ["new_data_section", "new_data_summary"]
@@ -24,23 +24,25 @@ here had been seen, for what 20 Newsgroups', Reuters' and credit's validation ro
 batches of twelve; four epochs of three blocks)."""
 
 
-def new_data_summary(runs: Runs, rows: int) -> list[str]:
+def new_data_summary(runs: Runs, rows: int, fit_shares: FitShares | None = None) -> list[str]:
     """Table of the bars for every kind of SVE that has runs; nothing without runs."""
     leads = [name for name in NAMES if name.startswith("sve_")]
     leads = [name for name in leads if any(key[1:3] == (name, rows) for key in runs)]
-    return summary(runs, rows, leads) if leads else []
+    return summary(runs, rows, leads, fit_shares) if leads else []
 
 
-def new_data_section(runs: Runs, rows: int, cells: list[Cell]) -> list[str]:
+def new_data_section(
+    runs: Runs, rows: int, cells: list[Cell], fit_shares: FitShares | None = None
+) -> list[str]:
     """Bars and means of the kinds of SVE and rivals that have runs there; nothing without runs.
 
     `cells` are those of the grid over new data.
     """
-    bars = new_data_summary(runs, rows)
+    bars = new_data_summary(runs, rows, fit_shares)
     if not bars:
         return []
     lines = [f"## New data, {rows} training rows", "", INTRODUCTION, "", *progress(runs, cells)]
     lines += bars
     for metric in SHOWN:
         lines += per_dataset(runs, rows, metric)
-    return lines
+    return lines + fit_times(fit_shares or {})

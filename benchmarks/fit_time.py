@@ -2,17 +2,18 @@
 
     python benchmarks/fit_time.py                                   # all data sets: 2 to 5 minutes each
     python benchmarks/fit_time.py --datasets credit --methods sve   # others stay in the file as they are
+    python benchmarks/fit_time.py --config benchmarks/evidence_new_data.toml --methods sve_subspaces
 
 Runs of the grid are made in different hours of a machine whose speed changes, so their CPU times say little
 about a ratio. Here the methods' ensembles and one fully fine-tuned model, all with the rates and epochs that
 the grid's trials chose and on its rows of seed 0, change places every few training steps, set-up included
 (not the decomposition of the weights, which is cached). A deep ensemble is that model times its members,
-which it trains one after the other. Wall time, one thread. Writes results/evidence_fit_time.json.
+which it trains one after the other. Wall time, one thread. Writes results/evidence_fit_time.json,
+or that of another grid.
 """
 
 import argparse
 import json
-import tomllib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import torch
 from _alternate import AfterStep, interleave, interleaved_ratios
 from _evidence_methods import warm_up
 from _evidence_page import LEADS
+from _grid import read_config
 from _record import RESULTS, provenance, write
 from evidence import Evidence
 
@@ -28,7 +30,7 @@ from sksve import TruncationWarning
 from sksve.training import feature_cache
 
 HERE = Path(__file__).parent
-NAME, BASELINE = "evidence_fit_time", "fine_tuned"
+BASELINE = "fine_tuned"
 
 
 def measure(grid: Evidence, dataset: str, methods: list[str], rows: int) -> dict[str, Any]:
@@ -59,24 +61,25 @@ def measure(grid: Evidence, dataset: str, methods: list[str], rows: int) -> dict
 
 
 def main() -> None:
-    config = tomllib.loads((HERE / "evidence.toml").read_text())
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--datasets", nargs="+", default=list(config["datasets"]))
+    parser.add_argument("--config", type=Path, default=HERE / "evidence.toml")
+    parser.add_argument("--datasets", nargs="+", help="all of the config's, if not said")
     parser.add_argument("--methods", nargs="+", default=[*LEADS, "lora"])
     parser.add_argument("--rows", type=int, default=200)
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", TruncationWarning)
-    grid = Evidence(config, RESULTS)
-    for dataset in args.datasets:
+    config = read_config(args.config)
+    grid, name = Evidence(config, RESULTS), f"{config['results']}_fit_time"
+    for dataset in args.datasets or config["datasets"]:
         measured = measure(grid, dataset, args.methods, args.rows)
-        path = RESULTS / f"{NAME}.json"  # read now: another process may have added its own
+        path = RESULTS / f"{name}.json"  # read now: another process may have added its own
         done = json.loads(path.read_text())["datasets"] if path.exists() else {}
         others = done.get(dataset, {}).get("methods", {})  # each has its own baseline's seconds
         merged = {**measured, "methods": {**others, **measured["methods"]}}
         question = "How long does a fit take beside the deep ensemble's?"
         write(
-            NAME, {"question": question, "rows": args.rows, "datasets": {**done, dataset: merged}}
+            name, {"question": question, "rows": args.rows, "datasets": {**done, dataset: merged}}
         )
         for method, numbers in measured["methods"].items():
             print(f"{dataset} {method:16s} {numbers['share_of_deep']:.2f} of the deep ensemble's")

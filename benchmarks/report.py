@@ -236,7 +236,8 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
     if results is not None and folder == "evidence":
         config = read_config(NEW_DATA)
         new = load_runs(results / config["results"])
-        lines += new_data_section(new, ROWS_TIMED, planned(config))
+        shares = load_fit_shares(results / f"{config['results']}_fit_time.json")
+        lines += new_data_section(new, ROWS_TIMED, planned(config), shares)
     if runs:
         lines += ["![NLL, ECE and cost of every method](pictures/evidence.png)", ""]
     if results is not None:
@@ -256,8 +257,9 @@ def readme_table(runs: Runs) -> list[str]:
     """Lines of the README's tables: of the grid, and of new data."""
     fit_shares = load_fit_shares(RESULTS / "evidence_fit_time.json")
     lines = summary(runs, IN_README_ROWS, IN_README, fit_shares)
-    new = load_runs(RESULTS / read_config(NEW_DATA)["results"])
-    of_new = new_data_summary(new, IN_README_ROWS)
+    folder = read_config(NEW_DATA)["results"]
+    new_shares = load_fit_shares(RESULTS / f"{folder}_fit_time.json")
+    of_new = new_data_summary(load_runs(RESULTS / folder), IN_README_ROWS, new_shares)
     return [*lines, NEW_IN_README, "", *of_new] if of_new else lines
 
 

@@ -58,6 +58,12 @@ def test_section__has_the_bars_and_every_data_set(script, fabricate):
     nll = next(line for line in lines if line.startswith("| NLL | at or below"))
     assert "**2 of 2; -" in nll
     assert "SVE, random subspaces (6 runs)" in text
+    assert "time of fit" not in text
+    shares = {"sve_subspaces": {"tweets": 0.2, "digits": 0.5}}
+    timed = section(script("_evidence_table").load_runs(folder), 200, cells, shares)
+    bar = next(line for line in timed if line.startswith("| time of fit, in turns"))
+    assert bar.endswith("| 0.35 |")  # more than a third: not bold
+    assert "| SVE, random subspaces | 0.20 | 0.50 | 0.35 |" in timed
 
 
 def test_section__is_left_out_without_runs(script):
