@@ -1,5 +1,7 @@
 """A layer with a core a member: one operation with a backward pass of its own, or a graph of single ones?"""
 
+from itertools import product
+
 import torch
 from _alternate import alternate, machine, ratios
 from _record import write
@@ -10,26 +12,29 @@ from sksve.adapters._core_product import core_product
 
 def graph(x, weight, U, core, Vh, bias):
     """The same product as autograd would have it."""
-    turned = F.linear(x, Vh) @ core.transpose(1, 2)
-    return F.linear(x, weight, bias) + F.linear(turned, U)
+    turned = x @ Vh.mT @ core.mT
+    return F.linear(x, weight, bias) + turned @ U.mT
 
 
 def core(args, r=34, rows=432):
     """Forward and backward of a layer of MiniLM, members' rows stacked, beside one full member."""
     cases = []
-    for o, i in ((384, 384), (1536, 384), (384, 1536)):
+    for own_directions, (o, i) in product((False, True), ((384, 384), (1536, 384), (384, 1536))):
         weight, bias = torch.randn(o, i) / i**0.5, torch.randn(o)
         U, _, Vh = torch.linalg.svd(weight, full_matrices=False)
         frozen = {"U": U[:, :r].contiguous(), "Vh": Vh[:r].contiguous(), "bias": bias}
+        if own_directions:  # of each member, out of the leading ones
+            drawn = torch.stack([torch.randperm(64)[:r] for _ in range(args.members)])
+            frozen |= {"U": U[:, drawn].movedim(1, 0).contiguous(), "Vh": Vh[drawn]}
         x = torch.randn(args.members, rows, i, requires_grad=True)
         cores = torch.randn(args.members, r, r).mul_(0.01).requires_grad_()
         gy = torch.randn(args.members, rows, o)
         own = {"x": x.detach()[0].clone().requires_grad_(), "weight": weight.clone()}
         own["weight"].requires_grad_()
 
-        def ours(product, x=x, weight=weight, cores=cores, frozen=frozen, gy=gy):
+        def ours(layer, x=x, weight=weight, cores=cores, frozen=frozen, gy=gy):
             x.grad = cores.grad = None
-            product(x=x, weight=weight, core=cores, **frozen).backward(gy)
+            layer(x=x, weight=weight, core=cores, **frozen).backward(gy)
 
         def plain(own=own, bias=bias, gy=gy):
             own["x"].grad = own["weight"].grad = None
@@ -45,7 +50,8 @@ def core(args, r=34, rows=432):
         full = found["one full member"]["ratio_to_graph"]
         cases.append(
             {
-                "shape": [o, i], "rank": r, "members": args.members, "rows_a_member": rows,
+                "shape": [o, i], "rank": r, "own_directions": own_directions,
+                "members": args.members, "rows_a_member": rows,
                 "one_operation_to_graph": share, "one_full_member_to_graph": full,
             }
         )  # fmt: skip

@@ -53,6 +53,8 @@ DOCS = HERE.parent / "docs"
 def size_section(runs: Runs, rows: int | None, fit_shares: FitShares) -> list[str]:
     """Everything about one number of training rows."""
     lines = [f"## {rows or 'All'} training rows", ""]
+    if rows != ROWS_TIMED:
+        lines += [f"Rates and epochs are those that trials with {ROWS_TIMED} rows chose.", ""]
     kept = promises(runs, rows, fit_shares)
     if kept:
         lines += ["### Promises and measurements", "", *kept]
@@ -134,15 +136,15 @@ adapts every block, without noise and without biases: `SVEClassifier(rank=34, of
 train_bias=False)` (images: `rank=24`, `off_diagonals=23`). **SVE, random subspaces** adapts the last four
 blocks likewise, with 42 directions of each member's own, drawn from the leading 64, pulls the core to the
 pretrained one and moves it by Muon: `SVEClassifier(adapt_blocks=4, rank=42, off_diagonals=41,
-direction_pool=64, init_scale=0, train_bias=False, core_optimizer="muon", weight_decay=5)` (images: the last
-eight of twelve, the leading 30 directions, the same for all). Its trials begin at a rate of 0.008 with three
-epochs, all others with four, and its changes are no weight decay in batches of twelve rows (all others:
-sixteen) with a rate of the head of 0.007; a weight decay of 15 that pulls to random starts, of heads four
-times as far apart (`anchored=True, head_init_scale=0.04`); four epochs of three blocks at a rate of 0.01 with
-48 directions (images: that rate alone); then two epochs. Trials of the three cores are of three members
-(those of the dense core and of random subspaces together about the CPU time of one model fully fine-tuned);
-trials of all other methods are of one. The deep ensemble then makes the best three of the fine-tuned model's
-trials again, with three members: ten in all.
+direction_pool=64, init_scale=0, train_bias=False, core_optimizer="muon", weight_decay=5)`, which
+`sksve.RANDOM_SUBSPACES` holds (images: the last eight of twelve, the leading 30 directions, the same for
+all). Its trials begin at a rate of 0.008 with three epochs, all others with four, and its changes are no
+weight decay in batches of twelve rows (all others: sixteen) with a rate of the head of 0.007; a weight decay
+of 15 that pulls to random starts, of heads four times as far apart (`anchored=True, head_init_scale=0.04`);
+four epochs of three blocks at a rate of 0.01 with 48 directions (images: that rate alone); then two epochs.
+Trials of the three cores are of three members (those of the dense core and of random subspaces together about
+the CPU time of one model fully fine-tuned); trials of all other methods are of one. The deep ensemble then
+makes the best three of the fine-tuned model's trials again, with three members: ten in all.
 
 **What to doubt.** The three cores were looked for among some hundred settings on validation rows, after test
 results of kinds before them had been seen: more search than any rival had. "New data" below holds the last of
@@ -214,12 +216,16 @@ MARKERS = ("o", "s", "^", "D")
 README_MARKS = ("<!-- made by benchmarks/report.py -->", "<!-- up to here -->")
 IN_README = (*LEADS, "lora")
 IN_README_ROWS = 200
+MORE_ROWS = 1000
 NEW_DATA = HERE / "evidence_new_data.toml"
 
 
 NEW_IN_README = """\
 The same on rows that no search for a kind of SVE had looked at (`python benchmarks/evidence.py --config
 benchmarks/evidence_new_data.toml`):"""
+MORE_IN_README = f"""\
+The same with {MORE_ROWS:,} training rows of the first data sets, as far as they are run, at the rates that
+trials with {IN_README_ROWS} rows chose:"""
 
 
 def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None) -> str:
@@ -260,7 +266,10 @@ def readme_table(runs: Runs) -> list[str]:
     folder = read_config(NEW_DATA)["results"]
     new_shares = load_fit_shares(RESULTS / f"{folder}_fit_time.json")
     of_new = new_data_summary(load_runs(RESULTS / folder), IN_README_ROWS, new_shares)
-    return [*lines, NEW_IN_README, "", *of_new] if of_new else lines
+    if of_new:
+        lines += [NEW_IN_README, "", *of_new]
+    of_more = summary(runs, MORE_ROWS, ["sve_subspaces"])
+    return [*lines, MORE_IN_README, "", *of_more] if of_more else lines
 
 
 def with_table(readme: str, lines: list[str]) -> str:
