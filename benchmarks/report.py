@@ -230,8 +230,8 @@ NEW_IN_README = """\
 The same on rows that no search for a kind of SVE had looked at (`python benchmarks/evidence.py --config
 benchmarks/evidence_new_data.toml`):"""
 MORE_IN_README = f"""\
-The same with {MORE_ROWS:,} training rows of the first data sets, as far as they are run, at the rates that
-trials with {IN_README_ROWS} rows chose:"""
+The same with {MORE_ROWS:,} training rows (one seed, not yet on credit), at the rates that trials with
+{IN_README_ROWS} rows chose:"""
 
 
 def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None) -> str:
