@@ -123,10 +123,11 @@ All methods run under one API on the same rows: training and validation rows are
 test rows are the same for all. Each method's rates and epochs come from seven trials (fewer where said
 below), judged by their mean NLL on the validation rows of three drawings: three rates of the head, then three
 changes of the best of these, in the backbone's rate or the epochs, then one of the best so far, in the weight
-decay. Trials ran in bfloat16, which takes half the time here, runs in float32. A fine-tuned model is the
-first member of the deep ensemble of its seed, a single SVE member the first of SVE's; its cost is counted as
-a fifth. CPU seconds grow with whatever else the machine does, so the page gives ratios within the same data
-set, size and seed. Backbones: all-MiniLM-L6-v2, and a DINOv2-S out of a saliency model for images.
+decay. Trials ran in bfloat16, which takes half the time on a CPU with AMX, runs in float32. A fine-tuned
+model is the first member of the deep ensemble of its seed, a single SVE member the first of SVE's; its cost
+is counted as a fifth. CPU seconds grow with whatever else the machine does, so the page gives ratios within
+the same data set, size and seed. Backbones: all-MiniLM-L6-v2, and a DINOv2-S out of a saliency model for
+images.
 
 **SVE** adapts the singular values and biases of every block: `SVEClassifier()` with the rates chosen. **SVE,
 dense core** adapts the last three blocks and trains the whole 40 x 40 core of the leading singular
