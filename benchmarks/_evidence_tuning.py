@@ -88,11 +88,30 @@ class Tuning:
         trials = json.loads(first.read_text())["trials"] if first.exists() else []
         return [best_of(trials, spec["finals"]["trials"])]
 
+    def start(self, dataset: str, method: str) -> Settings:
+        """Settings that the first trials change: what fewer rows chose, where the config asks so."""
+        rows = self.config["tuning"].get("start_rows")
+        if rows is None:
+            return {}
+        owner = self.owner(method)
+        names = self.config["methods"][owner].get("starts_as", [owner])
+        folder = self.results / self.stand_in(dataset)
+        paths = [folder / f"tuning-{name}-n{rows}.json" for name in names]
+        for path in paths:
+            if path.exists():
+                chosen: Settings = json.loads(path.read_text())["chosen"]
+                return chosen
+        raise FileNotFoundError(
+            f"Trials of {owner} on {dataset} begin at what {rows} rows chose, but there is none of "
+            f"{', '.join(path.name for path in paths)}. Make the trials with {rows} rows first."
+        )
+
     def is_current(self, dataset: str, method: str) -> bool:
         """Whether the file has the config's trials, all of them and no others."""
         known = self.known(dataset, method)
         try:
-            asked = search(self.rounds(dataset, method), lambda settings: known[key_of(settings)])
+            start = self.start(dataset, method)
+            asked = search(self.rounds(dataset, method), lambda s: known[key_of(s)], start)
         except KeyError:
             return False
         return bool(asked == json.loads(self.path(dataset, method).read_text())["trials"])
@@ -126,7 +145,7 @@ class Tuning:
                 known[key] = trial_of(dataset, method, settings)
             return known[key]
 
-        trials = search(self.rounds(dataset, method), known_or_made)
+        trials = search(self.rounds(dataset, method), known_or_made, self.start(dataset, method))
         return {
             "question": "Which rates? Validation rows of several drawings, few members.",
             "dataset": dataset,

@@ -4,21 +4,30 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["best_of", "by_settings", "key_of", "search"]
+__all__ = ["best_of", "by_settings", "changed", "key_of", "search"]
 
 Settings = dict[str, Any]
 Trial = dict[str, Any]  # "settings", "nll" and what else is worth keeping
 
 
 def search(
-    rounds: Sequence[Sequence[Settings]], trial_of: Callable[[Settings], Trial]
+    rounds: Sequence[Sequence[Settings]],
+    trial_of: Callable[[Settings], Trial],
+    start: Settings | None = None,
 ) -> list[Trial]:
-    """Make all trials: those of the first round as they are, later ones as changes of the best so far."""
+    """Make all trials: those of the first round as changes of `start`, later ones of the best so far."""
     trials: list[Trial] = []
     for changes in rounds:
-        best = best_of(trials)[0] if trials else {}
-        trials += [trial_of({**best, **change}) for change in changes]
+        best = best_of(trials)[0] if trials else start or {}
+        trials += [trial_of(changed(best, change)) for change in changes]
     return trials
+
+
+def changed(settings: Settings, change: Settings) -> Settings:
+    """Settings with some replaced; those under "times" are multiplied by what stands there."""
+    factors = change.get("times", {})
+    scaled = {name: float(f"{factor * settings[name]:.6g}") for name, factor in factors.items()}
+    return {**settings, **scaled, **{k: v for k, v in change.items() if k != "times"}}
 
 
 def best_of(trials: Sequence[Trial], n: int = 1) -> list[Settings]:

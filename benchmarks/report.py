@@ -13,6 +13,7 @@ import json
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from _ablation_page import ablation_section, load_ablations
 from _evidence_page import (
@@ -226,6 +227,7 @@ IN_README = (*LEADS, "lora")
 IN_README_ROWS = 200
 MORE_ROWS = 1000
 NEW_DATA = HERE / "evidence_new_data.toml"
+MORE = HERE / "evidence_more_rows.toml"
 
 
 NEW_IN_README = """\
@@ -260,6 +262,12 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
         if folder == "evidence":  # on whose trials they rest
             lines += ablation_section(load_ablations(results / "ablations"))
     return "\n".join(lines).rstrip() + "\n"
+
+
+def cells_planned(config: dict[str, Any]) -> list[Cell]:
+    """Return the cells of a grid; those of the default one with more rows too."""
+    more = planned(read_config(MORE)) if config.get("results", "evidence") == "evidence" else []
+    return planned(config) + more
 
 
 def sizes_of(runs: Runs) -> list[int | None]:
@@ -344,7 +352,7 @@ def main() -> None:
     config = read_config(args.config)
     folder = config.get("results", "evidence")
     runs = load_runs(RESULTS / folder)
-    text = page(runs, planned(config), folder, RESULTS)
+    text = page(runs, cells_planned(config), folder, RESULTS)
     made = {args.page: text}
     if folder == "evidence":
         readme = args.readme.read_text(encoding="utf-8")

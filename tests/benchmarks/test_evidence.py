@@ -9,7 +9,7 @@ import pytest
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import FineTunedClassifier
 from sksve.metrics import negative_log_likelihood
-from tests.benchmarks.conftest import REAL
+from tests.benchmarks.conftest import BENCHMARKS, REAL
 
 
 def read(grid, method, seed=0):
@@ -208,6 +208,48 @@ def test_search__later_trials_change_the_best_of_earlier_ones(script):
     assert module.best_of(trials) == [{"a": 2, "b": 6}]
     assert module.best_of(trials, 2) == [{"a": 2, "b": 6}, {"a": 2, "b": 5}]
     assert module.search([[{"a": 1}], []], trial_of) == [{"settings": {"a": 1}, "nll": 7.5}]
+    # From a start: changes, some of them factors; the start itself is not changed.
+    start = {"a": 1, "b": 4.0}
+    made.clear()
+    rounds = [[{}, {"times": {"b": 1.5}}], [{"a": 2, "times": {"b": 1.5}}]]
+    module.search(rounds, trial_of, start)
+    assert made == [start, {"a": 1, "b": 6.0}, {"a": 2, "b": 9.0}]
+    assert start == {"a": 1, "b": 4.0}
+
+
+def test_start__is_what_fewer_rows_chose(evidence, script, monkeypatch):
+    work_off = script("_grid").work_off
+    few = evidence(["deep", "fine_tuned"])
+    few.config["methods"]["deep"].pop("finals")
+    more = evidence(["deep", "fine_tuned"])
+    more.config["tuning"] = {"rows": 20, "seeds": [0], "start_rows": 16}
+    more.config["methods"]["fine_tuned"] = {
+        "class": "FineTunedClassifier", "tuned_as": "deep", "first_member_of": "deep",
+    }  # fmt: skip
+    del more.config["methods"]["deep"]["tuned_as"], more.config["methods"]["deep"]["finals"]
+    more.config["methods"]["deep"] |= {
+        "starts_as": ["deep", "fine_tuned"], "trials": [{}, {"times": {"head_lr": 0.5}}],
+    }  # fmt: skip
+    said = []
+    assert not work_off(more.jobs(), seconds=None, say=said.append)
+    assert "Make the trials with 16 rows first" in said[0]
+
+    assert work_off(few.jobs()[:1], seconds=None, say=str)
+    chosen = few.tuning.chosen("toy", "fine_tuned")["head_lr"]
+    assert work_off(more.jobs(), seconds=None, say=str)
+    assert all(job.done for job in more.jobs())
+    found = json.loads((more.results / "toy" / "tuning-deep-n20.json").read_text())
+    assert [t["settings"]["head_lr"] for t in found["trials"]] == [chosen, chosen / 2]
+    for method in ("deep", "fine_tuned"):
+        run = read(more, method)
+        assert run["tuning"] == "toy/tuning-deep-n20.json"
+        assert run["chosen"] == found["chosen"]
+    assert "derived" in read(more, "fine_tuned")
+
+    # The method's own choice counts first; trials that begin elsewhere are no longer current.
+    own = few.results / "toy" / "tuning-deep-n16.json"
+    own.write_text(json.dumps({"chosen": {"head_lr": 0.1}}))
+    assert not more.jobs()[0].done
 
 
 def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, script, monkeypatch):
@@ -299,4 +341,24 @@ def test_real_config__methods_have_as_many_trials_and_stages_know_them():
     for name, spec in methods.items():
         assert "trials" in methods[spec.get("tuned_as", name)]
     for stage in REAL["stages"]:
+        assert set(stage["methods"]) <= set(methods)
+
+
+def test_real_config__with_more_rows_is_the_grids_but_for_trials(script):
+    config = script("_grid").read_config(BENCHMARKS / "evidence_more_rows.toml")
+    same = ("members", "backbones", "rows", "shared", "datasets")
+    assert {k: config[k] for k in same} == {k: REAL[k] for k in same}
+    methods = config["methods"]
+    about_trials = {"trials", "then", "last", "finals", "tuned_as", "starts_as"}
+    for name, spec in methods.items():
+        assert {k: v for k, v in spec.items() if k not in about_trials} == {
+            k: v for k, v in REAL["methods"][name].items() if k not in about_trials
+        }
+    tuned = [spec for spec in methods.values() if "trials" in spec]
+    assert (
+        len({tuple(len(spec.get(k, [])) for k in ("trials", "then", "last")) for spec in tuned})
+        == 1
+    )
+    assert config["tuning"]["start_rows"] == REAL["tuning"]["rows"]
+    for stage in config["stages"]:
         assert set(stage["methods"]) <= set(methods)

@@ -252,7 +252,7 @@ def test_page__in_the_repository_is_what_the_files_say(script):
     runs = script("_evidence_table").load_runs(BENCHMARKS / "results" / "evidence")
     assert runs
     config = tomllib.loads((BENCHMARKS / "evidence.toml").read_text())
-    made = report.page(runs, script("_grid").planned(config), "evidence", BENCHMARKS / "results")
+    made = report.page(runs, report.cells_planned(config), "evidence", BENCHMARKS / "results")
     kept = BENCHMARKS.parent / "docs" / "evidence.md"
     found = kept.read_text(encoding="utf-8") if kept.exists() else ""
     assert found == made, "stale: run benchmarks/report.py"
