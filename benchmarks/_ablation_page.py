@@ -40,6 +40,8 @@ def ablation_section(cells: Cells) -> list[str]:
         "`benchmarks/_ablation_variants.py` says what each variant is.",
         "",
     ]
+    for rows in sorted({n for _, n in cells}):
+        lines += _verdicts(cells, rows)
     for (dataset, rows), group in sorted(cells.items()):
         missing = [name for name in ORDER if name not in group]
         lines += [f"### {dataset}, {rows} training rows", ""]
@@ -68,15 +70,10 @@ def _row(name: str, group: dict[str, dict[int, dict[str, Any]]]) -> str:
             values.append(value)
         return f"{np.mean(values):.3f}"
 
-    both = sorted(cells.keys() & base.keys())
+    found = None if name == "base" else _difference(cells, base)
     gap, interval = "-", "-"
-    if name != "base" and both:
-        rows = [
-            [unpack_rows(c["rows_validation"])["nll"] for c in (cells[s], base[s])] for s in both
-        ]
-        difference = np.mean([a.mean() - b.mean() for a, b in rows])
-        low, high = interval_of_means([a - b for a, b in rows])
-        gap, interval = f"{difference:+.3f}", f"{low:+.3f} to {high:+.3f}"
+    if found is not None:
+        gap, interval = f"{found[0]:+.3f}", f"{found[1]:+.3f} to {found[2]:+.3f}"
     spread = ["-", "-"]
     if all(cell["diversity"] for cell in cells.values()):
         spread = [mean("diversity", name) for name in ("disagreement", "mutual_information")]
@@ -93,6 +90,39 @@ def _row(name: str, group: dict[str, dict[int, dict[str, Any]]]) -> str:
         *spread,
     ]
     return f"| {' | '.join(columns)} |"
+
+
+def _difference(cells: Any, base: Any) -> tuple[float, float, float] | None:
+    """NLL minus the base's over the seeds that both have, with its 95 % interval; None without any."""
+    both = sorted(cells.keys() & base.keys())
+    if not both:
+        return None
+    rows = [[unpack_rows(c["rows_validation"])["nll"] for c in (cells[s], base[s])] for s in both]
+    gaps = [a - b for a, b in rows]
+    return float(np.mean([g.mean() for g in gaps])), *interval_of_means(gaps)
+
+
+def _verdicts(cells: Cells, rows: int) -> list[str]:
+    """Which variants beat the base, or lose to it, on every data set of this size."""
+    groups = [group for (_, n), group in sorted(cells.items()) if n == rows]
+    if len(groups) < 2:
+        return []
+    better, worse = [], []
+    for name in ORDER:
+        found = [_difference(group.get(name, {}), group.get("base", {})) for group in groups]
+        if name == "base" or None in found:
+            continue
+        gaps = [f for f in found if f is not None]
+        said = f"{name} ({', '.join(f'{f[0]:+.3f}' for f in gaps)})"
+        if all(f[2] < 0 for f in gaps):
+            better.append(said)
+        if all(f[1] > 0 for f in gaps):
+            worse.append(said)
+    return [
+        f"{rows} rows, differences in NLL whose interval leaves zero out on every data set. Better than the "
+        f"base: {', '.join(better) or 'none'}. Worse: {', '.join(worse) or 'none'}.",
+        "",
+    ]
 
 
 def _members(group: dict[str, dict[int, dict[str, Any]]]) -> list[str]:

@@ -55,7 +55,7 @@ def size_section(runs: Runs, rows: int | None, fit_shares: FitShares) -> list[st
     """Everything about one number of training rows."""
     lines = [f"## {rows or 'All'} training rows", ""]
     if rows != ROWS_TIMED:
-        lines += [f"Rates and epochs are those that trials with {ROWS_TIMED} rows chose.", ""]
+        lines += [OF_MORE_ROWS, ""]
     kept = promises(runs, rows, fit_shares)
     if kept:
         lines += ["### Promises and measurements", "", *kept]
@@ -219,6 +219,12 @@ rows are still to be made.
 SVE, dense core, MC dropout (but on movie reviews), SVFit and the linear probe five, without half the epochs
 and weight decay, and **the rates of movie reviews on fine foods and credit**.
 """
+
+OF_MORE_ROWS = f"""\
+Each method has three trials with as many rows, on one drawing (`benchmarks/evidence_more_rows.toml`): what
+{ROWS_TIMED} rows chose for it, and the same at other rates. For random subspaces half and a quarter of each,
+three members; for the deep ensemble half of each and twice the backbone's, one member. The fine-tuned
+model has the deep ensemble's."""
 
 MARKERS = ("o", "s", "^", "D")
 #: Between these lines of the README stands the table of what is promised and what was measured.

@@ -201,3 +201,35 @@ def test_section__differences_to_the_base(script, tmp_path):
     assert rows["| no_bias"][3:5] == ["-", "-"]  # no seed in common with the base
     assert any(line.startswith("Not run yet: one_head, ") for line in lines)
     assert any(line.startswith("NLL by number of members (base): 1: 0.") for line in lines)
+    assert not any("on every data set" in line for line in lines)  # there is but one
+
+
+def test_section__says_what_wins_and_loses_on_every_data_set(script, tmp_path):
+    page, module = script("_ablation_page"), script("ablations")
+    skills = {
+        "base": (1.0, 1.0), "noise_0": (3.0, 3.0), "no_bias": (0.1, 0.1), "one_head": (3.0, 0.1),
+        "mlp": (3.0, None),
+    }  # fmt: skip
+    nll = {}
+    for k, dataset in enumerate(("this", "that")):
+        noise = np.random.default_rng(k).normal(size=(3, 300)) / 2
+        y = np.random.default_rng([k, 1]).integers(0, 2, 300)
+        for name, each in skills.items():
+            if each[k] is None:
+                continue
+            p = 1 / (1 + np.exp(-(2 * y - 1) * each[k] - noise))
+            cell = {"dataset": dataset, "variant": name, "rows": 24, "seed": 0}
+            scores = module.score_members(np.stack([1 - p, p], axis=-1), y)
+            cell |= json.loads(json.dumps(scores))
+            nll[dataset, name] = cell["scores"]["nll"]
+            path = tmp_path / dataset / f"{name}-n24-seed0.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(cell))
+    lines = page.ablation_section(page.load_ablations(tmp_path))
+    said = next(line for line in lines if "on every data set" in line)
+    better, worse = said.split("Better than the base: ")[1].split(" Worse: ")
+    for text, name in ((better, "noise_0"), (worse, "no_bias")):
+        told = text.removeprefix(f"{name} (").removesuffix(").").split(", ")
+        # Data sets by name: "that" stands before "this".
+        gaps = [nll[dataset, name] - nll[dataset, "base"] for dataset in ("that", "this")]
+        np.testing.assert_allclose([float(v) for v in told], gaps, atol=2e-3)
