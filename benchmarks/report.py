@@ -221,10 +221,10 @@ and weight decay, and **the rates of movie reviews on fine foods and credit**.
 """
 
 OF_MORE_ROWS = f"""\
-Each method has three trials with as many rows, on one drawing (`benchmarks/evidence_more_rows.toml`): what
-{ROWS_TIMED} rows chose for it, and the same at other rates. For random subspaces half and a quarter of each,
-three members; for the deep ensemble half of each and twice the backbone's, one member. The fine-tuned
-model has the deep ensemble's."""
+Each method has three trials with as many rows, on one drawing (`benchmarks/evidence_more_rows.toml`). The
+first is what {ROWS_TIMED} rows chose for it. Random subspaces then have a quarter of the cores' rate and .7 of the
+heads', and every block in two epochs without weight decay (trials of three members); the deep ensemble half
+of each rate, and twice the backbone's (one member). The fine-tuned model has the deep ensemble's."""
 
 MARKERS = ("o", "s", "^", "D")
 #: Between these lines of the README stands the table of what is promised and what was measured.
