@@ -226,8 +226,9 @@ and weight decay, and **the rates of movie reviews on fine foods and credit**.
 OF_MORE_ROWS = f"""\
 Each method has three trials with as many rows, on one drawing (`benchmarks/evidence_more_rows.toml`).
 The first is what {ROWS_TIMED} rows chose for it. Random subspaces then have a quarter of the cores' rate and
-.7 of the heads', and every block in two epochs without weight decay (three members a trial); the deep ensemble
-half of each rate, and twice the backbone's (one member). The fine-tuned model has the deep ensemble's."""
+.7 of the heads', and every block in two epochs without weight decay (three members a trial); the deep
+ensemble half of each rate, and twice the backbone's (one member). The fine-tuned model has the deep
+ensemble's."""
 
 MARKERS = ("o", "s", "^", "D")
 #: Between these lines of the README stands the table of what is promised and what was measured.
