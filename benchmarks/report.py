@@ -244,8 +244,8 @@ NEW_IN_README = """\
 The same on rows that no search for a kind of SVE had looked at (`python benchmarks/evidence.py --config
 benchmarks/evidence_new_data.toml`):"""
 MORE_IN_README = f"""\
-The same with {MORE_ROWS:,} training rows and trials of their own there (two seeds so far, not yet on credit;
-`python benchmarks/evidence.py --config benchmarks/evidence_more_rows.toml`):"""
+The same with {MORE_ROWS:,} training rows and trials of their own there (`python
+benchmarks/evidence.py --config benchmarks/evidence_more_rows.toml`):"""
 
 
 def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None) -> str:
