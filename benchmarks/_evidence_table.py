@@ -11,7 +11,17 @@ import numpy as np
 from _evidence_score import unpack_rows
 from scipy.stats import wilcoxon
 
-__all__ = ["Bar", "Comparison", "bars", "compare", "load_runs", "mean_over_datasets", "value_of"]
+__all__ = [
+    "Bar",
+    "Comparison",
+    "bars",
+    "compare",
+    "fit_time_name",
+    "load_fit_shares",
+    "load_runs",
+    "mean_over_datasets",
+    "value_of",
+]
 
 N_RESAMPLES = 2000
 #: What rounding may leave of equal means.
@@ -274,9 +284,13 @@ class Bar:
     kept: bool
 
 
-#: By method and data set: time of a fit as a share of the deep ensemble's, of 200 rows.
+#: By method and data set: time of a fit as a share of the deep ensemble's.
 FitShares = dict[str, dict[str, float]]
-ROWS_TIMED = 200
+
+
+def fit_time_name(folder: str, rows: int | None) -> str:
+    """Name of the file, without its ending, of the times with what so many rows chose in a grid."""
+    return f"{folder}_fit_time" + ("" if rows == 200 else f"_n{rows or 'all'}")
 
 
 def load_fit_shares(path: Path) -> FitShares:
@@ -321,7 +335,7 @@ def bars(
     if c is not None:
         name, goal = "OOD AUROC by mutual information", "at least the deep ensemble's"
         found.append(Bar(name, goal, f"{c.difference:+.3f}", c.n_cells, c.difference >= -TINY))
-    shares = (fit_shares or {}).get(method, {}) if rows == ROWS_TIMED else {}
+    shares = (fit_shares or {}).get(method, {})
     if shares:
         goal, share = "1/3 of the deep ensemble's or less", float(np.mean(list(shares.values())))
         found.append(

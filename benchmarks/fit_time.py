@@ -3,13 +3,15 @@
     python benchmarks/fit_time.py                                   # all data sets: 2 to 5 minutes each
     python benchmarks/fit_time.py --datasets credit --methods sve   # others stay in the file as they are
     python benchmarks/fit_time.py --config benchmarks/evidence_new_data.toml --methods sve_subspaces
+    python benchmarks/fit_time.py --config benchmarks/evidence_more_rows.toml --methods sve_subspaces
 
 Runs of the grid are made in different hours of a machine whose speed changes, so their CPU times say little
 about a ratio. Here the methods' ensembles and one fully fine-tuned model, all with the rates and epochs that
 the grid's trials chose and on its rows of seed 0, change places every few training steps, set-up included
 (not the decomposition of the weights, which is cached). A deep ensemble is that model times its members,
-which it trains one after the other. Wall time, one thread. Writes results/evidence_fit_time.json,
-or that of another grid.
+which it trains one after the other. Wall time, one thread. Steps take as long with few rows as with many, so
+that `--rows` need not be as many as chose the settings. Writes results/evidence_fit_time.json, or that of
+another grid or number of rows tuned with.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import torch
 from _alternate import AfterStep, interleave, interleaved_ratios
 from _evidence_methods import warm_up
 from _evidence_page import LEADS
+from _evidence_table import fit_time_name
 from _grid import read_config
 from _record import RESULTS, provenance, write
 from evidence import Evidence
@@ -70,7 +73,8 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", TruncationWarning)
     config = read_config(args.config)
-    grid, name = Evidence(config, RESULTS), f"{config['results']}_fit_time"
+    grid = Evidence(config, RESULTS)
+    name = fit_time_name(config["results"], config["tuning"]["rows"] or None)
     for dataset in args.datasets or config["datasets"]:
         measured = measure(grid, dataset, args.methods, args.rows)
         path = RESULTS / f"{name}.json"  # read now: another process may have added its own

@@ -35,11 +35,11 @@ from _evidence_page import (
 )
 from _evidence_prose import HISTORY, INTRODUCTION, OF_MORE_ROWS
 from _evidence_table import (
-    ROWS_TIMED,
     FitShares,
     Runs,
     cells_of,
     compare,
+    fit_time_name,
     load_fit_shares,
     load_runs,
     mean_over_datasets,
@@ -54,18 +54,17 @@ DOCS = HERE.parent / "docs"
 
 
 def size_section(
-    runs: Runs, rows: int | None, fit_shares: FitShares, folder: Path | None = None
+    runs: Runs, rows: int | None, shares: FitShares, folder: Path | None = None
 ) -> list[str]:
     """Everything about one number of training rows; `folder` holds the trials."""
     lines = [f"## {rows or 'All'} training rows", ""]
     if rows in OF_MORE_ROWS:
         lines += [OF_MORE_ROWS[rows], ""]
     lines += trials_table(runs, rows, folder)
-    kept = promises(runs, rows, fit_shares)
+    kept = promises(runs, rows, shares)
     if kept:
         lines += ["### Promises and measurements", "", *kept]
-    if rows == ROWS_TIMED:
-        lines += fit_times(fit_shares)
+    lines += fit_times(shares)
     lines += [
         "### Means",
         "",
@@ -145,14 +144,14 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
         "",
         *progress(runs, cells),
     ]
-    fit_shares = load_fit_shares(results / f"{folder}_fit_time.json") if results else {}
     for rows in sizes_of(runs):
-        lines += size_section(runs, rows, fit_shares, results / folder if results else None)
+        shares = fit_shares(results, folder, rows) if results else {}
+        lines += size_section(runs, rows, shares, results / folder if results else None)
     if results is not None and folder == "evidence":
         config = read_config(NEW_DATA)
         new = load_runs(results / config["results"])
-        shares = load_fit_shares(results / f"{config['results']}_fit_time.json")
-        lines += new_data_section(new, ROWS_TIMED, planned(config), shares)
+        shares = fit_shares(results, config["results"], IN_README_ROWS)
+        lines += new_data_section(new, IN_README_ROWS, planned(config), shares)
     if runs:
         lines += ["![NLL, ECE and cost of every method](pictures/evidence.png)", ""]
     if results is not None:
@@ -162,6 +161,11 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
             lines += ablation_section(load_ablations(results / "ablations"))
             lines += [HISTORY]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def fit_shares(results: Path, folder: str, rows: int | None) -> FitShares:
+    """Times of fits with what so many rows chose, where they were measured."""
+    return load_fit_shares(results / f"{fit_time_name(folder, rows)}.json")
 
 
 def cells_planned(config: dict[str, Any]) -> list[Cell]:
@@ -177,14 +181,15 @@ def sizes_of(runs: Runs) -> list[int | None]:
 
 def readme_table(runs: Runs) -> list[str]:
     """Lines of the README's tables: of the grid, and of new data."""
-    fit_shares = load_fit_shares(RESULTS / "evidence_fit_time.json")
-    lines = summary(runs, IN_README_ROWS, IN_README, fit_shares)
+    shares = fit_shares(RESULTS, "evidence", IN_README_ROWS)
+    lines = summary(runs, IN_README_ROWS, IN_README, shares)
     folder = read_config(NEW_DATA)["results"]
-    new_shares = load_fit_shares(RESULTS / f"{folder}_fit_time.json")
+    new_shares = fit_shares(RESULTS, folder, IN_README_ROWS)
     of_new = new_data_summary(load_runs(RESULTS / folder), IN_README_ROWS, new_shares)
     if of_new:
         lines += [NEW_IN_README, "", *of_new]
-    of_more = summary(runs, MORE_ROWS, ["sve_subspaces"])
+    shares = fit_shares(RESULTS, "evidence", MORE_ROWS)
+    of_more = summary(runs, MORE_ROWS, ["sve_subspaces"], shares)
     return [*lines, MORE_IN_README, "", *of_more] if of_more else lines
 
 
