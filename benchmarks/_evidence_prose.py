@@ -44,7 +44,7 @@ and a DINOv2-S out of a saliency model for images.
   epochs.
 - Where a row of the table below says "of", the method has no trials of its own on that data set, but the
   rates chosen on the one named. Five trials are without half the epochs and weight decay, six without
-  weight decay.
+  weight decay. Only kinds of SVE have fewer than seven.
 
 **What to doubt.**
 
