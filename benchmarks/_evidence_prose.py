@@ -180,10 +180,10 @@ a deep ensemble's do. The trial itself, three members and 200 validation rows, s
 choose it, so nothing changed on the test rows. On 20 Newsgroups 128 directions in place of 64 at a rate of
 .007 had .842 for .857 (deep ensemble .854), and .842 for .808 in a trial. It stood among the trials for half
 an hour and was taken back for that; one run on test rows (seed 0, NLL 1.079) was made with what the trials
-chose meanwhile, and is not kept. Trials of few members on few rows cannot see what makes members differ. Also
-looked at on 20 Newsgroups: directions of the largest gradients and activations in place of the singular vectors (.885 at best); the
-vectors with all singular values set alike (.861); heads that learn faster (.862); cores of 96 out of 160
-directions, at 7 % of the parameters (.840).
+chose meanwhile, and is not kept. Trials of few members on few rows cannot see what makes members differ.
+Also looked at on 20 Newsgroups: directions of the largest gradients and activations in place of the singular
+vectors (.885 at best); the vectors with all singular values set alike (.861); heads that learn faster (.862);
+cores of 96 out of 160 directions, at 7 % of the parameters (.840).
 
 ### 3,000 rows
 
