@@ -26,3 +26,20 @@ def test_measure__every_method_beside_one_fine_tune(evidence, script, tmp_path):
     shares = script("_evidence_table").load_fit_shares(path)
     assert shares["sve"] == {"toy": found["sve"]["share_of_deep"]}
     assert script("_evidence_table").load_fit_shares(tmp_path / "none.json") == {}
+
+
+def test_name__times_of_other_numbers_of_rows_stand_apart(script):
+    name = script("_evidence_table").fit_time_name
+    made = {rows: name("made", rows) for rows in (200, 1000, None)}
+    assert made == {200: "made_fit_time", 1000: "made_fit_time_n1000", None: "made_fit_time_nall"}
+
+
+def test_kept__times_have_the_settings_that_the_trials_choose_now(script):
+    """With more rows: measured anew when a choice changes."""
+    record = script("_record")
+    kept = json.loads((record.RESULTS / "evidence_fit_time_n1000.json").read_text())["datasets"]
+    assert len(kept) == 6
+    for dataset, found in kept.items():
+        path = record.RESULTS / "evidence" / dataset / "tuning-sve_subspaces-n1000.json"
+        chosen = json.loads(path.read_text())["chosen"]
+        assert found["methods"]["sve_subspaces"]["chosen"] == chosen, dataset
