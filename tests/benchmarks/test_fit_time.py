@@ -43,3 +43,7 @@ def test_kept__times_have_the_settings_that_the_trials_choose_now(script):
         path = record.RESULTS / "evidence" / dataset / "tuning-sve_subspaces-n1000.json"
         chosen = json.loads(path.read_text())["chosen"]
         assert found["methods"]["sve_subspaces"]["chosen"] == chosen, dataset
+        # The share is of five such fine-tunes: the deep ensemble's trials may choose other rates, not epochs.
+        deep = json.loads(path.with_name("tuning-deep-n1000.json").read_text())["chosen"]
+        baseline = found["methods"]["fine_tuned"]["chosen"]
+        assert baseline["max_epochs"] == deep["max_epochs"], dataset
