@@ -56,7 +56,6 @@ and a DINOv2-S out of a saliency model for images.
   ensemble with one value, 10, where random subspaces had three.
 - A trial of one member likes rates that are low for an ensemble, whose mean forgives members that fit too
   closely: of plain SVE, the LoRA-ensemble and BatchEnsemble no trial had more. One of three still does.
-- The deep ensemble's trials of three members are not made on credit and on new data.
 - Validation rows of the three drawings are also those that temperatures are fitted on.
 - CPU times of runs are of different hours, with two to five processes on two cores; the time that is held
   against its goal was therefore taken in turns with a full fine-tune, on rows of the grid (`python
@@ -118,8 +117,11 @@ Until commit 597d73b 20 Newsgroups stood in for Reuters. The deep ensemble
 then had the fine-tuned model's trials of Reuters, of one member: one drawing of three made the lowest rate
 win, and on test rows its NLL went from .242 to .277. Since commit 2947996 it makes the best three of these
 trials again with three members. On Reuters they chose what had been there before; on movie reviews, 20
-Newsgroups, fine foods and Fashion-MNIST what one member had chosen too. They are not made yet on credit and
-on new data.
+Newsgroups, fine foods and Fashion-MNIST what one member had chosen too. Since commit 54971ad they are made
+on credit and on new data as well. Credit chose three times the rate of the head, where the deep ensemble's
+NLL on test rows went from .508 to .506, and digits three times the rate of the head and no weight decay:
+.558 to .552, after scaling .535 to .565, ECE .116 to .078. Random subspaces had been at -.0146 in NLL and
+-.0068 in ECE after scaling on the six data sets, and at -.0378 and -.0126 in NLL and ECE on the new ones.
 
 ### Muon, and a pull to random starts
 
