@@ -34,16 +34,17 @@ def test_name__times_of_other_numbers_of_rows_stand_apart(script):
     assert made == {200: "made_fit_time", 1000: "made_fit_time_n1000", None: "made_fit_time_nall"}
 
 
-def test_kept__times_have_the_settings_that_the_trials_choose_now(script):
+@pytest.mark.parametrize(("rows", "n_datasets"), [(1000, 6), (3000, 2)])
+def test_kept__times_have_the_settings_that_the_trials_choose_now(script, rows, n_datasets):
     """With more rows: measured anew when a choice changes."""
     record = script("_record")
-    kept = json.loads((record.RESULTS / "evidence_fit_time_n1000.json").read_text())["datasets"]
-    assert len(kept) == 6
+    kept = json.loads((record.RESULTS / f"evidence_fit_time_n{rows}.json").read_text())["datasets"]
+    assert len(kept) == n_datasets
     for dataset, found in kept.items():
-        path = record.RESULTS / "evidence" / dataset / "tuning-sve_subspaces-n1000.json"
+        path = record.RESULTS / "evidence" / dataset / f"tuning-sve_subspaces-n{rows}.json"
         chosen = json.loads(path.read_text())["chosen"]
         assert found["methods"]["sve_subspaces"]["chosen"] == chosen, dataset
         # The share is of five such fine-tunes: the deep ensemble's trials may choose other rates, not epochs.
-        deep = json.loads(path.with_name("tuning-deep-n1000.json").read_text())["chosen"]
+        deep = json.loads(path.with_name(f"tuning-deep-n{rows}.json").read_text())["chosen"]
         baseline = found["methods"]["fine_tuned"]["chosen"]
         assert baseline["max_epochs"] == deep["max_epochs"], dataset
