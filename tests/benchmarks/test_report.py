@@ -290,6 +290,27 @@ def test_readme__says_who_keeps_every_promise(script, tables):
     assert "on new data (second table) two are missed" in readme
 
 
+@pytest.mark.parametrize(
+    ("metric", "rows", "sentence"),
+    [
+        ("auroc_mi", 200, "better than the deep ensemble's (AUROC {} for {}, credit aside)"),
+        ("auroc_entropy", 200, "there they are behind: a little with 200 rows ({} for {})"),
+        ("auroc_entropy", 1000, "more with 1,000 ({} for {})"),
+    ],
+)
+def test_readme__says_who_tells_foreign_rows_better(tables, metric, rows, sentence):
+    """Its own words, which no script writes: random subspaces first, then the deep ensemble."""
+    readme = " ".join((BENCHMARKS.parent / "README.md").read_text(encoding="utf-8").split())
+    runs = tables.load_runs(BENCHMARKS / "results" / "evidence")
+    means = []
+    for method in ("sve_subspaces", "deep"):
+        by_dataset = {}
+        for (dataset, *_), value in tables.cells_of(runs, method, rows, metric).items():
+            by_dataset.setdefault(dataset, []).append(value)
+        means.append(sum(sum(v) / len(v) for v in by_dataset.values()) / len(by_dataset))
+    assert sentence.format(*(f"{mean:.3f}".lstrip("0") for mean in means)) in readme
+
+
 def test_fit_times__means_over_the_data_sets_measured(script):
     shares = {"sve": {"credit": 0.2, "newsgroups": 0.4}, "lora": {"credit": 0.5}}
     lines = script("_evidence_page").fit_times(shares)
