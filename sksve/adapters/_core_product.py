@@ -64,7 +64,7 @@ def _forward(
     x: Tensor, weight: Tensor, U: Tensor, core: Tensor, Vh: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Output, and the rows in the coordinates of Vh."""
-    h = _times(x, Vh.mT)
+    h = _coordinates(x, Vh.mT)
     turned = torch.bmm(h, core.to(h.dtype).transpose(1, 2))
     if bias is None or x.shape[1] <= core.shape[1]:
         return add_bias(_sum_of(turned, U.mT, x, weight.t()), bias), h
@@ -84,7 +84,21 @@ def _times(rows: Tensor, factor: Tensor) -> Tensor:
     """Rows (m, n, a) times one matrix (a, b), in one product, or each member's own (m, a, b)."""
     if factor.ndim == 3:
         return torch.bmm(rows, factor)
-    return (rows.reshape(-1, rows.shape[2]) @ factor).reshape(*rows.shape[:2], -1)
+    return (rows.reshape(-1, rows.shape[2]) @ factor).reshape(*rows.shape[:2], factor.shape[1])
+
+
+def _coordinates(rows: Tensor, factor: Tensor) -> Tensor:
+    """Rows times a matrix of few columns: ``_times``, on a CPU in the faster of two orders.
+
+    BLAS fills vectors with columns of the result. Ranks like 30 or 42 leave one of them half empty; rows in
+    their place are many (benchmarks/results/speed_core.json).
+    """
+    if rows.device.type != "cpu" or rows.dtype != torch.float32 or factor.shape[-1] % 16 == 0:
+        return _times(rows, factor)
+    if factor.ndim == 3:
+        return torch.bmm(factor.mT, rows.mT).mT
+    turned = factor.mT @ rows.reshape(-1, rows.shape[2]).mT
+    return turned.view(factor.shape[-1], *rows.shape[:2]).permute(1, 2, 0)
 
 
 def _sum_of(thin: Tensor, factor: Tensor, rows: Tensor, matrix: Tensor) -> Tensor:
@@ -118,7 +132,7 @@ class _Core(torch.autograd.Function):
         gx = slope = None
         gb = bias_gradient(gy, ctx.bias_ndim) if need_bias else None
         if need_x or need_core:
-            g = _times(gy, U)
+            g = _coordinates(gy, U)
             if need_core:
                 slope = torch.bmm(g.transpose(1, 2), h).to(core.dtype)
             if need_x:

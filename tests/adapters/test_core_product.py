@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sksve.adapters import SVDLinear
-from sksve.adapters._core_product import core_product
+from sksve.adapters._core_product import _coordinates, core_product
 
 BIASES = ["none", "shared", "own"]
 
@@ -42,6 +42,22 @@ def reference(x, weight, U, core, Vh, bias):
             y = y + (bias if bias.ndim == 1 else bias[m]).double()
         outs.append(y)
     return torch.stack(outs)
+
+
+@pytest.mark.parametrize("r", [1, 3, 16, 17])
+@pytest.mark.parametrize("n", [0, 1, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_coordinates__in_either_order_of_the_product(r, n, dtype, own):
+    """Ranks that fill a CPU's vectors take one, others the other."""
+    g = torch.Generator().manual_seed(0)
+    rows = torch.randn(2, n, 20, generator=g).to(dtype)
+    factor = torch.randn(*([2] if own else []), 20, r, generator=g).to(dtype)
+    found = _coordinates(rows, factor)
+    assert (found.shape, found.dtype) == ((2, n, r), dtype)
+    loose = (
+        {"rtol": 1e-2, "atol": 1e-2} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-5}
+    )
+    torch.testing.assert_close(found.double(), rows.double() @ factor.double(), **loose)
 
 
 @pytest.mark.parametrize("bias", BIASES)
