@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from _evidence_table import METRICS, FitShares, Runs, bars, cells_of, compare, mean_over_datasets
+from _evidence_table import (
+    METRICS,
+    Runs,
+    Size,
+    bars,
+    cells_of,
+    compare,
+    mean_over_datasets,
+)
+from _fit_times import Times
 from _grid import Cell
 
 __all__ = [
@@ -340,13 +349,13 @@ def counted(found: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def promises(runs: Runs, rows: int | None, fit_shares: FitShares | None = None) -> list[str]:
+def promises(runs: Runs, rows: int | None, times: Times | None = None) -> list[str]:
     """Bars of the issue, for every kind of SVE."""
     lines = []
     for method in LEADS:
         body = [
             [b.name, b.goal, b.measured, str(b.n_cells), "kept" if b.kept else "**not kept**"]
-            for b in bars(runs, rows, method, fit_shares=fit_shares)
+            for b in bars(runs, rows, method, times=times)
         ]
         if body:
             head = [f"{NAMES[method]}, five members", "goal", "measured", "runs", "so far"]
@@ -354,31 +363,34 @@ def promises(runs: Runs, rows: int | None, fit_shares: FitShares | None = None) 
     return lines
 
 
-def fit_times(fit_shares: FitShares) -> list[str]:
-    """Methods by data sets, fits in turns."""
-    datasets = [d for d in DATASETS if any(d in by for by in fit_shares.values())]
-    body = []
-    for method in [m for m in NAMES if m in fit_shares]:
-        shares = [fit_shares[method].get(d) for d in datasets]
-        known = [v for v in shares if v is not None]
-        words = ["-" if v is None else f"{v:.2f}" for v in [*shares, sum(known) / len(known)]]
-        body.append([NAMES[method], *words])
-    head = ["time of fit, deep ensemble = 1", *(DATASETS[d] for d in datasets), "mean"]
-    if not body:
+def fit_times(times: Times) -> list[str]:
+    """Methods by data sets, fits in turns; a table a CPU."""
+    lines = []
+    for cpu, shares_of in times.items():
+        datasets = [d for d in DATASETS if any(d in by for by in shares_of.values())]
+        body = []
+        for method in [m for m in NAMES if m in shares_of]:
+            shares = [shares_of[method].get(d) for d in datasets]
+            known = [v for v in shares if v is not None]
+            words = ["-" if v is None else f"{v:.2f}" for v in [*shares, sum(known) / len(known)]]
+            body.append([NAMES[method], *words])
+        head = [f"{cpu}: time of fit, deep ensemble = 1", *(DATASETS[d] for d in datasets), "mean"]
+        lines += table(head, body)
+    if not lines:
         return []
     return [
         "Made by `python benchmarks/fit_time.py`: the methods and one full fine-tune, a fifth of the deep "
         "ensemble, in turns of a few steps. Two measurements of a method may differ by a fifth.",
         "",
-        *table(head, body),
+        *lines,
     ]
 
 
 def summary(
-    runs: Runs, rows: int | None, methods: Sequence[str], fit_shares: FitShares | None = None
+    runs: Runs, rows: Size, methods: Sequence[str], times: Times | None = None
 ) -> list[str]:
     """Return the bars of several methods side by side: the README's table."""
-    found = {m: {b.name: b for b in bars(runs, rows, m, fit_shares=fit_shares)} for m in methods}
+    found = {m: {b.name: b for b in bars(runs, rows, m, times=times)} for m in methods}
     found = {m: by_name for m, by_name in found.items() if by_name}
     # Goals count data sets: those of the method with the most runs are said.
     by_size = sorted(found.values(), key=lambda by_name: by_name["NLL"].n_cells)

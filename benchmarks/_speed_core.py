@@ -7,7 +7,7 @@ from _alternate import alternate, machine, ratios
 from _record import write
 from torch.nn import functional as F
 
-from sksve.adapters._core_product import core_product
+from sksve.adapters._core_product import _coordinates, _times, core_product
 
 
 def graph(x, weight, U, core, Vh, bias):
@@ -56,5 +56,28 @@ def core(args, r=34, rows=432):
             }
         )  # fmt: skip
         print(cases[-1], flush=True)
+    narrow = coordinates(args, rows)
     question = "a layer with a core a member: one operation against the graph, a training step"
-    write("speed_core", {"question": question, **machine("cpu"), "cases": cases})
+    write("speed_core", {"question": question, **machine("cpu"), "cases": cases, "narrow": narrow})
+
+
+def coordinates(args, rows):
+    """Rows in the coordinates of each member's r directions: as they stand, and turned."""
+    found = []
+    for width, r in product((384, 1536), (8, 24, 30, 34, 42, 48)):
+        x, directions = (torch.randn(args.members, n, width) for n in (rows, r))
+
+        def run(way, x=x, directions=directions):
+            for _ in range(10):
+                way(x, directions.mT)
+
+        contenders = {
+            "as they stand": lambda run=run: run(_times),
+            "turned": lambda run=run: run(_coordinates),
+        }
+        ratio = ratios(alternate(contenders, args.rounds or 25), "as they stand")["turned"]
+        found.append(
+            {"width": width, "rank": r, "turned_to_as_they_stand": ratio["ratio_to_as they stand"]}
+        )
+        print(found[-1], flush=True)
+    return found

@@ -11,7 +11,7 @@ the grid's trials chose and on its rows of seed 0, change places every few train
 (not the decomposition of the weights, which is cached). A deep ensemble is that model times its members,
 which it trains one after the other. Wall time, one thread. Steps take as long with few rows as with many, so
 that `--rows` need not be as many as chose the settings. Writes results/evidence_fit_time.json, or that of
-another grid or number of rows tuned with.
+another grid or number of rows tuned with; what was measured on another kind of CPU stays beside it.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import torch
 from _alternate import AfterStep, interleave, interleaved_ratios
 from _evidence_methods import warm_up
 from _evidence_page import LEADS
-from _evidence_table import fit_time_name
+from _fit_times import fit_time_name, with_measured
 from _grid import read_config
 from _record import RESULTS, provenance, write
 from evidence import Evidence
@@ -79,8 +79,7 @@ def main() -> None:
         measured = measure(grid, dataset, args.methods, args.rows)
         path = RESULTS / f"{name}.json"  # read now: another process may have added its own
         done = json.loads(path.read_text())["datasets"] if path.exists() else {}
-        others = done.get(dataset, {}).get("methods", {})  # each has its own baseline's seconds
-        merged = {**measured, "methods": {**others, **measured["methods"]}}
+        merged = with_measured(done.get(dataset), measured)
         question = "How long does a fit take beside the deep ensemble's?"
         write(
             name, {"question": question, "rows": args.rows, "datasets": {**done, dataset: merged}}

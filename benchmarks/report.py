@@ -35,36 +35,35 @@ from _evidence_page import (
 )
 from _evidence_prose import HISTORY, INTRODUCTION, OF_MORE_ROWS
 from _evidence_table import (
-    FitShares,
     Runs,
     cells_of,
     compare,
-    fit_time_name,
-    load_fit_shares,
     load_runs,
     mean_over_datasets,
 )
 from _evidence_trials import trials_table
+from _fit_times import Times, fit_time_name, load_times, mean_times
 from _grid import Cell, planned, read_config
 from _new_data_page import new_data_section, new_data_summary
 from _record import RESULTS
+from _sizes_page import sizes_section, sizes_summary, sizes_with
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 
 
 def size_section(
-    runs: Runs, rows: int | None, shares: FitShares, folder: Path | None = None
+    runs: Runs, rows: int | None, times: Times, folder: Path | None = None
 ) -> list[str]:
     """Everything about one number of training rows; `folder` holds the trials."""
     lines = [f"## {rows or 'All'} training rows", ""]
     if rows in OF_MORE_ROWS:
         lines += [OF_MORE_ROWS[rows], ""]
     lines += trials_table(runs, rows, folder)
-    kept = promises(runs, rows, shares)
+    kept = promises(runs, rows, times)
     if kept:
         lines += ["### Promises and measurements", "", *kept]
-    lines += fit_times(shares)
+    lines += fit_times(times)
     lines += [
         "### Means",
         "",
@@ -131,6 +130,9 @@ MORE = (HERE / "evidence_more_rows.toml", HERE / "evidence_3000_rows.toml")
 NEW_IN_README = """\
 The same on rows that no search for a kind of SVE had looked at (`python benchmarks/evidence.py --config
 benchmarks/evidence_new_data.toml`):"""
+ALL_IN_README = """\
+The same over all sizes, 200, 1,000 and, of two data sets (`benchmarks/evidence_3000_rows.toml`), 3,000 rows;
+each data set counts once, with the mean of its sizes:"""
 MORE_IN_README = f"""\
 The same with {MORE_ROWS:,} training rows and trials of their own there (`python
 benchmarks/evidence.py --config benchmarks/evidence_more_rows.toml`):"""
@@ -145,13 +147,14 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
         *progress(runs, cells),
     ]
     for rows in sizes_of(runs):
-        shares = fit_shares(results, folder, rows) if results else {}
-        lines += size_section(runs, rows, shares, results / folder if results else None)
+        times = times_of(results, folder, rows) if results else {}
+        lines += size_section(runs, rows, times, results / folder if results else None)
+    lines += sizes_section(runs, all_times(results, folder, runs) if results else {})
     if results is not None and folder == "evidence":
         config = read_config(NEW_DATA)
         new = load_runs(results / config["results"])
-        shares = fit_shares(results, config["results"], IN_README_ROWS)
-        lines += new_data_section(new, IN_README_ROWS, planned(config), shares)
+        times = times_of(results, config["results"], IN_README_ROWS)
+        lines += new_data_section(new, IN_README_ROWS, planned(config), times)
     if runs:
         lines += ["![NLL, ECE and cost of every method](pictures/evidence.png)", ""]
     if results is not None:
@@ -163,9 +166,14 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
     return "\n".join(lines).rstrip() + "\n"
 
 
-def fit_shares(results: Path, folder: str, rows: int | None) -> FitShares:
+def times_of(results: Path, folder: str, rows: int | None) -> Times:
     """Times of fits with what so many rows chose, where they were measured."""
-    return load_fit_shares(results / f"{fit_time_name(folder, rows)}.json")
+    return load_times(results / f"{fit_time_name(folder, rows)}.json")
+
+
+def all_times(results: Path, folder: str, runs: Runs) -> Times:
+    """Means of those times over the sizes that both methods have."""
+    return mean_times([times_of(results, folder, rows) for rows in sizes_with(runs)])
 
 
 def cells_planned(config: dict[str, Any]) -> list[Cell]:
@@ -181,16 +189,19 @@ def sizes_of(runs: Runs) -> list[int | None]:
 
 def readme_table(runs: Runs) -> list[str]:
     """Lines of the README's tables: of the grid, and of new data."""
-    shares = fit_shares(RESULTS, "evidence", IN_README_ROWS)
-    lines = summary(runs, IN_README_ROWS, IN_README, shares)
+    times = times_of(RESULTS, "evidence", IN_README_ROWS)
+    lines = summary(runs, IN_README_ROWS, IN_README, times)
     folder = read_config(NEW_DATA)["results"]
-    new_shares = fit_shares(RESULTS, folder, IN_README_ROWS)
-    of_new = new_data_summary(load_runs(RESULTS / folder), IN_README_ROWS, new_shares)
+    new_times = times_of(RESULTS, folder, IN_README_ROWS)
+    of_new = new_data_summary(load_runs(RESULTS / folder), IN_README_ROWS, new_times)
     if of_new:
         lines += [NEW_IN_README, "", *of_new]
-    shares = fit_shares(RESULTS, "evidence", MORE_ROWS)
-    of_more = summary(runs, MORE_ROWS, ["sve_subspaces"], shares)
-    return [*lines, MORE_IN_README, "", *of_more] if of_more else lines
+    times = times_of(RESULTS, "evidence", MORE_ROWS)
+    of_more = summary(runs, MORE_ROWS, ["sve_subspaces"], times)
+    if of_more:
+        lines += [MORE_IN_README, "", *of_more]
+    of_all = sizes_summary(runs, all_times(RESULTS, "evidence", runs))
+    return [*lines, ALL_IN_README, "", *of_all] if of_all else lines
 
 
 def with_table(readme: str, lines: list[str]) -> str:

@@ -30,6 +30,14 @@ def script(monkeypatch):
 
 
 @pytest.fixture
+def tables(script, monkeypatch):
+    """Comparisons of runs, with few resamples."""
+    module = script("_evidence_table")
+    monkeypatch.setattr(module, "N_RESAMPLES", 400)
+    return module
+
+
+@pytest.fixture
 def few_resamples(script, monkeypatch):
     """Let runs be judged with fewer resamples: their intervals are not what is tested."""
     score = script("_evidence_score")

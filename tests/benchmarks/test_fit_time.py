@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.mark.slow
-def test_measure__every_method_beside_one_fine_tune(evidence, script, tmp_path):
+def test_measure__every_method_beside_one_fine_tune(evidence, script):
     module = script("fit_time")
     grid = evidence(["deep", "sve"])
     for method in ("fine_tuned", "sve"):
@@ -21,15 +21,33 @@ def test_measure__every_method_beside_one_fine_tune(evidence, script, tmp_path):
         assert numbers["share_of_deep"] == pytest.approx(numbers["ratio_to_fine_tuned"] / m)
         assert numbers["seconds"] > 0
     assert found["fine_tuned"]["ratio_to_fine_tuned"] == 1.0
+
+
+def entry(cpu, **shares):
+    """What a measurement leaves."""
+    methods = {name: {"share_of_deep": share} for name, share in shares.items()}
+    return {"provenance": {"hardware": {"cpu": cpu}}, "methods": methods}
+
+
+def test_times__of_another_cpu_stay_beside_the_new_ones(script, tmp_path):
+    module = script("_fit_times")
+    first = module.with_measured(None, entry("Intel(R) Xeon(R) Processor", sve=0.7, lora=0.5))
+    second = module.with_measured(first, entry("AMD EPYC", sve=0.8))
+    third = module.with_measured(second, entry("Intel(R) Xeon(R) Processor", sve=0.6))
+    last = module.with_measured(third, entry("AMD EPYC", probe=0.1))
     path = tmp_path / "times.json"
-    path.write_text(json.dumps({"datasets": {"toy": {"methods": found}}}))
-    shares = script("_evidence_table").load_fit_shares(path)
-    assert shares["sve"] == {"toy": found["sve"]["share_of_deep"]}
-    assert script("_evidence_table").load_fit_shares(tmp_path / "none.json") == {}
+    path.write_text(json.dumps({"datasets": {"toy": last, "other": first}}))
+    assert module.load_times(path) == {
+        "AMD EPYC": {"sve": {"toy": 0.8}, "probe": {"toy": 0.1}},
+        "Intel Xeon": {"sve": {"toy": 0.6, "other": 0.7}, "lora": {"toy": 0.5, "other": 0.5}},
+    }
+    assert "elsewhere" not in last["elsewhere"][0]
+    assert "elsewhere" not in first
+    assert module.load_times(tmp_path / "none.json") == {}
 
 
 def test_name__times_of_other_numbers_of_rows_stand_apart(script):
-    name = script("_evidence_table").fit_time_name
+    name = script("_fit_times").fit_time_name
     made = {rows: name("made", rows) for rows in (200, 1000, None)}
     assert made == {200: "made_fit_time", 1000: "made_fit_time_n1000", None: "made_fit_time_nall"}
 

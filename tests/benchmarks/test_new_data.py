@@ -59,10 +59,10 @@ def test_section__has_the_bars_and_every_data_set(script, fabricate):
     assert "**2 of 2; -" in nll
     assert "SVE, random subspaces (6 runs)" in text
     assert "time of fit" not in text
-    shares = {"sve_subspaces": {"tweets": 0.2, "digits": 0.5}}
-    timed = section(script("_evidence_table").load_runs(folder), 200, cells, shares)
+    times = {"One": {"sve_subspaces": {"tweets": 0.2, "digits": 0.5}}}
+    timed = section(script("_evidence_table").load_runs(folder), 200, cells, times)
     bar = next(line for line in timed if line.startswith("| time of fit, in turns"))
-    assert bar.endswith("| 0.35 |")  # more than a third: not bold
+    assert bar.endswith("| 0.35 (One) |")  # more than a third: not bold
     assert "| SVE, random subspaces | 0.20 | 0.50 | 0.35 |" in timed
 
 
