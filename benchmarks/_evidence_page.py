@@ -4,15 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from _evidence_table import (
-    METRICS,
-    Runs,
-    Size,
-    bars,
-    cells_of,
-    compare,
-    mean_over_datasets,
-)
+from _evidence_table import METRICS, Runs, Size, bars, cells_of, compare, mean_over_datasets
 from _fit_times import Times
 from _grid import Cell
 

@@ -245,10 +245,11 @@ leave the cores nothing to learn.
 
 ### Time on two kinds of CPU
 
-Until then the times of 200 rows were those of one machine, an Intel Xeon, and random subspaces kept their
-goal there. The same command on an AMD EPYC says more than a third: a full fine-tune's optimizer, which moves
-all weights through memory at each step, costs less there beside the products. Both stand now. Where a fit
-trains two thirds of the blocks in three epochs for the deep ensemble's four, products alone are a third.
+Until commit 7ea261c the times of 200 rows were those of one machine, an Intel Xeon, and random subspaces kept
+their goal there. The same command on an AMD EPYC says more than a third. Why was not measured; a full fine-
+tune's optimizer, which moves all weights through memory at each step, may cost less there beside the
+products. Both stand now. Where a fit trains two thirds of the blocks in three epochs for the deep ensemble's
+four, products alone are a third.
 
 ### All sizes together
 

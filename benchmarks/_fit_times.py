@@ -1,7 +1,7 @@
 """Times of fits in turns as shares of the deep ensemble's, of each kind of CPU they were measured on.
 
-How long a full fine-tune takes beside a fit that trains few parameters depends on the machine: its
-optimizer moves all weights through memory at each step. Measurements of one CPU do not replace another's.
+How long a full fine-tune takes beside a fit that trains few parameters depends on the machine, so
+measurements of one CPU do not replace another's.
 """
 
 import json

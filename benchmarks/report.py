@@ -34,13 +34,7 @@ from _evidence_page import (
     summary,
 )
 from _evidence_prose import HISTORY, INTRODUCTION, OF_MORE_ROWS
-from _evidence_table import (
-    Runs,
-    cells_of,
-    compare,
-    load_runs,
-    mean_over_datasets,
-)
+from _evidence_table import Runs, cells_of, compare, load_runs, mean_over_datasets
 from _evidence_trials import trials_table
 from _fit_times import Times, fit_time_name, load_times, mean_times
 from _grid import Cell, planned, read_config
