@@ -22,6 +22,7 @@ __all__ = [
     "outputs_of_first_block",
     "run_from",
     "run_model",
+    "run_still",
     "run_until",
 ]
 
@@ -54,16 +55,36 @@ def run_until(model: nn.Module, cut: Cut, inputs: Tensor, attention_mask: Tensor
 
 
 def run_from(
-    model: Any, cut: Cut, hidden: Tensor, inputs: Tensor, attention_mask: Tensor | None
+    model: Any,
+    cut: Cut,
+    hidden: Tensor,
+    inputs: Tensor,
+    attention_mask: Tensor | None,
+    still: int = 0,
 ) -> Tensor:
-    """Run a model from the cut on; give its last hidden state."""
-    blocks = list(model.get_submodule(cut.blocks))
+    """Run a model from the cut on, `still` blocks of it without gradients; give its last hidden state."""
+    blocks = _with_still(model, cut, still)
     blocks[: cut.at] = [_Skip(block, cut.outputs) for block in blocks[: cut.at]]
     blocks[cut.at] = _Inject(blocks[cut.at], hidden)
     shell = _shell(model, cut.blocks, blocks)
     if entry_replaces_inputs(model):
         shell._modules["embeddings"] = _Given(shell._modules["embeddings"], hidden)
     return run_model(shell, inputs, attention_mask)
+
+
+def run_still(
+    model: Any, cut: Cut, inputs: Tensor, attention_mask: Tensor | None, still: int
+) -> Tensor:
+    """Run a whole model, `still` blocks behind the cut without gradients; give its last hidden state."""
+    blocks = _with_still(model, cut, still)
+    return run_model(_shell(model, cut.blocks, blocks), inputs, attention_mask)
+
+
+def _with_still(model: nn.Module, cut: Cut, still: int) -> list[nn.Module]:
+    blocks = list(model.get_submodule(cut.blocks))
+    stop = cut.at + still
+    blocks[cut.at : stop] = [_Still(block) for block in blocks[cut.at : stop]]
+    return blocks
 
 
 def entry_replaces_inputs(model: Any) -> bool:
@@ -184,6 +205,14 @@ class _Probe(_Stand):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         self.output = self.block(*args, **kwargs)
         raise _Stopped(_hidden_of(args, kwargs))
+
+
+class _Still(_Stand):
+    """A block that gives no gradient: what is before it learns nothing either."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        with torch.no_grad():
+            return self.block(*args, **kwargs)
 
 
 class _Skip(_Stand):

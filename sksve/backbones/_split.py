@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from sksve.backbones._load import Backbone
 from sksve.backbones._plan import AdaptationPlan
 from sksve.backbones._pooling import pool_tokens
-from sksve.backbones._shell import Cut, outputs_of_first_block, run_from, run_model, run_until
+from sksve.backbones._shell import (
+    Cut,
+    outputs_of_first_block,
+    run_from,
+    run_model,
+    run_still,
+    run_until,
+)
 
 __all__ = ["SplitBackbone"]
 
@@ -96,7 +103,11 @@ class SplitBackbone(nn.Module):
         return run_until(self.model, self._cut(), input_ids, attention_mask)
 
     def suffix(
-        self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
+        self,
+        hidden: Tensor | None,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        still: int = 0,
     ) -> Tensor:
         """Run the rest of the model on the prefix's hidden states.
 
@@ -110,11 +121,14 @@ class SplitBackbone(nn.Module):
             What :meth:`prefix` was given for the same rows.
         attention_mask : Tensor of shape (b, t) or None
             Their mask.
+        still : int, default=0
+            So many of the suffix's blocks, the first, run without gradients.
 
         Returns
         -------
         Tensor of shape (b, t, d)
-            The model's last hidden state; gradients flow to whatever is trainable in the suffix.
+            The model's last hidden state; gradients flow to whatever is trainable in the blocks
+            that are not still.
 
         Raises
         ------
@@ -127,6 +141,8 @@ class SplitBackbone(nn.Module):
                 "are in the prefix. Got None instead."
             )
         if hidden is None or not self.can_split:
+            if still:
+                return run_still(self.model, self._cut(), input_ids, attention_mask, still)
             return run_model(self.model, input_ids, attention_mask)
         tokens = hidden.shape[1] if input_ids.ndim == 4 else input_ids.shape[-1]
         if hidden.shape[:2] != (len(input_ids), tokens):
@@ -136,7 +152,7 @@ class SplitBackbone(nn.Module):
             )
         if self.first_block == self.n_blocks or hidden.shape[1] == 0:
             return hidden
-        return run_from(self.model, self._cut(), hidden, input_ids, attention_mask)
+        return run_from(self.model, self._cut(), hidden, input_ids, attention_mask, still)
 
     def _cut(self) -> Cut:
         return Cut(self.blocks, self.first_block, self._outputs or 0)

@@ -289,6 +289,7 @@ class MemberClassifier(
             max_grad_norm=self.max_grad_norm,
             head_init_std=self.head_init_scale,
             anchored=getattr(self, "anchored", False),
+            freeze_out=getattr(self, "freeze_out", None),
             core_optimizer=getattr(self, "core_optimizer", "adamw"),
             shared_batches=self.member_batches == "shared",
             patience=self.n_iter_no_change if self.early_stopping else None,

@@ -18,9 +18,9 @@ __all__ = ["PartialFitMixin"]
 
 # Parameters that may change from call to call: they guide a training, no member is shaped by them.
 _FREE = STRUCTURE_FREE | {
-    "anchored", "batch_size", "class_weight", "core_optimizer", "early_stopping", "head_init_scale",
-    "head_lr", "init_scale", "lr", "max_epochs", "max_grad_norm", "member_batches", "n_iter_no_change",
-    "validation_fraction", "warmup", "weight_decay",
+    "anchored", "batch_size", "class_weight", "core_optimizer", "early_stopping", "freeze_out",
+    "head_init_scale", "head_lr", "init_scale", "lr", "max_epochs", "max_grad_norm", "member_batches",
+    "n_iter_no_change", "validation_fraction", "warmup", "weight_decay",
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from typing import Any
 __all__ = ["RANDOM_SUBSPACES"]
 
 #: `SVEClassifier` for some hundred rows, on a backbone of six blocks: cores of two thirds of the blocks, in
-#: directions each member draws for itself, moved by Muon. What ``docs/evidence.md`` calls random subspaces;
+#: directions each member draws for itself, moved by Muon, the lower blocks for part of the steps. What ``docs/evidence.md`` calls random subspaces;
 #: of its trials `head_lr` is the middle one. Images (twelve blocks) had ``adapt_blocks=8, rank=30,
 #: off_diagonals=29, direction_pool=30`` there.
 RANDOM_SUBSPACES: Mapping[str, Any] = MappingProxyType(
@@ -31,6 +31,7 @@ RANDOM_SUBSPACES: Mapping[str, Any] = MappingProxyType(
         "init_scale": 0.0,
         "train_bias": False,
         "core_optimizer": "muon",
+        "freeze_out": 0.5,
         "lr": 8e-3,
         "head_lr": 5e-3,
         "weight_decay": 5.0,

@@ -67,6 +67,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "head_init_scale": [_NON_NEGATIVE],
     "weight_decay": [_NON_NEGATIVE],
     "anchored": ["boolean"],
+    "freeze_out": [_Number(Real, 0, 1, closed="right"), None],
     "core_optimizer": [StrOptions({"adamw", "muon"})],
     "warmup": [_Number(Real, 0, 1, closed="both")],
     "max_grad_norm": [_POSITIVE, None],

@@ -76,6 +76,11 @@ class SVEClassifier(MemberClassifier):
         cores (``off_diagonals >= rank - 1``). Biases and heads are AdamW's with both.
     warmup : float, default=0.1
         Share of all steps in which the rates rise linearly; then they fall linearly to 0.
+    freeze_out : float or None, default=None
+        Share of all steps after which the first adapted block stops learning [8]_; the last learns to the
+        end, those between stop at equal distances. A block that has stopped needs no gradient: 0.5 takes
+        an eighth off the time of training. Its schedule is the whole one, as much higher as it is
+        shorter. None: all blocks learn to the end.
     max_grad_norm : float or None, default=1.0
         Largest gradient norm of one member.
     early_stopping : bool, default=False
@@ -195,6 +200,8 @@ class SVEClassifier(MemberClassifier):
        approximately Bayesian ensembling", https://arxiv.org/abs/1810.05546
     .. [7] Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks",
        https://kellerjordan.github.io/posts/muon
+    .. [8] Brock, Lim, Ritchie and Weston (2017), "FreezeOut: accelerate training by progressively
+       freezing layers", https://arxiv.org/abs/1706.04983
 
     Examples
     --------
@@ -254,6 +261,7 @@ class SVEClassifier(MemberClassifier):
         direction_pool: int | None = None,
         anchored: bool = False,
         core_optimizer: str = "adamw",
+        freeze_out: float | None = None,
     ) -> None:
         self.backbone = backbone
         self.n_members = n_members
@@ -294,6 +302,7 @@ class SVEClassifier(MemberClassifier):
         self.direction_pool = direction_pool
         self.anchored = anchored
         self.core_optimizer = core_optimizer
+        self.freeze_out = freeze_out
 
     def _layer_factory(self) -> LayerFactory:
         check_pool(self.direction_pool, self.rank)

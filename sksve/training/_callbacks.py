@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
+from sksve.training._freeze_out import stopping_steps
 from sksve.training._functional import WarmupLinear, member_hits
 
 __all__ = ["MEMBER_KEYS", "MemberEarlyStopping", "MemberLog", "WarmupSchedule"]
@@ -19,7 +20,9 @@ MEMBER_KEYS = (
 class WarmupSchedule(Callback):
     """Learning rates up linearly for a share of all steps, then linearly to 0.
 
-    skorch's LRScheduler must know the number of steps when it is made; this one asks the net.
+    skorch's LRScheduler must know the number of steps when it is made; this one asks the net. With
+    `freeze_out` each of the optimizer's groups reaches 0 at its own step, and the net keeps blocks still
+    from there on.
     """
 
     def __init__(self, warmup: float) -> None:
@@ -27,9 +30,16 @@ class WarmupSchedule(Callback):
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         n_steps = net.max_epochs * -(-len(X) // net.batch_size)
+        self.stops_ = stopping_steps(net.n_stages_, net.freeze_out, n_steps)
+        stages = [group.get("stage", 0) for group in net.optimizer_.param_groups]
         self.schedule_ = torch.optim.lr_scheduler.LambdaLR(
-            net.optimizer_, WarmupLinear(n_steps, self.warmup)
+            net.optimizer_,
+            [WarmupLinear(n_steps, self.warmup, self.stops_[-1 - k]) for k in stages],
         )
+
+    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        if training:
+            net.still_ = sum(self.schedule_.last_epoch >= stop for stop in self.stops_[:-1])
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
         if training:
@@ -38,6 +48,7 @@ class WarmupSchedule(Callback):
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         del self.schedule_  # it holds the optimizer, which a fitted net does not need
+        net.still_ = 0
 
 
 class MemberLog(Callback):

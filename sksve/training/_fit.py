@@ -73,6 +73,7 @@ class TrainingConfig:
     max_grad_norm: float | None
     head_init_std: float
     anchored: bool = False
+    freeze_out: float | None = None
     core_optimizer: str = "adamw"
     part: int = 0  # 0: fit, or the first call of partial_fit; k: the k-th training after it
     shared_batches: bool = False
@@ -294,6 +295,7 @@ def make_net(
         head_lr=config.head_lr,
         weight_decay=config.weight_decay,
         anchored=config.anchored,
+        freeze_out=config.freeze_out,
         core_optimizer=config.core_optimizer,
         warmup=config.warmup,
         max_grad_norm=config.max_grad_norm,

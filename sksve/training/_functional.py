@@ -112,20 +112,27 @@ class WarmupLinear:
         Steps of the whole training.
     warmup : float
         Share of them, in [0, 1].
+    stop : int, optional
+        Step at which the factor is 0 already. The schedule is as much higher as it is shorter, so that
+        its sum is about the same.
 
     Examples
     --------
     >>> factor = WarmupLinear(10, 0.2)
     >>> [round(factor(step), 3) for step in range(11)]
     [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0]
+    >>> factor = WarmupLinear(10, 0.2, stop=5)
+    >>> [factor(step) for step in range(11)]
+    [2.0, 2.0, 1.5, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
 
-    def __init__(self, n_steps: int, warmup: float) -> None:
-        self.n_steps = n_steps
-        self.n_warmup = round(warmup * n_steps)
+    def __init__(self, n_steps: int, warmup: float, stop: int | None = None) -> None:
+        self.stop = n_steps if stop is None else stop
+        self.n_warmup = round(warmup * self.stop)
+        self.height = n_steps / self.stop
 
     def __call__(self, step: int) -> float:
         if step < self.n_warmup:
-            return (step + 1) / self.n_warmup
-        rest = self.n_steps - self.n_warmup
-        return max(0.0, (self.n_steps - step) / rest) if rest else 0.0
+            return self.height * (step + 1) / self.n_warmup
+        rest = self.stop - self.n_warmup
+        return self.height * max(0.0, (self.stop - step) / rest) if rest else 0.0

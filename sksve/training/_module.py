@@ -129,6 +129,7 @@ class EnsembleModule(nn.Module):
         attention_mask: Tensor | None,
         features: Tensor | None = None,
         members: Sequence[int] | None = None,
+        still: int = 0,
     ) -> Tensor:
         """Logits of each member for its own rows.
 
@@ -140,6 +141,8 @@ class EnsembleModule(nn.Module):
             As :meth:`features` returns, where it is at hand.
         members : sequence of int, optional
             Positions of the m members.
+        still : int, default=0
+            So many adapted blocks, the first, give no gradient.
 
         Returns
         -------
@@ -149,7 +152,8 @@ class EnsembleModule(nn.Module):
             features = self.features(input_ids, attention_mask)
         if self.has_suffix:
             with use_members(self.split, members):
-                hidden = self.split.suffix(features, input_ids, attention_mask)
+                more = {"still": still} if still else {}  # not every Splittable has blocks
+                hidden = self.split.suffix(features, input_ids, attention_mask, **more)
             pooled = self.split.pool(hidden, attention_mask)
         else:
             assert features is not None

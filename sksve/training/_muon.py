@@ -1,6 +1,6 @@
 """Muon for the members' cores, AdamW for all else."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -76,6 +76,9 @@ class CoreMuon(Optimizer):
         Learning rate of the cores.
     weight_decay : float, default=0.0
     momentum : float, default=0.9
+    stages : sequence of int, optional
+        Number of the parameter group that each core is in, from 0, so that they may have rates of their
+        own. None: one group. AdamW's groups come behind these.
 
     Raises
     ------
@@ -97,19 +100,26 @@ class CoreMuon(Optimizer):
         lr: float,
         weight_decay: float = 0.0,
         momentum: float = 0.9,
+        stages: Sequence[int] | None = None,
     ) -> None:
         self.cores = list(cores)
         self.momentum = momentum
         for delta, band in self.cores:
             _check_whole(delta, band)
-        own = {"params": [p for core in self.cores for p in core if p is not None], "lr": lr}
-        super().__init__([own, *groups], {"lr": lr, "weight_decay": weight_decay})
+        self.stages = [0] * len(self.cores) if stages is None else list(stages)
+        own: list[dict[str, Any]] = [
+            {"params": [], "lr": lr, "stage": k} for k in range(1 + max(self.stages, default=0))
+        ]
+        for core, stage in zip(self.cores, self.stages, strict=True):
+            own[stage]["params"] += [p for p in core if p is not None]
+        super().__init__([*own, *groups], {"lr": lr, "weight_decay": weight_decay})
         # It shares the groups, which the schedule writes to, and the state, which is saved.
-        self.adamw = AdamW(self.param_groups[1:], weight_decay=weight_decay, fused=True)
+        self.n_own = len(own)
+        self.adamw = AdamW(self.param_groups[self.n_own :], weight_decay=weight_decay, fused=True)
         self._share()
 
     def _share(self) -> None:
-        self.adamw.param_groups = self.param_groups[1:]
+        self.adamw.param_groups = self.param_groups[self.n_own :]
         self.adamw.state = self.state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -123,22 +133,23 @@ class CoreMuon(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        by_size: dict[int, list[Core]] = {}
-        for core in self.cores:
+        by_size: dict[int, list[tuple[Core, int]]] = {}
+        for core, stage in zip(self.cores, self.stages):
             if core[0].grad is not None:
-                by_size.setdefault(core[0].shape[1], []).append(core)
-        for cores in by_size.values():
-            self._step_cores(cores)
+                by_size.setdefault(core[0].shape[1], []).append((core, stage))
+        for staged in by_size.values():
+            self._step_cores(staged)
         self.adamw.step()
         return loss
 
-    def _step_cores(self, cores: list[Core]) -> None:
-        """Step cores of one size together."""
-        lr, decay = (self.param_groups[0][name] for name in ("lr", "weight_decay"))
-        r = cores[0][0].shape[1]
-        ahead = [[None if p is None else self._look_ahead(p) for p in core] for core in cores]
-        steps = orthogonalized(torch.stack([_whole(*each) for each in ahead])) * (lr * r**0.5)
-        for (delta, band), step in zip(cores, steps):
+    def _step_cores(self, staged: list[tuple[Core, int]]) -> None:
+        """Step cores of one size together, each at the rate of its group."""
+        r = staged[0][0][0].shape[1]
+        ahead = [[None if p is None else self._look_ahead(p) for p in core] for core, _ in staged]
+        directions = orthogonalized(torch.stack([_whole(*each) for each in ahead]))
+        for ((delta, band), stage), direction in zip(staged, directions):
+            lr, decay = (self.param_groups[stage][name] for name in ("lr", "weight_decay"))
+            step = direction * (lr * r**0.5)
             delta.mul_(1 - lr * decay).sub_(step.diagonal(dim1=-2, dim2=-1))
             if band is not None:
                 band.mul_(1 - lr * decay).sub_(band_entries(step, r - 1))

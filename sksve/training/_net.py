@@ -15,6 +15,7 @@ from sksve.training._batches import MemberBatches, SharedBatches
 from sksve.training._callbacks import MEMBER_KEYS, MemberEarlyStopping, MemberLog, WarmupSchedule
 from sksve.training._data import MemberBatch, TokenDataset
 from sksve.training._diverged import NoticesDivergence
+from sksve.training._freeze_out import adapted_blocks
 from sksve.training._functional import (
     clip_member_gradients,
     member_cross_entropy,
@@ -72,6 +73,9 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         What moves the cores of adapted layers, see :class:`CoreMuon`.
     anchored : bool, default=False
         Whether weight decay pulls to the start, see :func:`decay_to_start`.
+    freeze_out : float or None
+        Share of all steps after which the first adapted block stops learning, see
+        :func:`stopping_steps`.
     autocast : torch.dtype or None
         Dtype of the forward pass in training.
     valid_dataset : TokenDataset or None
@@ -95,6 +99,7 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         weight_decay: float = 0.0,
         core_optimizer: str = "adamw",
         anchored: bool = False,
+        freeze_out: float | None = None,
         warmup: float = 0.1,
         max_grad_norm: float | None = 1.0,
         autocast: torch.dtype | None = None,
@@ -111,6 +116,7 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         self.weight_decay = weight_decay
         self.core_optimizer = core_optimizer
         self.anchored = anchored
+        self.freeze_out = freeze_out
         self.warmup = warmup
         self.max_grad_norm = max_grad_norm
         self.autocast = autocast
@@ -146,6 +152,7 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         self.active_ = list(range(self.module_.n_members))
         self.diverged_: dict[int, str] = {}
         self.steps_skipped_ = 0
+        self.still_ = 0  # adapted blocks, the first, that have stopped learning
         self.module_.eval()  # each step of training sets its mode; between, threads may predict
         return self
 
@@ -157,19 +164,31 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         cores = self._cores()
         apart = {id(p) for core in cores for p in core}
         adapter = [p for p in self.module_.adapter_parameters() if id(p) not in apart]
-        groups = [{"params": adapter, "lr": self.lr}] if adapter else []
+        stage_of = self._stages()
+        groups = [
+            {"params": own, "lr": self.lr, "stage": stage}
+            for stage in range(self.n_stages_)
+            if (own := [p for p in adapter if stage_of.get(id(p), 0) == stage])
+        ]
         # Not weight decay on the biases of the heads: the class frequencies are data, not noise.
         heads = self.module_.heads
         groups.append({"params": [heads.weight], "lr": self.head_lr})
         groups.append({"params": [heads.bias], "lr": self.head_lr, "weight_decay": 0.0})
         decay = self.weight_decay
         if cores:
-            self.optimizer_ = CoreMuon(cores, groups, lr=self.lr, weight_decay=decay)
+            stages = [stage_of.get(id(diagonal), 0) for diagonal, _ in cores]
+            self.optimizer_ = CoreMuon(cores, groups, lr=self.lr, weight_decay=decay, stages=stages)
         else:  # fused: one pass over many small tensors, in place of a dozen calls for each
             self.optimizer_ = torch.optim.AdamW(groups, weight_decay=decay, fused=True)
         if self.anchored:
             decay_to_start(self.optimizer_)
         return self
+
+    def _stages(self) -> dict[int, int]:
+        """By parameter, when it stops learning: 0 with the last block, k with the k-th before that."""
+        blocks = [] if self.freeze_out is None else adapted_blocks(self.module_.split)[::-1]
+        self.n_stages_ = max(1, len(blocks))
+        return {id(p): k for k, block in enumerate(blocks) for p in block.parameters()}
 
     def _cores(self) -> list[Core]:
         """Cores of the adapted layers, unless AdamW moves them."""
@@ -204,7 +223,7 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
     def infer(self, x: MemberBatch, **fit_params: Any) -> Tensor:
         x = x.to(torch.device(self.device))
         with low_precision(torch.device(self.device), self.autocast):
-            return self.module_(x.input_ids, x.attention_mask, x.features, x.members)
+            return self.module_(x.input_ids, x.attention_mask, x.features, x.members, self.still_)
 
     def member_losses(self, logits: Tensor, y: Tensor, batch: MemberBatch) -> Tensor:
         """Each active member's loss, checked to be finite."""

@@ -113,6 +113,7 @@ SETTINGS = {
     "own-directions": {"rank": 3, "off_diagonals": 1, "direction_pool": 6},
     "anchored": {"anchored": True, "weight_decay": 3.0},
     "muon": {"core_optimizer": "muon", "rank": 3, "off_diagonals": 2, "weight_decay": 3.0},
+    "freeze_out": {"freeze_out": 0.4, "core_optimizer": "muon", "rank": 3, "off_diagonals": 2},
     "shared-batches": {"member_batches": "shared", "weight_decay": 0.01},
     "early-stopping": {
         "early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.3, "max_epochs": 6,

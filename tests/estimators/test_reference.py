@@ -67,6 +67,22 @@ class ReferenceMember:
             core["band"].append((side, entries.clone().requires_grad_()))
         return core
 
+    def block_of(self, name):
+        """Which of the adapted blocks a layer is in."""
+        number = int(next(part for part in name.split(".") if part.isdigit()))
+        return number - min(self.numbers())
+
+    def numbers(self):
+        return {int(next(p for p in name.split(".") if p.isdigit())) for name in self.cores}
+
+    def stop_of(self, block, n_steps):
+        """Step from which a block no longer learns; None: the heads, which learn to the end."""
+        n_blocks = len(self.numbers())
+        if block is None or self.clf.freeze_out is None or n_blocks == 1:
+            return n_steps
+        first = self.clf.freeze_out
+        return max(1, round(n_steps * (first + (1 - first) * block / (n_blocks - 1))))
+
     def weights(self):
         """Dense weights and biases of all adapted layers, by name."""
         dense = {}
@@ -98,9 +114,13 @@ class ReferenceMember:
 
     def fit(self, texts, y, weight):
         clf, n = self.clf, len(texts)
-        adapter = [core["delta"] for core in self.cores.values()]
-        adapter += [core["bias"] for core in self.cores.values() if core["bias"] is not None]
-        adapter += [entries for core in self.cores.values() for _, entries in core["band"]]
+        adapter, blocks = [], []
+        for name, core in self.cores.items():
+            own = [core["delta"], *([] if core["bias"] is None else [core["bias"]])]
+            own += [entries for _, entries in core["band"]]
+            adapter += own
+            blocks += [self.block_of(name)] * len(own)
+        blocks += [None, None]
         leaves = [*adapter, self.head, self.head_bias]
         # (leaf, learning rate, weight decay)
         rules = [(p, clf.lr, clf.weight_decay) for p in adapter]
@@ -116,7 +136,7 @@ class ReferenceMember:
         order, _ = shared_streams(clf._seed)
         steps_per_epoch = -(-n // clf.batch_size)
         n_steps = clf.max_epochs * steps_per_epoch
-        n_warmup = round(clf.warmup * n_steps)
+        stops = [self.stop_of(block, n_steps) for block in blocks]
         t = 0
         for _ in range(clf.max_epochs):
             batches = bucketed_epoch(lengths, clf.batch_size, self.rng)
@@ -126,14 +146,17 @@ class ReferenceMember:
                 losses = F.cross_entropy(logits, torch.tensor(y[rows]), reduction="none")
                 loss = (losses * torch.tensor(weight[rows])).sum() / len(rows)
                 grads = torch.autograd.grad(loss, leaves)
-                norm = torch.stack([g.square().sum() for g in grads]).sum().sqrt()
-                shrink = min(1.0, clf.max_grad_norm / float(norm))
-                factor = (
-                    (t + 1) / n_warmup if t < n_warmup else (n_steps - t) / (n_steps - n_warmup)
-                )
+                learn = [t < stop for stop in stops]
+                norm = torch.stack([g.square().sum() for g, on in zip(grads, learn) if on])
+                shrink = min(1.0, clf.max_grad_norm / float(norm.sum().sqrt()))
+                factors = [self.factor(t, stop, n_steps) for stop in stops]
                 t += 1
                 with torch.no_grad():  # AdamW, Loshchilov and Hutter (2019)
-                    for (p, lr, decay), start, g, m, v in zip(rules, starts, grads, first, second):
+                    for (p, lr, decay), start, g, m, v, factor, on in zip(
+                        rules, starts, grads, first, second, factors, learn
+                    ):
+                        if not on:
+                            continue
                         g = g * shrink
                         p.sub_(lr * factor * decay * (p - start))
                         if clf.core_optimizer == "muon" and id(p) in in_cores:
@@ -146,13 +169,23 @@ class ReferenceMember:
                         )  # fmt: skip
                     if clf.core_optimizer == "muon":
                         self.step_cores(
-                            dict(zip(map(id, leaves), grads)), shrink, lr=clf.lr * factor
-                        )
+                            dict(zip(map(id, leaves), grads)), shrink,
+                            dict(zip(map(id, leaves), factors)),
+                        )  # fmt: skip
         return self
 
-    def step_cores(self, grads, shrink, lr):
+    def factor(self, t, stop, n_steps):
+        """Warmup and linear decay of the rate, in `stop` steps and as much higher."""
+        n_warmup = round(self.clf.warmup * stop)
+        shape = (t + 1) / n_warmup if t < n_warmup else (stop - t) / (stop - n_warmup)
+        return shape * n_steps / stop
+
+    def step_cores(self, grads, shrink, factors):
         """Muon, Jordan et al. (2024), by singular value decompositions."""
         for core in self.cores.values():
+            lr = self.clf.lr * factors[id(core["delta"])]
+            if lr <= 0:
+                continue
             r = len(core["delta"])
             g = torch.diag(grads[id(core["delta"])] * shrink)
             for side, entries in core["band"]:
@@ -196,6 +229,14 @@ CASES = {
     "bert-muon-own-core": (
         "bert",
         {"core_optimizer": "muon", "rank": 5, "off_diagonals": 4, "direction_pool": 9},
+    ),
+    "bert-freeze-out": (
+        "bert",
+        {"freeze_out": 0.4, "weight_decay": 0.3, "max_grad_norm": 0.05, "anchored": True},
+    ),
+    "bert-muon-freeze-out": (
+        "bert",
+        {"core_optimizer": "muon", "rank": 5, "off_diagonals": 4, "freeze_out": 0.5, "warmup": 0.3},
     ),
     "bert-last-block-weighted": (
         "bert",

@@ -47,6 +47,7 @@ CASES = {
     "frozen": {"adapt_blocks": 1, "batch_size": 4, "off_diagonals": 1, "rank": 5},
     "own directions": {"batch_size": 5, "off_diagonals": 1, "rank": 3, "direction_pool": 6},
     "muon": {"core_optimizer": "muon", "batch_size": 5, "off_diagonals": 2, "rank": 3},
+    "freeze out": {"freeze_out": 0.4, "batch_size": 5},
     "one row": {"batch_size": 1, "max_epochs": 1, "max_grad_norm": None},
     "soft": {"batch_size": 7},
     "lora": {"batch_size": 5, "rank": 2},
