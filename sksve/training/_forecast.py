@@ -3,6 +3,7 @@
 import re
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from sksve.adapters import MemberLinear, SVDLinear
 from sksve.adapters._routes import route_cost
 from sksve.training._data import TokenDataset
+from sksve.training._freeze_out import adapted_blocks, stopping_steps
 
 __all__ = ["Forecast", "TrainingForecast", "seconds_per_multiply_add"]
 
@@ -31,6 +33,9 @@ class Forecast:
     n_members, members_at_once, batch_size, max_epochs : int
     max_length : int or None
         Rows of this length have been cut, or are exactly as long.
+    learning : mapping of nn.Module to float, optional
+        Share of the steps in which a layer learns; in others it costs a forward pass, half of a step.
+        Layers that are not in it learn in all.
 
     Attributes
     ----------
@@ -56,6 +61,7 @@ class Forecast:
         batch_size: int,
         max_epochs: int,
         max_length: int | None = None,
+        learning: Mapping[nn.Module, float] | None = None,
     ) -> None:
         self.n_members, self.n_rows = n_members, len(data)
         self.tokens = int(data.lengths.sum())
@@ -63,7 +69,7 @@ class Forecast:
         self.tokens_per_step = max(1, round(rows * self.tokens / len(data)))
         self.at_limit = None if max_length is None else float((data.lengths >= max_length).mean())
         self.routes: dict[str, str] = {}
-        per_step = activations = 0
+        per_step, activations = 0.0, 0
         for name, layer in module.named_modules():
             if not isinstance(layer, MemberLinear):
                 continue
@@ -73,11 +79,12 @@ class Forecast:
                 route = layer.route(self.tokens_per_step, members_at_once)
                 self.routes[name] = route
                 k = min(o, i) if layer.weight is None else layer.rank
-                per_step += route_cost(route, o, i, k, self.tokens_per_step, members_at_once)
+                cost = route_cost(route, o, i, k, self.tokens_per_step, members_at_once)
             else:
-                per_step += 2 * layer.multiply_adds(self.tokens_per_step)[0]
+                cost = 2 * layer.multiply_adds(self.tokens_per_step)[0]
+            per_step += cost * (1 + (learning or {}).get(layer, 1.0)) / 2
         steps = max_epochs * -(-len(data) // batch_size)
-        self.multiply_adds = per_step * n_members * steps
+        self.multiply_adds = round(per_step * n_members * steps)
         held = [*module.parameters(), *module.buffers()]
         size = data.dtype.itemsize
         self.n_bytes = sum(t.nbytes for t in held) + members_at_once * (
@@ -102,6 +109,18 @@ class Forecast:
             seconds = self.multiply_adds * seconds_per_multiply_add * (1 + BESIDES)
             end += f"; about {_duration(seconds)} for training"
         return [*lines, end]
+
+
+def _learning(net: Any, n_rows: int) -> dict[nn.Module, float]:
+    """Share of the steps in which each layer learns, of layers in blocks that stop before the end."""
+    if net.freeze_out is None:
+        return {}
+    blocks = adapted_blocks(net.module_.split)
+    n_steps = net.max_epochs * -(-n_rows // net.batch_size)
+    stops = stopping_steps(len(blocks), net.freeze_out, n_steps)
+    return {
+        layer: stop / n_steps for block, stop in zip(blocks, stops) for layer in block.modules()
+    }
 
 
 def _without_number(name: str) -> str:
@@ -157,6 +176,7 @@ class TrainingForecast(Callback):
             batch_size=net.batch_size,
             max_epochs=net.max_epochs,
             max_length=self.max_length,
+            learning=_learning(net, len(X)),
         )
         rate = seconds_per_multiply_add(X.dtype) if device.type == "cpu" else None
         sink = dict(net.callbacks_)["print_log"].sink

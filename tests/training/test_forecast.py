@@ -33,6 +33,17 @@ def test_forecast__counts_tokens_and_products():
     assert products <= forecast.multiply_adds <= 2 * products
 
 
+def test_forecast__a_step_without_gradient_is_half_a_step():
+    module, whole = make_forecast()
+    _, none = make_forecast(learning=dict.fromkeys(module, 1.0))
+    assert whole.multiply_adds == none.multiply_adds
+    forecast = Forecast(
+        module, TokenDataset([[1] * n for n in (4, 8, 8, 12)]), n_members=3, members_at_once=1,
+        batch_size=2, max_epochs=5, learning=dict.fromkeys(module, 0.5),
+    )  # fmt: skip
+    assert forecast.multiply_adds == pytest.approx(0.75 * whole.multiply_adds, abs=1)
+
+
 def test_forecast__lines_name_every_layer_and_the_time():
     _, forecast = make_forecast(max_length=12)
     text = "\n".join(forecast.lines(1.0))

@@ -101,3 +101,12 @@ def test_schedule__rises_then_falls_to_zero(n_steps, warmup):
     assert all(a < b for a, b in pairwise(values[:n_up]))
     assert all(a > b for a, b in pairwise(values[n_up:]))
     assert factor(n_steps) == 0.0
+
+
+@given(st.integers(1, 200), st.floats(0, 1), st.floats(0.01, 1))
+def test_schedule__with_a_stop_is_the_whole_one_made_shorter_and_higher(n_steps, warmup, share):
+    stop = max(1, round(share * n_steps))
+    factor, whole = WarmupLinear(n_steps, warmup, stop), WarmupLinear(stop, warmup)
+    for step in range(n_steps + 1):
+        assert factor(step) == pytest.approx(whole(step) * n_steps / stop)
+        assert (factor(step) > 0) == (step < stop)

@@ -1,0 +1,143 @@
+"""Blocks that stop learning before the others."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import clone
+from skorch.callbacks import Callback
+
+from sksve import SVEClassifier
+from sksve.backbones import make_tiny_backbone
+from sksve.training._freeze_out import stopping_steps
+
+TEXTS = ["good film", "bad film", "good plot", "bad plot", "fine actors", "dull"] * 4
+LABELS = ["pos", "neg", "pos", "neg", "pos", "neg"] * 4
+
+
+@pytest.fixture(scope="module")
+def tiny_backbone():
+    return make_tiny_backbone()
+
+
+def make(backbone, **changes):
+    settings = {"n_members": 2, "max_epochs": 3, "batch_size": 4, "lr": 0.05, "random_state": 0}
+    return SVEClassifier(backbone, **(settings | changes))
+
+
+def by_block(clf):
+    """Copies of what each block's members have learned, the first block's first."""
+    blocks = clf.net_.module_.split.model.encoder.layer
+    return [[p.detach().clone() for p in b.parameters() if p.requires_grad] for b in blocks]
+
+
+class Watch(Callback):
+    """Keeps, after each step, which blocks have moved and which have a gradient."""
+
+    def __init__(self):
+        self.moved, self.learn, self.rates = [], [], []
+
+    def on_batch_begin(self, net, training=False, **kwargs):
+        self.before = self.values(net)
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        after = self.values(net)
+        self.moved.append(
+            [any((a != b).any() for a, b in zip(*pair)) for pair in zip(self.before, after)]
+        )
+        blocks = net.module_.split.model.encoder.layer
+        self.learn.append([any(p.grad is not None for p in b.parameters()) for b in blocks])
+        self.rates.append([group["lr"] for group in net.optimizer_.param_groups])
+
+    def values(self, net):
+        return [
+            [p.detach().clone() for p in b.parameters() if p.requires_grad]
+            for b in net.module_.split.model.encoder.layer
+        ]
+
+
+@given(st.integers(1, 30), st.floats(0.01, 1.0), st.integers(1, 500))
+def test_stopping_steps__rise_from_the_share_to_the_end(n_blocks, freeze_out, n_steps):
+    stops = stopping_steps(n_blocks, freeze_out, n_steps)
+    assert len(stops) == n_blocks
+    assert stops == sorted(stops)
+    assert stops[0] >= 1
+    assert stops[-1] == n_steps
+    if n_blocks > 1:
+        assert stops[0] == max(1, round(freeze_out * n_steps))
+    gaps = np.diff(stops[1:] if stops[0] == 1 else stops)
+    assert gaps.size == 0 or gaps.max() - gaps.min() <= 1
+
+
+@pytest.mark.parametrize("own", [{}, {"core_optimizer": "muon", "rank": 4, "off_diagonals": 3}])
+def test_fit__a_block_that_has_stopped_has_no_gradient_and_does_not_move(tiny_backbone, own):
+    watch = Watch()
+    with_watch = {"callbacks": [("watch", watch)], "weight_decay": 1.0}
+    clf = make(tiny_backbone, freeze_out=0.5, **with_watch, **own).fit(TEXTS, LABELS)
+    watch = dict(clf.net_.callbacks)["watch"]
+    n_steps = 3 * 6
+    n_blocks = len(clf.net_.module_.split.model.encoder.layer)
+    stops = stopping_steps(n_blocks, 0.5, n_steps)
+    assert stops[0] == 9
+    expected = [[step < stop for stop in stops] for step in range(n_steps)]
+    assert watch.moved == expected
+    assert watch.learn == expected
+
+
+def test_fit__the_rate_told_is_that_of_the_last_block(tiny_backbone):
+    rates = [
+        [row["lr"] for epoch in clf.net_.history for row in epoch["batches"] if "lr" in row]
+        for clf in (make(tiny_backbone, freeze_out=x).fit(TEXTS, LABELS) for x in (None, 0.4))
+    ]
+    assert len(rates[0]) == 18
+    np.testing.assert_allclose(rates[0], rates[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("own", [{"adapt_blocks": 1}, {"freeze_out": 1.0}])
+def test_fit__one_block_or_no_share_left_is_the_fit_without(tiny_backbone, own):
+    plain = make(tiny_backbone, **own | {"freeze_out": None}).fit(TEXTS, LABELS)
+    given = make(tiny_backbone, **{"freeze_out": 0.3} | own).fit(TEXTS, LABELS)
+    np.testing.assert_array_equal(
+        plain.predict_proba_members(TEXTS), given.predict_proba_members(TEXTS)
+    )
+
+
+def test_fit__members_are_the_same_alone_in_parts_and_with_more(tiny_backbone):
+    clf = make(tiny_backbone, freeze_out=0.4, precision="float64").fit(TEXTS, LABELS)
+    expected = clf.predict_proba_members(TEXTS)
+    for changes in ({"n_jobs": 2}, {"n_members": 3}, {"n_members": 1}):
+        found = clone(clf).set_params(**changes).fit(TEXTS, LABELS).predict_proba_members(TEXTS)
+        m = min(len(found), len(expected))
+        np.testing.assert_allclose(found[:m], expected[:m], rtol=0, atol=1e-12)
+
+
+def test_fit__afterwards_all_blocks_give_gradients_again(tiny_backbone):
+    clf = make(tiny_backbone, freeze_out=0.3).fit(TEXTS, LABELS)
+    before = by_block(clf)
+    clf.partial_fit(TEXTS, LABELS)
+    for old, new in zip(before, by_block(clf)):
+        assert any(bool((a != b).any()) for a, b in zip(old, new))
+
+
+def test_fit__layers_in_one_block_only_need_no_others_groups(tiny_backbone):
+    own = {"target_modules": r".*layer\.0\..*dense", "freeze_out": 0.5}
+    muon = {"core_optimizer": "muon", "rank": 4, "off_diagonals": 3}
+    for changes in (own, own | muon):
+        clf = make(tiny_backbone, **changes).fit(TEXTS, LABELS)
+        assert np.isfinite(clf.predict_proba(TEXTS)).all()
+        first, *others = by_block(clf)
+        assert first
+        assert not any(others)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1, 1.5, "early", True])
+def test_fit__a_share_that_is_none_is_refused_before_anything_slow(value):
+    with pytest.raises(ValueError, match="freeze_out"):
+        SVEClassifier("no-such-backbone", freeze_out=value).fit(TEXTS, LABELS)
+
+
+def test_fit__the_random_state_of_torch_stays(tiny_backbone):
+    before = torch.get_rng_state()
+    make(tiny_backbone, freeze_out=0.4).fit(TEXTS, LABELS)
+    assert bool((torch.get_rng_state() == before).all())
