@@ -27,10 +27,11 @@ and a DINOv2-S out of a saliency model for images.
 - **SVE, core of all blocks**: every block, without noise and without biases. `SVEClassifier(rank=34,
   off_diagonals=33, init_scale=0, train_bias=False)` (images: `rank=24`, `off_diagonals=23`).
 - **SVE, random subspaces**: the last four blocks likewise, with 42 directions of each member's own, drawn
-  from the leading 64; the core is pulled to the pretrained one and moved by Muon.
-  `SVEClassifier(adapt_blocks=4, rank=42, off_diagonals=41, direction_pool=64, init_scale=0,
-  train_bias=False, core_optimizer="muon", weight_decay=5)`, which `sksve.RANDOM_SUBSPACES` holds (images:
-  the last eight of twelve, the leading 30 directions, the same for all).
+  from the leading 64; the core is pulled to the pretrained one and moved by Muon, and the lower blocks stop
+  learning early, the first after half of the steps. `SVEClassifier(adapt_blocks=4, rank=42,
+  off_diagonals=41, direction_pool=64, init_scale=0, train_bias=False, core_optimizer="muon",
+  weight_decay=5, freeze_out=0.5)`, which `sksve.RANDOM_SUBSPACES` holds (images: the last eight of twelve,
+  the leading 30 directions, the same for all).
 
 **Trials.**
 
@@ -38,10 +39,10 @@ and a DINOv2-S out of a saliency model for images.
   about the CPU time of one model fully fine-tuned); trials of all other methods are of one. The deep
   ensemble then makes the best three of the fine-tuned model's trials again, with three members: ten in all.
 - All begin with four epochs, random subspaces with three, at a rate of 0.008. Its changes are: no weight
-  decay in batches of twelve rows (all others: sixteen) with a rate of the head of 0.007; a weight decay of
-  15 that pulls to random starts, of heads four times as far apart (`anchored=True, head_init_scale=0.04`);
-  four epochs of three blocks at a rate of 0.01 with 48 directions (images: that rate alone); then two
-  epochs.
+  decay in batches of twelve rows (all others: sixteen) with a rate of the head of 0.007 and all blocks
+  learning to the end; a weight decay of 15 that pulls to random starts, of heads four times as far apart
+  (`anchored=True, head_init_scale=0.04`); four epochs of three blocks at a rate of 0.01 with 48 directions
+  (images: that rate alone); then two epochs.
 - Where a row of the table below says "of", the method has no trials of its own on that data set, but the
   rates chosen on the one named. Five trials are without half the epochs and weight decay, six without
   weight decay. Only kinds of SVE have fewer than seven.
@@ -52,8 +53,9 @@ and a DINOv2-S out of a saliency model for images.
   kinds before them had been seen: more search than any rival had. "New data" below holds the last of them
   against the deep ensemble where no search had looked, and the history at the end of this page tells what
   was known when.
-- No rival was offered Muon, a pull to random starts, or other batches. Weight decay was offered to the deep
-  ensemble with one value, 10, where random subspaces had three.
+- No rival was offered Muon, a pull to random starts, other batches, or blocks that stop early, which would
+  save some of a full fine-tune's time as well. Weight decay was offered to the deep ensemble with one value,
+  10, where random subspaces had three.
 - A trial of one member likes rates that are low for an ensemble, whose mean forgives members that fit too
   closely: of plain SVE, the LoRA-ensemble and BatchEnsemble no trial had more. One of three still does.
 - Validation rows of the three drawings are also those that temperatures are fitted on.

@@ -35,16 +35,30 @@ def entries_of(entry: Entry | None) -> list[Entry]:
 
 
 def with_measured(before: Entry | None, measured: Entry) -> dict[str, Any]:
-    """Add a measurement: methods measured on the same CPU before stay, and so does all of other CPUs."""
+    """Add a measurement; what was measured before stays, on other CPUs only with the same settings."""
     same: dict[str, Any] = {}
     others = []
     for entry in entries_of(before):
         if cpu_of(entry) == cpu_of(measured):
             same |= entry["methods"]
         else:
-            others.append({k: v for k, v in entry.items() if k != "elsewhere"})
+            kept = {
+                method: numbers
+                for method, numbers in entry["methods"].items()
+                if _same_settings(numbers, measured["methods"].get(method))
+            }
+            bare = {k: v for k, v in entry.items() if k != "elsewhere"}
+            others += [{**bare, "methods": kept}] if kept else []
     made = {**measured, "methods": {**same, **measured["methods"]}}
     return {**made, "elsewhere": others} if others else made
+
+
+def _same_settings(before: Entry, measured: Entry | None) -> bool:
+    """Whether a method's fits were alike; those measured before all settings were told go by the chosen."""
+    if measured is None:
+        return True
+    told = "settings" if "settings" in before else "chosen"
+    return bool(before.get(told) == measured.get(told))
 
 
 def load_times(path: Path) -> Times:

@@ -11,7 +11,8 @@ the grid's trials chose and on its rows of seed 0, change places every few train
 (not the decomposition of the weights, which is cached). A deep ensemble is that model times its members,
 which it trains one after the other. Wall time, one thread. Steps take as long with few rows as with many, so
 that `--rows` need not be as many as chose the settings. Writes results/evidence_fit_time.json, or that of
-another grid or number of rows tuned with; what was measured on another kind of CPU stays beside it.
+another grid or number of rows tuned with; what was measured on another kind of CPU with the same settings
+stays beside it.
 """
 
 import argparse
@@ -58,6 +59,8 @@ def measure(grid: Evidence, dataset: str, methods: list[str], rows: int) -> dict
     found = interleaved_ratios(interleave(contenders), BASELINE)
     for method, numbers in found.items():
         numbers |= {"members": members[method], "chosen": settings[method]}
+        fixed = {k: v for k, v in grid.tuning.fixed(dataset, method).items() if k != "backbone"}
+        numbers["settings"] = {**fixed, **(settings[method] or {})}
         numbers[f"seconds_of_{BASELINE}"] = found[BASELINE]["seconds"]  # in the same turns
         numbers["share_of_deep"] = numbers[f"ratio_to_{BASELINE}"] / grid.config["members"]
     return {"provenance": provenance(), "methods": found}

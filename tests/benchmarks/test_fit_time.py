@@ -46,6 +46,26 @@ def test_times__of_another_cpu_stay_beside_the_new_ones(script, tmp_path):
     assert module.load_times(tmp_path / "none.json") == {}
 
 
+def test_times__of_another_cpu_go_where_the_method_has_other_settings_now(script):
+    module = script("_fit_times")
+
+    def measured(cpu, **settings):
+        made = entry(cpu, sve=0.5, lora=0.4)
+        made["methods"]["sve"] |= {"chosen": {"lr": 1.0}, **settings}
+        return made
+
+    first = measured("Xeon", settings={"lr": 1.0, "freeze_out": None})
+    kept = module.with_measured(first, measured("EPYC", settings={"lr": 1.0, "freeze_out": None}))
+    assert set(kept["elsewhere"][0]["methods"]) == {"sve", "lora"}
+    changed = module.with_measured(first, measured("EPYC", settings={"lr": 1.0, "freeze_out": 0.5}))
+    assert set(changed["elsewhere"][0]["methods"]) == {"lora"}
+    # What was measured before all settings were told goes by those chosen.
+    old = module.with_measured(measured("Xeon"), measured("EPYC", settings={"lr": 1.0}))
+    assert set(old["elsewhere"][0]["methods"]) == {"sve", "lora"}
+    alone = {**first, "methods": {"sve": first["methods"]["sve"]}}
+    assert "elsewhere" not in module.with_measured(alone, measured("EPYC", settings={"lr": 2.0}))
+
+
 def test_name__times_of_other_numbers_of_rows_stand_apart(script):
     name = script("_fit_times").fit_time_name
     made = {rows: name("made", rows) for rows in (200, 1000, None)}
