@@ -14,7 +14,7 @@ from sksve import TruncationWarning, baselines
 from sksve.backbones import fetch_backbone, with_image_size
 from sksve.training import feature_cache
 
-__all__ = ["Fit", "backbone_for", "fit_and_predict", "make_classifier"]
+__all__ = ["Fit", "backbone_for", "default_parameters", "fit_and_predict", "make_classifier"]
 
 
 def backbone_for(config: dict[str, Any], *, vision: bool) -> Any:
@@ -26,13 +26,23 @@ def backbone_for(config: dict[str, Any], *, vision: bool) -> Any:
     return with_image_size(spec["name"], spec["image_size"]) if vision else spec["name"]
 
 
+def class_of(method: dict[str, Any]) -> Any:
+    """Class of a method."""
+    return getattr(sksve, method["class"], None) or getattr(baselines, method["class"])
+
+
+def default_parameters(method: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of a method's class, as they are where none is given."""
+    known: dict[str, Any] = class_of(method)().get_params(deep=False)
+    return known
+
+
 def make_classifier(
     method: dict[str, Any], settings: dict[str, Any], *, seed: int, n_members: int
 ) -> Any:
     """Build the classifier of one run; `settings` go before those of the method."""
-    cls = getattr(sksve, method["class"], None) or getattr(baselines, method["class"])
+    cls, known = class_of(method), default_parameters(method)
     params = {**method.get("settings", {}), **settings, "random_state": seed}
-    known = cls().get_params(deep=False)
     if method.get("members"):
         params["n_members"] = n_members
     elif "n_members" in known:

@@ -21,14 +21,14 @@ class Tuning:
     # -- settings ----------------------------------------------------------------------------------
 
     def fixed(self, dataset: str, method: str) -> Settings:
-        """What no trial changes: settings of the method, those shared, of the data set, of images."""
+        """What no trial changes: settings of the method, those shared, of the data set, of texts or images."""
         of_data = self.config["datasets"][dataset]
         spec = self.config["methods"][method]
         return {
             **spec.get("settings", {}),
             **self.config["shared"],
             **{k: v for k, v in of_data.items() if k not in ("vision", "tokens")},
-            **(spec.get("vision_settings", {}) if of_data.get("vision") else {}),
+            **spec.get("vision_settings" if of_data.get("vision") else "text_settings", {}),
         }
 
     def chosen(self, dataset: str, method: str) -> Settings | None:

@@ -35,7 +35,13 @@ from typing import Any
 import numpy as np
 import torch
 from _evidence_data import load_task
-from _evidence_methods import backbone_for, fit_and_predict, make_classifier, rows_of
+from _evidence_methods import (
+    backbone_for,
+    default_parameters,
+    fit_and_predict,
+    make_classifier,
+    rows_of,
+)
 from _evidence_score import score_run
 from _evidence_seconds import seconds_of_run
 from _evidence_tuning import Tuning
@@ -136,9 +142,12 @@ class Evidence:
         chosen = self.tuning.chosen(dataset, method)
         if chosen is None:
             return False
+        defaults = default_parameters(self.config["methods"][method])
         asked = {**self.tuning.fixed(dataset, method), **chosen}
-        had = run["parameters"] | ({"n_members": 1} if "derived" in run else {})  # of the whole
-        return run["chosen"] == chosen and all(had.get(k, v) == v for k, v in asked.items())
+        # A run older than a parameter had its default.
+        had = {**defaults, **run["parameters"], **({"n_members": 1} if "derived" in run else {})}
+        same = all(had[k] == v for k, v in asked.items() if k in defaults)
+        return same and bool(run["chosen"] == chosen)
 
     def run_path(self, dataset: str, method: str, rows: int | None, seed: int) -> Path:
         """Where a run's result is."""

@@ -21,7 +21,7 @@ def test_random_subspaces__are_what_the_evidence_is_about():
     method = config["methods"]["sve_subspaces"]
     middle = method["trials"][1]
     batches = {"batch_size": config["shared"]["batch_size"]}
-    assert RANDOM_SUBSPACES == method["settings"] | batches | middle
+    assert RANDOM_SUBSPACES == method["settings"] | method["text_settings"] | batches | middle
     assert {t["head_lr"] for t in method["trials"]} == {5e-3, 1.5e-2, 1.5e-3}
 
 
