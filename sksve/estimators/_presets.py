@@ -21,7 +21,7 @@ __all__ = ["RANDOM_SUBSPACES"]
 #: `SVEClassifier` for some hundred rows, on a backbone of six blocks: cores of two thirds of the blocks, in
 #: directions each member draws for itself, moved by Muon, the lower blocks for a part of the steps. What
 #: ``docs/evidence.md`` calls random subspaces; of its trials `head_lr` is the middle one. Images (twelve
-#: blocks) had ``adapt_blocks=8, rank=30, off_diagonals=29, direction_pool=30`` there.
+#: blocks) had ``adapt_blocks=8, rank=30, off_diagonals=29, direction_pool=30, freeze_out=None`` there.
 RANDOM_SUBSPACES: Mapping[str, Any] = MappingProxyType(
     {
         "adapt_blocks": 4,

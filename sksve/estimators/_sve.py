@@ -78,8 +78,8 @@ class SVEClassifier(MemberClassifier):
         Share of all steps in which the rates rise linearly; then they fall linearly to 0.
     freeze_out : float or None, default=None
         Share of all steps after which the first adapted block stops learning [8]_; the last learns to the
-        end, those between stop at equal distances. A block that has stopped needs no gradient: 0.5 takes
-        an eighth off the time of training. Its schedule is the whole one, as much higher as it is
+        end, those between stop at equal distances. A block that has stopped needs no gradient, which at
+        0.5 saves an eighth of the blocks' products. Its schedule is the whole one, as much higher as it is
         shorter. None: all blocks learn to the end.
     max_grad_norm : float or None, default=1.0
         Largest gradient norm of one member.
@@ -165,15 +165,16 @@ class SVEClassifier(MemberClassifier):
     is SVFit [2]_, with ``off_diagonals=d`` SVFT, plain (d=0) or banded [3]_. What is learned is the
     relative change of a value, so one `lr` fits small and large values; the papers learn the values.
 
-    ``rank=42, off_diagonals=41`` trains the whole core of the leading directions, as LoRA-XS [4]_ does but in
-    units of the singular values, with fewer parameters than the diagonals and biases of all blocks;
+    ``rank=42, off_diagonals=41`` trains the whole core of the leading directions, as LoRA-XS [4]_ does but
+    in units of the singular values, with fewer parameters than the diagonals and biases of all blocks;
     ``direction_pool=64`` lets each member train 42 directions of its own. For some hundred rows begin with
     ``SVEClassifier(**RANDOM_SUBSPACES)`` (:mod:`sksve.estimators`): four of six blocks, no noise and no
-    biases, moved by Muon. Trials on nine data sets changed no more than rates in that on two; chose four
-    epochs of ``adapt_blocks=3, rank=48, off_diagonals=47, lr=0.01`` on two; ``weight_decay=15.0,
-    anchored=True, head_init_scale=0.04, head_lr=0.0015`` on three of five with two classes; and
-    ``weight_decay=0.0, batch_size=12, head_lr=0.007`` for 10 and for 20 classes. Where this is better than a
-    deep ensemble of full fine-tunes and where not stands in ``docs/evidence.md``.
+    biases, moved by Muon, the lower blocks stopping early. Trials on nine data sets changed no more than
+    rates in that on two; chose four epochs of ``adapt_blocks=3, rank=48, off_diagonals=47, lr=0.01`` on
+    two; ``weight_decay=15.0, anchored=True, head_init_scale=0.04, head_lr=0.0015`` on three of five with
+    two classes; and ``weight_decay=0.0, batch_size=12, head_lr=0.007, freeze_out=None`` for 10 and for 20
+    classes. Images had ``freeze_out=None`` throughout. Where this is better than a deep ensemble of full
+    fine-tunes and where not stands in ``docs/evidence.md``.
 
     Ctrl-C (``KeyboardInterrupt``) ends fit after the step it is at, with the members as they are
     then and a ``ConvergenceWarning``; a second one, one before the first step, and one while members
