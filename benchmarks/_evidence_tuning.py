@@ -21,7 +21,7 @@ class Tuning:
     # -- settings ----------------------------------------------------------------------------------
 
     def fixed(self, dataset: str, method: str) -> Settings:
-        """What no trial changes: settings of the method, those shared, of the data set, of texts or images."""
+        """What no trial changes: settings of the method, those shared, of the data set, of its kind."""
         of_data = self.config["datasets"][dataset]
         spec = self.config["methods"][method]
         return {

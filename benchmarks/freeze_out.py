@@ -2,11 +2,11 @@
 
     python benchmarks/freeze_out.py      # about a quarter of an hour on one core
 
-Random subspaces, two thirds of the blocks in three epochs, with the heads' rates and pulls that the evidence's
-trials chose with 200 rows, with `freeze_out` and without. Time: fits of one drawing in turns of a few steps,
-set-up included. Likelihood: fits of three members on three drawings of 200 rows, each judged by 800 other rows
-of the training part, before and after a temperature fitted on half of these and judged on the other half.
-Writes results/freeze_out.json.
+Random subspaces, two thirds of the blocks in three epochs, with the heads' rates and pulls that the
+evidence's trials chose with 200 rows, with `freeze_out` and without. Time: fits of one drawing in turns of
+a few steps, set-up included. Likelihood: fits of three members on three drawings of 200 rows, each judged
+by 800 other rows of the training part, before and after a temperature fitted on half of these and judged on
+the other half. Writes results/freeze_out.json.
 """
 
 import argparse

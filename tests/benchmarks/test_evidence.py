@@ -349,8 +349,12 @@ def test_real_config__with_more_rows_is_the_grids_but_for_trials(script):
     same = ("members", "backbones", "rows", "shared", "datasets")
     assert {k: config[k] for k in same} == {k: REAL[k] for k in same}
     methods = config["methods"]
-    about_trials = {"trials", "then", "last", "finals", "tuned_as", "starts_as"}
+    about_trials = {"trials", "then", "last", "finals", "tuned_as", "starts_as", "text_settings"}
     for name, spec in methods.items():
+        of_texts = REAL["methods"][name].get("text_settings", {})  # its trials have them
+        for trial in spec.get("trials", []) if of_texts else []:
+            assert of_texts.items() <= trial.items()
+            assert not of_texts.keys() & trial["vision"].keys()
         assert {k: v for k, v in spec.items() if k not in about_trials} == {
             k: v for k, v in REAL["methods"][name].items() if k not in about_trials
         }
