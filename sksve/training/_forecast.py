@@ -13,7 +13,7 @@ from torch import nn
 from sksve.adapters import MemberLinear, SVDLinear
 from sksve.adapters._routes import route_cost
 from sksve.training._data import TokenDataset
-from sksve.training._freeze_out import adapted_blocks, stopping_steps
+from sksve.training._freeze_out import adapted_blocks
 
 __all__ = ["Forecast", "TrainingForecast", "seconds_per_multiply_add"]
 
@@ -111,15 +111,15 @@ class Forecast:
         return [*lines, end]
 
 
-def _learning(net: Any, n_rows: int) -> dict[nn.Module, float]:
+def _learning(net: Any) -> dict[nn.Module, float]:
     """Share of the steps in which each layer learns, of layers in blocks that stop before the end."""
     if net.freeze_out is None:
         return {}
-    blocks = adapted_blocks(net.module_.split)
-    n_steps = net.max_epochs * -(-n_rows // net.batch_size)
-    stops = stopping_steps(len(blocks), net.freeze_out, n_steps)
+    stops = dict(net.callbacks_)["schedule"].stops_  # made before this is asked
     return {
-        layer: stop / n_steps for block, stop in zip(blocks, stops) for layer in block.modules()
+        layer: stop / stops[-1]
+        for block, stop in zip(adapted_blocks(net.module_.split), stops, strict=True)
+        for layer in block.modules()
     }
 
 
@@ -176,7 +176,7 @@ class TrainingForecast(Callback):
             batch_size=net.batch_size,
             max_epochs=net.max_epochs,
             max_length=self.max_length,
-            learning=_learning(net, len(X)),
+            learning=_learning(net),
         )
         rate = seconds_per_multiply_add(X.dtype) if device.type == "cpu" else None
         sink = dict(net.callbacks_)["print_log"].sink

@@ -334,6 +334,20 @@ def test_grid__other_trials_take_a_run_over_if_they_chose_its_settings(same, evi
         assert (new | {"tuning": old["tuning"]} == old) == same
 
 
+def test_grid__a_run_older_than_a_parameter_had_its_default(evidence, script):
+    work_off = script("_grid").work_off
+    grid = evidence(["probe"])
+    assert work_off(grid.jobs(), seconds=None, say=str)
+    method = grid.config["methods"]["probe"]
+    path = grid.run_path("toy", "probe", 24, 0)
+    run = json.loads(path.read_text())
+    default = run["parameters"].pop("warmup")
+    path.write_text(json.dumps(run))
+    for asked, current in ((default, True), (default / 2, False)):
+        method["settings"] = {"warmup": asked}
+        assert grid._has_settings(run, "toy", "probe") == current
+
+
 def test_real_config__methods_have_as_many_trials_and_stages_know_them():
     methods = REAL["methods"]
     tuned = [spec for spec in methods.values() if "trials" in spec]

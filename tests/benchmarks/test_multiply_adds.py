@@ -5,10 +5,35 @@ import json
 import pytest
 import torch
 
+from sksve.adapters import SVDLinear
+from sksve.adapters._core_product import core_product
+
 
 def test_multiply_adds__of_a_product(script):
     a, b = torch.ones(3, 5), torch.ones(5, 7)
     assert script("multiply_adds").multiply_adds(lambda: a @ b) == 3 * 5 * 7
+
+
+@pytest.mark.parametrize("rank", [4, 16])  # two orders of the product with few columns
+def test_multiply_adds__of_a_core_forward_and_backward(rank, script):
+    m, n, i, o = 2, 40, 24, 20
+    x = torch.ones(m, n, i, requires_grad=True)
+    core = torch.ones(m, rank, rank, requires_grad=True)
+    weight, U, Vh = torch.ones(o, i), torch.ones(o, rank), torch.ones(rank, i)
+
+    def step():
+        core_product(x, weight, U, core, Vh, None).sum().backward()
+
+    pass_of_a_row = o * i + rank * (o + i) + rank**2  # and the core's own gradient
+    assert script("multiply_adds").multiply_adds(step) == m * n * (2 * pass_of_a_row + rank**2)
+
+
+def test_multiply_adds__of_singular_values_beside_a_frozen_weight(script):
+    m, n, d, r = 2, 40, 24, 3
+    layer = SVDLinear.from_linear(torch.nn.Linear(d, d), m, rank=r, train_bias=False)
+    x = torch.ones(m * n, d, requires_grad=True)
+    found = script("multiply_adds").multiply_adds(lambda: layer(x).sum().backward())
+    assert found >= 2 * m * n * d * d  # the weight, both ways, whichever route
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from skorch.callbacks import Callback
 
 from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
+from sksve.training import _forecast
 from sksve.training._freeze_out import stopping_steps
 
 TEXTS = ["good film", "bad film", "good plot", "bad plot", "fine actors", "dull"] * 4
@@ -26,9 +27,9 @@ def make(backbone, **changes):
     return SVEClassifier(backbone, **(settings | changes))
 
 
-def by_block(clf):
+def by_block(net):
     """Copies of what each block's members have learned, the first block's first."""
-    blocks = clf.net_.module_.split.model.encoder.layer
+    blocks = net.module_.split.model.encoder.layer
     return [[p.detach().clone() for p in b.parameters() if p.requires_grad] for b in blocks]
 
 
@@ -36,25 +37,18 @@ class Watch(Callback):
     """Keeps, after each step, which blocks have moved and which have a gradient."""
 
     def __init__(self):
-        self.moved, self.learn, self.rates = [], [], []
+        self.moved, self.learn = [], []
 
     def on_batch_begin(self, net, training=False, **kwargs):
-        self.before = self.values(net)
+        self.before = by_block(net)
 
     def on_batch_end(self, net, training=False, **kwargs):
-        after = self.values(net)
+        after = by_block(net)
         self.moved.append(
             [any((a != b).any() for a, b in zip(*pair)) for pair in zip(self.before, after)]
         )
         blocks = net.module_.split.model.encoder.layer
         self.learn.append([any(p.grad is not None for p in b.parameters()) for b in blocks])
-        self.rates.append([group["lr"] for group in net.optimizer_.param_groups])
-
-    def values(self, net):
-        return [
-            [p.detach().clone() for p in b.parameters() if p.requires_grad]
-            for b in net.module_.split.model.encoder.layer
-        ]
 
 
 @given(st.integers(1, 30), st.floats(0.01, 1.0), st.integers(1, 500))
@@ -94,6 +88,22 @@ def test_fit__the_rate_told_is_that_of_the_last_block(tiny_backbone):
     np.testing.assert_allclose(rates[0], rates[1], rtol=1e-12)
 
 
+def test_fit__verbose_says_less_work_with_blocks_that_stop(tiny_backbone, monkeypatch):
+    counted = {}
+
+    class Spy(_forecast.Forecast):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            counted[bool(kwargs["learning"])] = self.multiply_adds
+
+    monkeypatch.setattr(_forecast, "Forecast", Spy)
+    for share in (None, 0.5):
+        make(tiny_backbone, freeze_out=share, verbose=1).fit(TEXTS, LABELS)
+    n_blocks = len(tiny_backbone[0].encoder.layer)
+    mean = np.mean(stopping_steps(n_blocks, 0.5, 18)) / 18  # all blocks are alike
+    assert counted[True] == pytest.approx(counted[False] * (1 + mean) / 2, rel=1e-6)
+
+
 @pytest.mark.parametrize("own", [{"adapt_blocks": 1}, {"freeze_out": 1.0}])
 def test_fit__one_block_or_no_share_left_is_the_fit_without(tiny_backbone, own):
     plain = make(tiny_backbone, **own | {"freeze_out": None}).fit(TEXTS, LABELS)
@@ -114,9 +124,9 @@ def test_fit__members_are_the_same_alone_in_parts_and_with_more(tiny_backbone):
 
 def test_fit__afterwards_all_blocks_give_gradients_again(tiny_backbone):
     clf = make(tiny_backbone, freeze_out=0.3).fit(TEXTS, LABELS)
-    before = by_block(clf)
+    before = by_block(clf.net_)
     clf.partial_fit(TEXTS, LABELS)
-    for old, new in zip(before, by_block(clf)):
+    for old, new in zip(before, by_block(clf.net_)):
         assert any(bool((a != b).any()) for a, b in zip(old, new))
 
 
@@ -126,7 +136,7 @@ def test_fit__layers_in_one_block_only_need_no_others_groups(tiny_backbone):
     for changes in (own, own | muon):
         clf = make(tiny_backbone, **changes).fit(TEXTS, LABELS)
         assert np.isfinite(clf.predict_proba(TEXTS)).all()
-        first, *others = by_block(clf)
+        first, *others = by_block(clf.net_)
         assert first
         assert not any(others)
 
