@@ -1,8 +1,9 @@
 """The data sets of the evidence: rows to train on, to tune on and to be judged on.
 
 The published training part is the pool that training and validation rows are drawn from, other ones for
-each seed; test rows are the first ones of the published test part and the same for every seed. Where a
-set has no test part, its last rows (in the loader's shuffled order) are the test part.
+each seed; test rows are the first ones of the published test part, or those after the first so many
+(`Skip`), and the same for every seed. Where a set has no test part, its last rows (in the loader's shuffled
+order) are the test part.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 
 from sksve import datasets
 
-__all__ = ["DATASETS", "Task", "load_task"]
+__all__ = ["DATASETS", "Skip", "Task", "load_task"]
 
 #: Rows of each class, at least, among those trained on: a class never seen has no probability.
 AT_LEAST = 2
@@ -25,6 +26,14 @@ class Rows:
 
     X: Any
     y: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Skip:
+    """How many of the first rows to leave out, since they were judged on before; "foreign": also shifted."""
+
+    test: int = 0
+    foreign: int = 0
 
 
 @dataclass(frozen=True)
@@ -183,22 +192,28 @@ def load_task(
     n_validation: int,
     n_test: int | None,
     n_foreign: int | None,
+    skip: Skip = Skip(),
 ) -> Task:
     """Draw the rows of one run; None: all that there are."""
     pools = _pools(name)
+    test, foreign = _after(skip.test, n_test), _after(skip.foreign, n_foreign)
     y = pools.train.y
     assert y is not None
     train, held_out = draw(y, len(y) - n_validation if rows is None else rows, n_validation, seed)
     return Task(
         _take(pools.train, train),
         _take(pools.train, held_out),
-        _take(pools.test, slice(n_test)),
+        _take(pools.test, test),
         pools.n_classes,
-        {name: _take(part, slice(n_foreign)) for name, part in pools.shifted.items()},
-        {name: _take(part, slice(n_foreign)) for name, part in pools.foreign.items()},
-        None if pools.human_proba is None else pools.human_proba[:n_test],
+        {name: _take(part, foreign) for name, part in pools.shifted.items()},
+        {name: _take(part, foreign) for name, part in pools.foreign.items()},
+        None if pools.human_proba is None else pools.human_proba[test],
         pools.vision,
     )
+
+
+def _after(start: int, n: int | None) -> slice:
+    return slice(start, None if n is None else start + n)
 
 
 def _take(rows: Rows, which: Any) -> Rows:

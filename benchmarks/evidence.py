@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _evidence_data import load_task
+from _evidence_data import Skip, load_task
 from _evidence_methods import (
     backbone_for,
     default_parameters,
@@ -60,7 +60,7 @@ class Evidence:
     def __init__(self, config: dict[str, Any], results: Path, *, device: str = "cpu") -> None:
         self.config, self.device = config, device
         self.results = results / config.get("results", "evidence")
-        self.tuning = Tuning(config, self.results)
+        self.tuning = Tuning(config, results / config.get("tuned_in", self.results.name))
         self.cache = cache_folder() / self.results.name
 
     # -- what there is to do -----------------------------------------------------------------------
@@ -170,6 +170,7 @@ class Evidence:
             n_validation=counts["validation"],
             n_test=counts["test"] or None,
             n_foreign=counts["foreign"] or None,
+            skip=Skip(**counts.get("skip", {})),
         )
 
     def classifier(
@@ -217,7 +218,8 @@ class Evidence:
         chosen = self.tuning.chosen(dataset, method) or {}
         m = self.config["members"] if spec.get("members") else 1
         clf = self.classifier(dataset, method, chosen, seed, m)
-        fit = fit_and_predict(clf, task, list(rows_of(task)), saved_size=seed == 0)
+        first = min(cell[3] for cell in planned(self.config))
+        fit = fit_and_predict(clf, task, list(rows_of(task)), saved_size=seed == first)
         self.cache.mkdir(parents=True, exist_ok=True)
         kept = {name.replace("/", "."): p for name, p in fit.probabilities.items()}
         np.savez_compressed(
