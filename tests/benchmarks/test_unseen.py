@@ -1,0 +1,70 @@
+"""The clean check: the grid's settings on drawings and test rows that nobody has looked at."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.benchmarks.conftest import BENCHMARKS, REAL
+
+CONFIGS = {
+    "evidence_unseen.toml": "evidence.toml",
+    "evidence_unseen_more_rows.toml": "evidence_more_rows.toml",
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_real_config__chooses_nothing_and_repeats_no_row(script, name):
+    read = script("_grid").read_config
+    config, grid = read(BENCHMARKS / name), read(BENCHMARKS / CONFIGS[name])
+    same = ("members", "backbones", "shared", "tuning", "methods", "datasets")
+    assert {k: config[k] for k in same} == {k: grid[k] for k in same}
+    assert config["results"] != grid["results"]
+    assert config["tuned_in"] == grid["results"]
+    for part in ("test", "foreign"):
+        assert config["rows"]["skip"][part] >= grid["rows"][part]
+    seeds = {seed for stage in grid["stages"] for seed in stage["seeds"]}
+    (stage,) = config["stages"]
+    assert not seeds & set(stage["seeds"])
+    assert not set(grid["tuning"]["seeds"]) & set(stage["seeds"])
+    assert stage["rows"] == grid["tuning"]["rows"]
+    assert set(stage["datasets"]) == set(REAL["datasets"])
+
+
+def test_load_task__skips_the_first_rows(script, evidence):
+    evidence([])  # puts "toy" among the data sets
+    data = script("_evidence_data")
+
+    def task(n_test, n_foreign, **skip):
+        counts = {"n_validation": 20, "n_test": n_test, "n_foreign": n_foreign}
+        return data.load_task("toy", rows=24, seed=0, skip=data.Skip(**skip), **counts)
+
+    whole, part = task(None, None), task(5, 3, test=4, foreign=6)
+    assert list(part.test.X) == list(whole.test.X)[4:9]
+    np.testing.assert_array_equal(part.test.y, whole.test.y[4:9])
+    np.testing.assert_array_equal(part.human_proba, whole.human_proba[4:9])
+    assert list(part.foreign["far"].X) == list(whole.foreign["far"].X)[6:9]
+    assert list(part.shifted["other"].X) == list(whole.shifted["other"].X)[6:9]
+    assert list(task(None, None, test=4).test.X) == list(whole.test.X)[4:]
+    assert list(part.train.X) == list(whole.train.X)
+    assert list(part.validation.X) == list(whole.validation.X)
+
+
+def test_grid__has_what_another_grids_trials_chose(script, evidence):
+    work_off = script("_grid").work_off
+    grid = evidence(["probe"])
+    assert work_off(grid.jobs(), seconds=None, say=str)
+    config = grid.config | {"results": "unseen", "tuned_in": "made"}
+    config["rows"] = config["rows"] | {"test": 5, "skip": {"test": 4, "foreign": 2}}
+    config["stages"] = [config["stages"][0] | {"seeds": [3]}]
+    unseen = script("evidence").Evidence(config, grid.results.parent)
+    made = {p: p.read_bytes() for p in grid.results.rglob("*.json")}
+    said = []
+    assert work_off(unseen.jobs(), seconds=None, say=said.append)
+    assert len(said) == 1  # a run, no trials
+    run = json.loads(unseen.run_path("toy", "probe", 24, 3).read_text())
+    seen = json.loads(grid.run_path("toy", "probe", 24, 0).read_text())
+    assert (run["tuning"], run["chosen"]) == (seen["tuning"], seen["chosen"])
+    assert run["cost"]["saved_bytes"]  # its first seed is 3
+    assert len(script("_evidence_score").unpack_rows(run["scores"]["rows"]["before"])["nll"]) == 5
+    assert made == {p: p.read_bytes() for p in grid.results.rglob("*.json")}
