@@ -72,17 +72,18 @@ def _saved_percent(run: dict[str, Any]) -> float | None:
     return None if size is None else 100 * size / (4 * run["cost"]["backbone_parameters"])
 
 
-def load_runs(folder: Path, base: str = "deep") -> Runs:
+def load_runs(folder: Path, base: str = "deep", tuned: Path | None = None) -> Runs:
     """(data set, method, rows, seed) -> run, of every finished run with the settings that trials chose.
 
-    A run made before the trials changed their mind is left out: it is still to be made again. Seconds of
+    A run made before the trials changed their mind is left out: it is still to be made again. `tuned` holds
+    the trials, if they are not in the same folder. Seconds of
     different hours are not comparable on a machine with other work: "relative" is their ratio to those of
     the deep ensemble of the same data set, size and seed, which ran next to it.
     """
     runs: Runs = {}
     for path in sorted(folder.glob("*/*-seed*.json")):
         run = json.loads(path.read_text())
-        if _is_current(run, folder):
+        if _is_current(run, tuned or folder):
             runs[run["dataset"], run["method"], run["rows"], run["seed"]] = run
     for (dataset, _, rows, seed), run in runs.items():
         other = runs.get((dataset, base, rows, seed))

@@ -4,7 +4,7 @@ from _evidence_page import DATASETS, NAMES, WORDS, summary, table
 from _evidence_table import Runs, cells_of, compare
 from _fit_times import Times
 
-__all__ = ["METHOD", "sizes_section", "sizes_summary", "sizes_with"]
+__all__ = ["METHOD", "gaps_table", "sizes_section", "sizes_summary", "sizes_with"]
 
 METHOD, RIVAL = "sve_subspaces", "deep"
 SHOWN = ("nll", "nll_scaled", "ece", "ece_scaled", "accuracy", "auroc_mi")
@@ -31,7 +31,12 @@ def sizes_section(runs: Runs, times: Times | None = None) -> list[str]:
     bars = sizes_summary(runs, times)
     if not bars:
         return []
-    sizes = sizes_with(runs)
+    gaps = gaps_table(runs, sizes_with(runs), times)
+    return ["## All sizes together", "", INTRODUCTION, "", *bars, *gaps]
+
+
+def gaps_table(runs: Runs, sizes: tuple[int | None, ...], times: Times | None = None) -> list[str]:
+    """What each data set adds to the bars: the method's mean minus the rival's."""
     found = {metric: compare(runs, METHOD, RIVAL, sizes, metric) for metric in SHOWN}
     there = {d for c in found.values() if c is not None for d in c.datasets}
     names = [d for d in DATASETS if d in there]
@@ -49,7 +54,7 @@ def sizes_section(runs: Runs, times: Times | None = None) -> list[str]:
     }
     body.append(["training rows", *(rows_of[d] for d in names)])
     head = [f"{NAMES[METHOD]} minus {NAMES[RIVAL]}", *(DATASETS[d] for d in names)]
-    return ["## All sizes together", "", INTRODUCTION, "", *bars, *table(head, body)]
+    return table(head, body)
 
 
 def _has(runs: Runs, dataset: str, rows: int | None) -> bool:

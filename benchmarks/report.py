@@ -41,6 +41,7 @@ from _grid import Cell, planned, read_config
 from _new_data_page import new_data_section, new_data_summary
 from _record import RESULTS
 from _sizes_page import sizes_section, sizes_summary, sizes_with
+from _unseen_page import unseen_section, unseen_summary
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
@@ -121,6 +122,13 @@ NEW_DATA = HERE / "evidence_new_data.toml"
 MORE = (HERE / "evidence_more_rows.toml", HERE / "evidence_3000_rows.toml")
 
 
+UNSEEN = (HERE / "evidence_unseen.toml", HERE / "evidence_unseen_more_rows.toml")
+
+
+UNSEEN_IN_README = """\
+The clean check: the same settings on other drawings of 200 and 1,000 rows, each data set with the mean of
+both, and on test rows that no list had seen (`python benchmarks/evidence.py --config
+benchmarks/evidence_unseen.toml`, and the same with `evidence_unseen_more_rows.toml`):"""
 NEW_IN_README = """\
 The same on rows that no search for a kind of SVE had looked at (`python benchmarks/evidence.py --config
 benchmarks/evidence_new_data.toml`):"""
@@ -149,6 +157,8 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
         new = load_runs(results / config["results"])
         times = times_of(results, config["results"], IN_README_ROWS)
         lines += new_data_section(new, IN_README_ROWS, planned(config), times)
+        cells = [cell for path in UNSEEN for cell in planned(read_config(path))]
+        lines += unseen_section(unseen_runs(results), cells, unseen_times(results))
     if runs:
         lines += ["![NLL, ECE and cost of every method](pictures/evidence.png)", ""]
     if results is not None:
@@ -170,6 +180,19 @@ def all_times(results: Path, folder: str, runs: Runs) -> Times:
     return mean_times([times_of(results, folder, rows) for rows in sizes_with(runs)])
 
 
+def unseen_runs(results: Path) -> Runs:
+    """Runs of the clean check."""
+    config = read_config(UNSEEN[0])
+    return load_runs(results / config["results"], tuned=results / config["tuned_in"])
+
+
+def unseen_times(results: Path) -> dict[int | None, Times]:
+    """Times of fits with the clean check's settings, by number of training rows."""
+    configs = [read_config(path) for path in UNSEEN]
+    sizes = {config["tuning"]["rows"]: config["tuned_in"] for config in configs}
+    return {rows: times_of(results, folder, rows) for rows, folder in sizes.items()}
+
+
 def cells_planned(config: dict[str, Any]) -> list[Cell]:
     """Return the cells of a grid; of the default one those with more rows too."""
     more = MORE if config.get("results", "evidence") == "evidence" else ()
@@ -185,6 +208,9 @@ def readme_table(runs: Runs) -> list[str]:
     """Lines of the README's tables: of the grid, and of new data."""
     times = times_of(RESULTS, "evidence", IN_README_ROWS)
     lines = summary(runs, IN_README_ROWS, IN_README, times)
+    of_unseen = unseen_summary(unseen_runs(RESULTS), unseen_times(RESULTS))
+    if of_unseen:
+        lines += [UNSEEN_IN_README, "", *of_unseen]
     folder = read_config(NEW_DATA)["results"]
     new_times = times_of(RESULTS, folder, IN_README_ROWS)
     of_new = new_data_summary(load_runs(RESULTS / folder), IN_README_ROWS, new_times)

@@ -68,3 +68,64 @@ def test_grid__has_what_another_grids_trials_chose(script, evidence):
     assert run["cost"]["saved_bytes"]  # its first seed is 3
     assert len(script("_evidence_score").unpack_rows(run["scores"]["rows"]["before"])["nll"]) == 5
     assert made == {p: p.read_bytes() for p in grid.results.rglob("*.json")}
+
+
+@pytest.fixture
+def two_sizes(fabricate, tables):
+    folder = fabricate({"sve_subspaces": 0.5, "deep": 0.2})
+    runs = dict(tables.load_runs(folder))
+    for (dataset, method, _, seed), run in list(runs.items()):
+        if dataset == "credit":
+            runs[dataset, method, 1000, seed] = {**run, "rows": 1000}
+    return runs
+
+
+def test_section__judges_both_sizes_together_and_each(script, two_sizes):
+    page = script("_unseen_page")
+    cells = [(*key[:3], seed) for key in two_sizes for seed in (key[3], 9)]
+    times = {
+        200: {"One": {"sve_subspaces": {"credit": 0.2}}},
+        1000: {"One": {"sve_subspaces": {"credit": 0.5}}},
+    }
+    lines = page.unseen_section(two_sizes, cells, times)
+    assert lines[0] == "## The clean check"
+    assert f"**{len(two_sizes)} of the" in "\n".join(lines)  # seeds 9 are missing, and named
+    of_time = [line for line in lines if line.startswith("| time of fit, in turns")]
+    assert [line.split(" | ")[-1] for line in of_time] == [
+        "0.35 (One) |", "**0.20 (One)** |", "0.50 (One) |",
+    ]  # fmt: skip
+    assert [line for line in lines if line.startswith("### ")] == [
+        "### Of these, 200 training rows", "### Of these, 1,000 training rows",
+    ]  # fmt: skip
+    rows = [line for line in lines if line.startswith("| training rows")]
+    assert rows[0] == "| training rows | 200 | 200 | 200, 1,000 |"
+    assert rows[2] == "| training rows | 1,000 |"
+    summary = page.unseen_summary(two_sizes, times)
+    assert summary == lines[lines.index(summary[0]) :][: len(summary)]
+
+
+def test_section__one_size_is_told_once(script, fabricate, tables):
+    runs = tables.load_runs(fabricate({"sve_subspaces": 0.5, "deep": 0.2}))
+    lines = script("_unseen_page").unseen_section(runs, list(runs), {})
+    assert sum(line.startswith("| NLL | at or below") for line in lines) == 1
+    assert not any(line.startswith("### ") for line in lines)
+
+
+def test_section__is_left_out_without_both_methods(script, fabricate, tables):
+    page = script("_unseen_page")
+    runs = tables.load_runs(fabricate({"deep": 0.2}))
+    assert page.unseen_section(runs, list(runs), {}) == []
+    assert page.unseen_section({}, [], {}) == []
+
+
+def test_load_runs__goes_by_the_trials_of_the_grid(script, fabricate, tables, tmp_path):
+    folder = fabricate({"deep": 0.2}, datasets=("credit",))
+    tuned = tmp_path / "grid"
+    (tuned / "credit").mkdir(parents=True)
+    (tuned / "credit" / "tuning.json").write_text(json.dumps({"chosen": {"lr": 1}}))
+    for path, chosen in zip(
+        sorted(folder.glob("credit/*.json")), ({"lr": 1}, {"lr": 2}, {"lr": 1})
+    ):
+        run = {**json.loads(path.read_text()), "tuning": "credit/tuning.json", "chosen": chosen}
+        path.write_text(json.dumps(run))
+    assert [key[3] for key in tables.load_runs(folder, tuned=tuned)] == [0, 2]

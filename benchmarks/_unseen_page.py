@@ -1,0 +1,50 @@
+"""The page's part on the clean check: what the grid chose, on rows and drawings that no list has seen."""
+
+from collections.abc import Mapping
+
+from _evidence_page import progress, summary
+from _evidence_table import Runs
+from _fit_times import Times, mean_times
+from _grid import Cell
+from _sizes_page import METHOD, gaps_table, sizes_with
+
+__all__ = ["INTRODUCTION", "unseen_section", "unseen_summary"]
+
+INTRODUCTION = """\
+Lists of trials were changed after test results of the runs above were known (the history tells which), so
+those runs are no clean test of what the lists chose. This is one. The settings are those above; training and
+validation rows are three other drawings (seeds 3 to 5), and test rows are the up to 1,000 behind the first
+400 of each data set (600 of fine foods), foreign rows those behind the first 200
+(`benchmarks/evidence_unseen.toml`, `evidence_unseen_more_rows.toml`). Rows, drawings, settings and this text
+were settled before random subspaces had been judged on any of these rows, and nothing is chosen by them: the
+verdict is over both sizes together, each data set counting once, whatever it says. Once read the rows are
+seen, and a later change of a list needs others. The drawings come from the training parts whose other rows
+scratch runs were judged by. Times of fit are those measured above."""
+
+#: Times of each number of training rows.
+TimesOf = Mapping[int | None, Times]
+
+
+def unseen_summary(runs: Runs, times_of: TimesOf) -> list[str]:
+    """Table of the bars over all sizes that there are; nothing without runs of both methods."""
+    sizes = sizes_with(runs)
+    times = mean_times([times_of.get(rows, {}) for rows in sizes])
+    return summary(runs, sizes, [METHOD], times) if sizes else []
+
+
+def unseen_section(runs: Runs, cells: list[Cell], times_of: TimesOf) -> list[str]:
+    """Bars over all sizes and of each, and what every data set adds; nothing without runs of both methods.
+
+    `cells` are those of the grids.
+    """
+    bars = unseen_summary(runs, times_of)
+    if not bars:
+        return []
+    sizes = sizes_with(runs)
+    lines = ["## The clean check", "", INTRODUCTION, "", *progress(runs, cells), *bars]
+    lines += gaps_table(runs, sizes)
+    for rows in sizes if len(sizes) > 1 else ():
+        lines += [f"### Of these, {rows:,} training rows" if rows else "### Of these, all rows", ""]
+        lines += summary(runs, rows, [METHOD], times_of.get(rows))
+        lines += gaps_table(runs, (rows,))
+    return lines
