@@ -157,8 +157,7 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
         new = load_runs(results / config["results"])
         times = times_of(results, config["results"], IN_README_ROWS)
         lines += new_data_section(new, IN_README_ROWS, planned(config), times)
-        cells = [cell for path in UNSEEN for cell in planned(read_config(path))]
-        lines += unseen_section(unseen_runs(results), cells, unseen_times(results))
+        lines += unseen_section(unseen_runs(results), unseen_cells(), unseen_times(results))
     if runs:
         lines += ["![NLL, ECE and cost of every method](pictures/evidence.png)", ""]
     if results is not None:
@@ -186,6 +185,11 @@ def unseen_runs(results: Path) -> Runs:
     return load_runs(results / config["results"], tuned=results / config["tuned_in"])
 
 
+def unseen_cells() -> list[Cell]:
+    """Cells of both sizes of the clean check."""
+    return [cell for path in UNSEEN for cell in planned(read_config(path))]
+
+
 def unseen_times(results: Path) -> dict[int | None, Times]:
     """Times of fits with the clean check's settings, by number of training rows."""
     configs = [read_config(path) for path in UNSEEN]
@@ -208,9 +212,9 @@ def readme_table(runs: Runs) -> list[str]:
     """Lines of the README's tables: of the grid, and of new data."""
     times = times_of(RESULTS, "evidence", IN_README_ROWS)
     lines = summary(runs, IN_README_ROWS, IN_README, times)
-    of_unseen = unseen_summary(unseen_runs(RESULTS), unseen_times(RESULTS))
-    if of_unseen:
-        lines += [UNSEEN_IN_README, "", *of_unseen]
+    of_unseen = unseen_runs(RESULTS)
+    if set(unseen_cells()) <= set(of_unseen):  # its verdict is over all of them
+        lines += [UNSEEN_IN_README, "", *unseen_summary(of_unseen, unseen_times(RESULTS))]
     folder = read_config(NEW_DATA)["results"]
     new_times = times_of(RESULTS, folder, IN_README_ROWS)
     of_new = new_data_summary(load_runs(RESULTS / folder), IN_README_ROWS, new_times)

@@ -296,14 +296,25 @@ def test_readme__says_which_promises_are_missed(script, tables):
     assert missed(new, report.IN_README_ROWS, method, of_new) == ["ECE, temperature-scaled"]
     assert "on new data (second table) one is missed" in readme
     more = missed(runs, 1000, method, report.times_of(results, "evidence", 1000))
-    assert len(more) == 4
-    assert "with 1,000 rows (third table) four" in readme
+    assert len(more) == 5
+    assert "with 1,000 rows (third table) five" in readme
     sizes = script("_sizes_page").sizes_with(runs)
-    assert missed(runs, sizes, method, report.all_times(results, "evidence", runs)) == []
+    late = missed(runs, sizes, method, report.all_times(results, "evidence", runs))
+    assert late == ["time of fit, in turns"]
+    assert "Over all sizes together (fourth table) only time is" in readme
     credit = tables.compare(runs, method, "deep", sizes, "nll").datasets["credit"][0]
     assert -0.001 < credit < 0
     assert "hang on credit by less than a thousandth of a nat" in readme
     assert "**no clean test**" in readme
+    unseen, of_unseen = report.unseen_runs(results), report.unseen_times(results)
+    assert missed(unseen, 200, method, of_unseen[200]) == ["ECE, temperature-scaled"]
+    assert "**with 200 rows one promise of nine is missed there**" in readme
+    c = tables.compare(unseen, method, "deep", 200, "ece_scaled")
+    assert c.n_cells == 18
+    assert (c.at_or_better, len(c.datasets)) == (2, 6)
+    assert f"(ECE {c.difference:+.4f})".replace("-0", "-") in readme
+    judged = set(report.unseen_cells()) <= set(unseen)
+    assert judged != ("1,000 rows are still to be judged" in readme)
 
 
 @pytest.mark.parametrize(
