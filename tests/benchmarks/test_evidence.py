@@ -365,9 +365,9 @@ def test_real_config__with_more_rows_is_the_grids_but_for_trials(script):
     methods = config["methods"]
     about_trials = {"trials", "then", "last", "finals", "tuned_as", "starts_as", "text_settings"}
     for name, spec in methods.items():
-        of_texts = REAL["methods"][name].get("text_settings", {})  # its trials have them
+        of_texts = REAL["methods"][name].get("text_settings", {})  # each trial says its own
         for trial in spec.get("trials", []) if of_texts else []:
-            assert of_texts.items() <= trial.items()
+            assert of_texts.keys() <= trial.keys()
             assert not of_texts.keys() & trial["vision"].keys()
         assert {k: v for k, v in spec.items() if k not in about_trials} == {
             k: v for k, v in REAL["methods"][name].items() if k not in about_trials
