@@ -76,9 +76,9 @@ def load_runs(folder: Path, base: str = "deep", tuned: Path | None = None) -> Ru
     """(data set, method, rows, seed) -> run, of every finished run with the settings that trials chose.
 
     A run made before the trials changed their mind is left out: it is still to be made again. `tuned` holds
-    the trials, if they are not in the same folder. Seconds of
-    different hours are not comparable on a machine with other work: "relative" is their ratio to those of
-    the deep ensemble of the same data set, size and seed, which ran next to it.
+    the trials, if they are not in the same folder. Seconds of different hours are not comparable on a machine
+    with other work: "relative" is their ratio to those of the deep ensemble of the same data set, size and
+    seed, which ran next to it.
     """
     runs: Runs = {}
     for path in sorted(folder.glob("*/*-seed*.json")):

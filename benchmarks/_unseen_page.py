@@ -8,7 +8,7 @@ from _fit_times import Times, mean_times
 from _grid import Cell
 from _sizes_page import METHOD, gaps_table, sizes_with
 
-__all__ = ["INTRODUCTION", "unseen_section", "unseen_summary"]
+__all__ = ["unseen_section", "unseen_summary"]
 
 INTRODUCTION = """\
 Lists of trials were changed after test results of the runs above were known (the history tells which), so
@@ -44,7 +44,7 @@ def unseen_section(runs: Runs, cells: list[Cell], times_of: TimesOf) -> list[str
     lines = ["## The clean check", "", INTRODUCTION, "", *progress(runs, cells), *bars]
     lines += gaps_table(runs, sizes)
     for rows in sizes if len(sizes) > 1 else ():
-        lines += [f"### Of these, {rows:,} training rows" if rows else "### Of these, all rows", ""]
+        lines += [f"### Of these, {rows or 'all'} training rows", ""]
         lines += summary(runs, rows, [METHOD], times_of.get(rows))
         lines += gaps_table(runs, (rows,))
     return lines

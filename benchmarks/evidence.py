@@ -4,6 +4,7 @@
     python benchmarks/evidence.py --time-limit 90            # start it twice: two processes share the grid
     python benchmarks/evidence.py --only movie_reviews sve   # cells whose path has all of these words
     python benchmarks/evidence.py --config benchmarks/evidence_more_rows.toml   # with 1,000 training rows
+    python benchmarks/evidence.py --config benchmarks/evidence_unseen.toml      # rows no trial list has seen
     python benchmarks/evidence.py --config benchmarks/evidence_gpu.toml --device cuda
 
 The grid is benchmarks/evidence.toml. A run that has its file is skipped, so the grid can be interrupted and

@@ -1,4 +1,4 @@
-"""The clean check: the grid's settings on drawings and test rows that nobody has looked at."""
+"""The clean check: the grid's settings on drawings and test rows that no list of trials has seen."""
 
 import json
 
@@ -29,6 +29,15 @@ def test_real_config__chooses_nothing_and_repeats_no_row(script, name):
     assert not set(grid["tuning"]["seeds"]) & set(stage["seeds"])
     assert stage["rows"] == grid["tuning"]["rows"]
     assert set(stage["datasets"]) == set(REAL["datasets"])
+
+
+def test_real_configs__are_of_the_same_rows_drawings_and_methods(script):
+    read = script("_grid").read_config
+    few, more = (read(BENCHMARKS / name) for name in CONFIGS)
+    for key in ("results", "tuned_in", "rows"):
+        assert few[key] == more[key]
+    (few_stage,), (more_stage,) = few["stages"], more["stages"]
+    assert few_stage == more_stage | {"rows": few_stage["rows"]}
 
 
 def test_load_task__skips_the_first_rows(script, evidence):
@@ -95,7 +104,7 @@ def test_section__judges_both_sizes_together_and_each(script, two_sizes):
         "0.35 (One) |", "**0.20 (One)** |", "0.50 (One) |",
     ]  # fmt: skip
     assert [line for line in lines if line.startswith("### ")] == [
-        "### Of these, 200 training rows", "### Of these, 1,000 training rows",
+        "### Of these, 200 training rows", "### Of these, 1000 training rows",
     ]  # fmt: skip
     rows = [line for line in lines if line.startswith("| training rows")]
     assert rows[0] == "| training rows | 200 | 200 | 200, 1,000 |"
