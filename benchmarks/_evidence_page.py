@@ -112,9 +112,10 @@ def common_cells(runs: Runs, methods: list[str], rows: int | None) -> set[tuple[
     return set.intersection(*each) if each else set()
 
 
-def methods_of(runs: Runs, rows: int | None) -> list[str]:
-    """Methods with runs of this size, in the order of the tables."""
-    there = {method for _, method, n, _ in runs if n == rows}
+def methods_of(runs: Runs, rows: Size) -> list[str]:
+    """Methods with runs of this size, or one of these, in the order of the tables."""
+    sizes = rows if isinstance(rows, tuple) else (rows,)
+    there = {method for _, method, n, _ in runs if n in sizes}
     return [name for name in NAMES if name in there] + sorted(there - set(NAMES))
 
 
@@ -193,7 +194,7 @@ def progress(runs: Runs, cells: list[Cell]) -> list[str]:
     return lines
 
 
-def differences(runs: Runs, rows: int | None, method: str = "sve") -> list[str]:
+def differences(runs: Runs, rows: Size, method: str = "sve") -> list[str]:
     """SVE against each rival: mean difference, interval, p, and data sets won, tied, lost."""
     body = []
     for rival in methods_of(runs, rows):

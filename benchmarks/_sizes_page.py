@@ -4,7 +4,7 @@ from _evidence_page import DATASETS, NAMES, WORDS, summary, table
 from _evidence_table import Runs, cells_of, compare
 from _fit_times import Times
 
-__all__ = ["METHOD", "gaps_table", "sizes_section", "sizes_summary", "sizes_with"]
+__all__ = ["METHOD", "gaps_table", "sizes_section", "sizes_with"]
 
 METHOD, RIVAL = "sve_subspaces", "deep"
 SHOWN = ("nll", "nll_scaled", "ece", "ece_scaled", "accuracy", "auroc_mi")
@@ -20,18 +20,13 @@ def sizes_with(runs: Runs) -> tuple[int | None, ...]:
     return tuple(sorted(set.intersection(*both), key=lambda n: (n is None, n)))
 
 
-def sizes_summary(runs: Runs, times: Times | None = None) -> list[str]:
-    """Table of the bars over all sizes; nothing where there are not several."""
-    sizes = sizes_with(runs)
-    return summary(runs, sizes, [METHOD], times) if len(sizes) > 1 else []
-
-
 def sizes_section(runs: Runs, times: Times | None = None) -> list[str]:
     """Bars over all sizes, and what each data set adds to them; nothing where there are not several."""
-    bars = sizes_summary(runs, times)
+    sizes = sizes_with(runs)
+    bars = summary(runs, sizes, [METHOD], times) if len(sizes) > 1 else []
     if not bars:
         return []
-    gaps = gaps_table(runs, sizes_with(runs), times)
+    gaps = gaps_table(runs, sizes, times)
     return ["## All sizes together", "", INTRODUCTION, "", *bars, *gaps]
 
 
@@ -44,16 +39,20 @@ def gaps_table(runs: Runs, sizes: tuple[int | None, ...], times: Times | None = 
     for metric, c in found.items():
         if c is not None:
             gaps = [c.datasets[d][0] if d in c.datasets else None for d in names]
-            body.append([WORDS[metric], *("-" if g is None else f"{g:+.4f}" for g in gaps)])
+            words = ["-" if g is None else f"{g:+.4f}" for g in [*gaps, c.difference]]
+            body.append([WORDS[metric], *words])
     for cpu, by in (times or {}).items():
         shares = [by.get(METHOD, {}).get(d) for d in names]
-        words = ["-" if share is None else f"{share:.2f}" for share in shares]
-        body.append([f"time of fit, deep ensemble = 1 ({cpu})", *words])
+        known = [share for share in shares if share is not None]
+        if known:
+            means = [*shares, sum(known) / len(known)]
+            words = ["-" if share is None else f"{share:.3f}" for share in means]
+            body.append([f"time of fit, deep ensemble = 1 ({cpu})", *words])
     rows_of = {
         d: ", ".join(f"{n:,}" if n else "all" for n in sizes if _has(runs, d, n)) for d in names
     }
-    body.append(["training rows", *(rows_of[d] for d in names)])
-    head = [f"{NAMES[METHOD]} minus {NAMES[RIVAL]}", *(DATASETS[d] for d in names)]
+    body.append(["training rows", *(rows_of[d] for d in names), ""])
+    head = [f"{NAMES[METHOD]} minus {NAMES[RIVAL]}", *(DATASETS[d] for d in names), "mean"]
     return table(head, body)
 
 

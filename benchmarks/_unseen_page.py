@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from _evidence_page import progress, summary
-from _evidence_table import Runs
+import numpy as np
+from _evidence_page import differences, progress, summary
+from _evidence_table import Runs, cells_of
 from _fit_times import Times, mean_times
 from _grid import Cell
 from _sizes_page import METHOD, gaps_table, sizes_with
@@ -20,6 +21,12 @@ were settled before random subspaces had been judged on any of these rows, and n
 verdict is over both sizes together, each data set counting once, whatever it says. Once read the rows are
 seen, and a later change of a list needs others. The drawings come from the training parts whose other rows
 scratch runs were judged by. Times of fit are those measured above."""
+
+INTERVALS = """\
+Intervals draw the six runs (two sizes, three drawings) within each data set; p is Wilcoxon's signed-rank test
+over the pairs of runs. The last column counts data sets by the interval of their test rows. CPU time of these
+runs is the mean of each run's share of its deep ensemble's, of whatever hours both were made in, two
+processes at once."""
 
 #: Times of each number of training rows.
 TimesOf = Mapping[int | None, Times]
@@ -42,9 +49,22 @@ def unseen_section(runs: Runs, cells: list[Cell], times_of: TimesOf) -> list[str
         return []
     sizes = sizes_with(runs)
     lines = ["## The clean check", "", INTRODUCTION, "", *progress(runs, cells), *bars]
-    lines += gaps_table(runs, sizes)
+    times = mean_times([times_of.get(rows, {}) for rows in sizes])
+    lines += gaps_table(runs, sizes, _beside_runs(times, runs, sizes))
+    lines += [INTERVALS, "", *differences(runs, sizes, METHOD)]
     for rows in sizes if len(sizes) > 1 else ():
         lines += [f"### Of these, {rows or 'all'} training rows", ""]
-        lines += summary(runs, rows, [METHOD], times_of.get(rows))
-        lines += gaps_table(runs, (rows,))
+        times = times_of.get(rows, {})
+        lines += summary(runs, rows, [METHOD], times)
+        lines += gaps_table(runs, (rows,), _beside_runs(times, runs, (rows,)))
     return lines
+
+
+def _beside_runs(times: Times, runs: Runs, sizes: tuple[int | None, ...]) -> Times:
+    """Shares of time measured in turns, and what the runs themselves took of the deep ensemble's CPU time."""
+    cells = cells_of(runs, METHOD, sizes, "fit_ratio")
+    of_runs = {
+        dataset: float(np.mean([v for cell, v in cells.items() if cell[0] == dataset]))
+        for dataset, _ in cells
+    }
+    return {**times, "CPU time of these runs": {METHOD: of_runs}}

@@ -40,7 +40,7 @@ from _fit_times import Times, fit_time_name, load_times, mean_times
 from _grid import Cell, planned, read_config
 from _new_data_page import new_data_section, new_data_summary
 from _record import RESULTS
-from _sizes_page import sizes_section, sizes_summary, sizes_with
+from _sizes_page import sizes_section, sizes_with
 from _unseen_page import unseen_section, unseen_summary
 
 HERE = Path(__file__).parent
@@ -120,21 +120,17 @@ IN_README_ROWS = 200
 MORE_ROWS = 1000
 NEW_DATA = HERE / "evidence_new_data.toml"
 MORE = (HERE / "evidence_more_rows.toml", HERE / "evidence_3000_rows.toml")
-
-
 UNSEEN = (HERE / "evidence_unseen.toml", HERE / "evidence_unseen_more_rows.toml")
 
-
 UNSEEN_IN_README = """\
-The clean check: the same settings on other drawings of 200 and 1,000 rows, each data set with the mean of
-both, and on test rows that no list had seen (`python benchmarks/evidence.py --config
-benchmarks/evidence_unseen.toml`, and the same with `evidence_unseen_more_rows.toml`):"""
+The clean check, 200 and 1,000 training rows together, each data set with the mean of both (`python
+benchmarks/evidence.py --config benchmarks/evidence_unseen.toml`, and the same with
+`evidence_unseen_more_rows.toml`):"""
+FEW_IN_README = f"""\
+{IN_README_ROWS} training rows of the grid, where settings were looked for (`benchmarks/evidence.py`):"""
 NEW_IN_README = """\
 The same on rows that no search for a kind of SVE had looked at (`python benchmarks/evidence.py --config
 benchmarks/evidence_new_data.toml`):"""
-ALL_IN_README = """\
-The same over all sizes, 200, 1,000 and, of two data sets (`benchmarks/evidence_3000_rows.toml`), 3,000 rows;
-each data set counts once, with the mean of its sizes:"""
 MORE_IN_README = f"""\
 The same with {MORE_ROWS:,} training rows and trials of their own there (`python
 benchmarks/evidence.py --config benchmarks/evidence_more_rows.toml`):"""
@@ -209,23 +205,19 @@ def sizes_of(runs: Runs) -> list[int | None]:
 
 
 def readme_table(runs: Runs) -> list[str]:
-    """Lines of the README's tables: of the grid, and of new data."""
-    times = times_of(RESULTS, "evidence", IN_README_ROWS)
-    lines = summary(runs, IN_README_ROWS, IN_README, times)
-    of_unseen = unseen_runs(RESULTS)
-    if set(unseen_cells()) <= set(of_unseen):  # its verdict is over all of them
-        lines += [UNSEEN_IN_README, "", *unseen_summary(of_unseen, unseen_times(RESULTS))]
-    folder = read_config(NEW_DATA)["results"]
-    new_times = times_of(RESULTS, folder, IN_README_ROWS)
-    of_new = new_data_summary(load_runs(RESULTS / folder), IN_README_ROWS, new_times)
-    if of_new:
-        lines += [NEW_IN_README, "", *of_new]
-    times = times_of(RESULTS, "evidence", MORE_ROWS)
-    of_more = summary(runs, MORE_ROWS, ["sve_subspaces"], times)
-    if of_more:
-        lines += [MORE_IN_README, "", *of_more]
-    of_all = sizes_summary(runs, all_times(RESULTS, "evidence", runs))
-    return [*lines, ALL_IN_README, "", *of_all] if of_all else lines
+    """Lines of the README's tables: the clean check, the grid, new data, more rows."""
+    unseen = unseen_runs(RESULTS)
+    complete = set(unseen_cells()) <= set(unseen)  # its verdict is over all of them
+    new = load_runs(RESULTS / read_config(NEW_DATA)["results"])
+    times = {rows: times_of(RESULTS, "evidence", rows) for rows in (IN_README_ROWS, MORE_ROWS)}
+    of_new = times_of(RESULTS, read_config(NEW_DATA)["results"], IN_README_ROWS)
+    tables = {
+        UNSEEN_IN_README: unseen_summary(unseen, unseen_times(RESULTS)) if complete else [],
+        FEW_IN_README: summary(runs, IN_README_ROWS, IN_README, times[IN_README_ROWS]),
+        NEW_IN_README: new_data_summary(new, IN_README_ROWS, of_new),
+        MORE_IN_README: summary(runs, MORE_ROWS, ["sve_subspaces"], times[MORE_ROWS]),
+    }
+    return [line for title, lines in tables.items() if lines for line in (title, "", *lines)]
 
 
 def with_table(readme: str, lines: list[str]) -> str:

@@ -107,10 +107,25 @@ def test_section__judges_both_sizes_together_and_each(script, two_sizes):
         "### Of these, 200 training rows", "### Of these, 1000 training rows",
     ]  # fmt: skip
     rows = [line for line in lines if line.startswith("| training rows")]
-    assert rows[0] == "| training rows | 200 | 200 | 200, 1,000 |"
-    assert rows[2] == "| training rows | 1,000 |"
+    assert rows[0] == "| training rows | 200 | 200 | 200, 1,000 |  |"
+    assert rows[2] == "| training rows | 1,000 |  |"
     summary = page.unseen_summary(two_sizes, times)
     assert summary == lines[lines.index(summary[0]) :][: len(summary)]
+
+
+def test_section__says_what_its_own_runs_took(script, two_sizes, tables):
+    """Shares of the deep ensemble's CPU time, beside those measured in turns, and intervals."""
+    lines = script("_unseen_page").unseen_section(two_sizes, list(two_sizes), {})
+    both = (200, 1000)
+    shares = tables.cells_of(two_sizes, "sve_subspaces", both, "fit_ratio")
+    of_credit = [v for (dataset, _), v in shares.items() if dataset == "credit"]
+    assert len(of_credit) > 2
+    told = [line for line in lines if "(CPU time of these runs)" in line]
+    assert [line.split(" | ")[3] for line in told[:1]] == [f"{np.mean(of_credit):.3f}"]
+    assert told[0].endswith(f" {tables.mean_over_datasets(shares):.3f} |")
+    c = tables.compare(two_sizes, "sve_subspaces", "deep", both, "nll")
+    (row,) = [line for line in lines if line.startswith("| deep ensemble | NLL |")]
+    assert f"| {c.difference:+.3f} | {c.low:+.3f} to {c.high:+.3f} |" in row
 
 
 def test_section__one_size_is_told_once(script, fabricate, tables):
