@@ -2,8 +2,8 @@
 
 As in `_autograd.py`: frozen matrices get no gradient, ``x Vh^T`` is kept and x is not, sums are written into
 the product before, where the graph of single operations would pass over the activations again. The small
-product comes first, so that the large one adds to it. Double backward raises an error. Axes: m members, n
-rows, i inputs, o outputs, r directions of the core.
+product comes first, so that the large one adds to it; with many rows each member's matrix is built instead.
+Double backward raises an error. Axes: m members, n rows, i inputs, o outputs, r directions of the core.
 """
 
 from typing import Any
@@ -15,13 +15,17 @@ from torch.autograd.function import once_differentiable
 
 from sksve.adapters._autograd import add_bias, bias_gradient, low_precision
 
-__all__ = ["core_product"]
+__all__ = ["core_product", "merging_pays"]
+
+# So many rows, in units of those for which building the matrix takes the multiply-adds it saves, pay for
+# writing it as well. Measured by `benchmarks/speed.py core`.
+WRITING = 1.5
 
 
 def core_product(
     x: Tensor, weight: Tensor, U: Tensor, core: Tensor, Vh: Tensor, bias: Tensor | None
 ) -> Tensor:
-    """Apply ``W + U core_m Vh`` and the bias to the rows of member m, without building the sum.
+    """Apply ``W + U core_m Vh`` and the bias to the rows of member m.
 
     Parameters
     ----------
@@ -55,9 +59,31 @@ def _product(
     x: Tensor, weight: Tensor, U: Tensor, core: Tensor, Vh: Tensor, bias: Tensor | None
 ) -> Tensor:
     if torch.is_grad_enabled():
-        y: Tensor = _Core.apply(x, weight, U, core, Vh, bias)
+        o, i = weight.shape
+        tuned = x.device.type == "cpu" and x.dtype == torch.float32
+        merges = tuned and merging_pays(o, i, x.shape[1], x.requires_grad)
+        y: Tensor = (_Merged if merges else _Core).apply(x, weight, U, core, Vh, bias)
         return y
     return _forward(x, weight, U, core, Vh, bias)[0]
+
+
+def merging_pays(o: int, i: int, rows: int, need_x: bool) -> bool:
+    """Whether a training step is faster through each member's matrix than through small products.
+
+    Building the matrix spares one small product in the forward pass, of o numbers a row, and one of i numbers
+    in the backward pass, if that is to reach x. The matrices kept for it are fewer numbers than the rows that
+    go in and come out.
+
+    Parameters
+    ----------
+    o, i : int
+        Outputs and inputs of the layer.
+    rows : int
+        Of each member.
+    need_x : bool
+        Whether the rows need a gradient.
+    """
+    return rows * (o + (i if need_x else 0)) > WRITING * o * i
 
 
 def _forward(
@@ -138,3 +164,43 @@ class _Core(torch.autograd.Function):
             if need_x:
                 gx = _sum_of(torch.bmm(g, core.to(g.dtype)), Vh, gy, weight)
         return gx, None, None, slope, None, gb
+
+
+class _Merged(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        U: Tensor,
+        core: Tensor,
+        Vh: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
+        m = len(core)
+        left, right = (t.expand(m, *t.shape[-2:]) for t in (U, Vh))
+        matrices = torch.baddbmm(
+            weight.expand(m, *weight.shape), torch.bmm(left, core.to(x.dtype)), right
+        )
+        y = torch.bmm(x, matrices.mT) if bias is None else _added(bias, x, matrices.mT)
+        need_x, _, _, need_core, _, _ = ctx.needs_input_grad
+        h = _coordinates(x, Vh.mT) if need_core else None
+        ctx.save_for_backward(h, matrices if need_x else None, U)
+        ctx.dtype = core.dtype
+        ctx.bias_ndim = 0 if bias is None else bias.ndim
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
+        h, matrices, U = ctx.saved_tensors
+        need_x, _, _, need_core, _, need_bias = ctx.needs_input_grad
+        gb = bias_gradient(gy, ctx.bias_ndim) if need_bias else None
+        slope = torch.bmm(_coordinates(gy, U).mT, h).to(ctx.dtype) if need_core else None
+        return torch.bmm(gy, matrices) if need_x else None, None, None, slope, None, gb
+
+
+def _added(bias: Tensor, rows: Tensor, matrices: Tensor) -> Tensor:
+    """``rows matrix_m + bias_m``, the bias (o,) or (m, o)."""
+    start = bias.to(rows.dtype).expand(len(matrices), bias.shape[-1])[:, None]
+    return torch.baddbmm(start, rows, matrices)

@@ -8,7 +8,14 @@ from torch import Tensor
 
 from sksve.adapters._basis import BasisMismatchError
 
-__all__ = ["checked_directions", "draw_directions", "own_factors", "own_values"]
+__all__ = [
+    "KeptVectors",
+    "checked_directions",
+    "draw_directions",
+    "own_core",
+    "own_values",
+    "own_vectors",
+]
 
 
 def draw_directions(pool: int, r: int, generator: torch.Generator | None) -> Tensor:
@@ -36,24 +43,53 @@ def own_values(
     return U[:, :pool], s, Vh[:pool]
 
 
-def own_factors(
-    U: Tensor, S: Tensor, Vh: Tensor, own: Tensor, delta: Tensor, off_diagonal: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Factors of the change ``U_m core_m Vh_m`` where members own cores.
+def own_core(S: Tensor, own: Tensor, delta: Tensor, off_diagonal: Tensor) -> Tensor:
+    """Cores (m, r, r) of the change ``U_m core_m Vh_m`` where members own cores.
 
     Parameters
     ----------
     off_diagonal : Tensor of shape (m, r, r)
         Entries off the diagonal in units of ``sqrt(S_a S_b)``.
-
-    Returns
-    -------
-    U, core, Vh : Tensor of shapes (m, o, r), (m, r, r), (m, r, i)
     """
     values = S[own]
     root = values.sqrt()
-    core = root[:, :, None] * off_diagonal * root[:, None, :] + torch.diag_embed(values * delta)
-    return U.T[own].mT, core, Vh[own]
+    return root[:, :, None] * off_diagonal * root[:, None, :] + torch.diag_embed(values * delta)
+
+
+def own_vectors(U: Tensor, Vh: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Gather ``U_m`` (m, o, r) and ``Vh_m`` (m, r, i), the members' own vectors."""
+    own = own.long()
+    return U.T[own].mT, Vh[own]
+
+
+class KeptVectors:
+    """Like ``own_vectors``, gathered once for all steps of a training.
+
+    They are gathered anew once one of the tensors is another or was written to. Copies and pickles of a
+    layer start without.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[list[tuple[Tensor, int]], tuple[Tensor, Tensor]] | None = None
+
+    def __reduce__(self) -> tuple[type["KeptVectors"], tuple[()]]:
+        return KeptVectors, ()
+
+    def __call__(self, U: Tensor, Vh: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        sources = (U, Vh, own)
+        if any(t.is_inference() for t in sources):  # these do not tell whether they were written to
+            return own_vectors(*sources)
+        last = self._last  # other threads may use the layer meanwhile
+        if last is None or any(
+            kept is not t or version != t._version for (kept, version), t in zip(last[0], sources)
+        ):
+            last = [(t, t._version) for t in sources], own_vectors(*sources)
+            self._last = last
+        return last[1]
+
+    def forget(self) -> None:
+        """Give their memory back."""
+        self._last = None
 
 
 def checked_directions(told: Tensor, own: Tensor | None, pool: int) -> Tensor:

@@ -13,10 +13,12 @@ from sksve.adapters._basis import restore_basis, saved_basis
 from sksve.adapters._cache import cached_decompose, weight_key
 from sksve.adapters._core_product import core_product
 from sksve.adapters._directions import (
+    KeptVectors,
     checked_directions,
     draw_directions,
-    own_factors,
+    own_core,
     own_values,
+    own_vectors,
 )
 from sksve.adapters._functional import sve_linear
 from sksve.adapters._member_linear import (
@@ -138,6 +140,7 @@ class SVDLinear(MemberLinear):
             else None
         )
         self.register_buffer("directions", own)
+        self._kept = KeptVectors()
         self.register_buffer("band_scale", self._band_scale() if n_entries and not pooled else None)
         trains_bias = bias is not None and train_bias
         self.bias_delta = (
@@ -275,12 +278,21 @@ class SVDLinear(MemberLinear):
             return None
         return (self.directions if members is None else self.directions[members]).long()
 
+    def train(self, mode: bool = True) -> "SVDLinear":
+        """Like ``torch.nn.Module.train``; what only training steps need is given back at its end."""
+        if not mode:
+            self._kept.forget()
+        return super().train(mode)
+
     def apply_members(self, rows: Tensor, members: Tensor | None) -> Tensor:
         delta, band, bias = self._core(members)
         own = self._own(members)
         if own is not None and band is not None and self.weight is not None:
-            cores = band_core(band, self.rank, self.off_diagonals)
-            U, core, Vh = own_factors(self.U, self.S, self.Vh, own, delta, cores)
+            core = own_core(self.S, own, delta, band_core(band, self.rank, self.off_diagonals))
+            if members is None and self.directions is not None and torch.is_grad_enabled():
+                U, Vh = self._kept(self.U, self.Vh, self.directions)
+            else:
+                U, Vh = own_vectors(self.U, self.Vh, own)
             return core_product(rows, self.weight, U, core, Vh, bias)
         U, s, Vh = self._factors(delta, own)
         if band is None:
@@ -326,8 +338,8 @@ class SVDLinear(MemberLinear):
         own = self._own(chosen)
         bias = bias[0] if bias is not None and bias.ndim == 2 else bias
         if own is not None and band is not None and self.weight is not None:
-            cores = band_core(band, self.rank, self.off_diagonals)
-            left, core, right = own_factors(self.U, self.S, self.Vh, own, delta, cores)
+            core = own_core(self.S, own, delta, band_core(band, self.rank, self.off_diagonals))
+            left, right = own_vectors(self.U, self.Vh, own)
             return torch.addmm(self.weight, left[0] @ core[0], right[0], out=out), bias
         U, s, Vh = self._factors(delta, own)
         if band is None:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sksve.adapters import SVDLinear
-from sksve.adapters._core_product import _coordinates, core_product
+from sksve.adapters import SVDLinear, _core_product
+from sksve.adapters._core_product import _coordinates, core_product, merging_pays
 
 BIASES = ["none", "shared", "own"]
 
@@ -12,6 +12,16 @@ BIASES = ["none", "shared", "own"]
 @pytest.fixture(params=[False, True], ids=["one_basis", "own_bases"])
 def own(request):
     """Whether each member has directions of its own."""
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["small_products", "merged"])
+def merged(request, monkeypatch):
+    """Whether a training step builds each member's matrix, whatever the shapes, dtype and device."""
+    if request.param:
+        monkeypatch.setattr(_core_product, "_Core", _core_product._Merged)
+    else:
+        monkeypatch.setattr(_core_product, "_Merged", _core_product._Core)
     return request.param
 
 
@@ -63,7 +73,7 @@ def test_coordinates__in_either_order_of_the_product(r, n, dtype, own):
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("n", [2, 4], ids=["few_rows", "more_rows_than_directions"])
-def test_core_product__values_and_gradients_of_dense_members(n, bias, dtype, own):
+def test_core_product__values_and_gradients_of_dense_members(n, bias, dtype, own, merged):
     f = factors(bias, own, n=n, dtype=dtype)
     wanted = [f[name] for name in ("x", "core", "bias") if f[name] is not None]
     y, expected = core_product(**f), reference(**f)
@@ -75,11 +85,12 @@ def test_core_product__values_and_gradients_of_dense_members(n, bias, dtype, own
         assert a.dtype == dtype
         torch.testing.assert_close(a, b, **tolerance)
     with torch.no_grad():
-        torch.testing.assert_close(core_product(**f), y, rtol=0, atol=0)
+        exactly = tolerance if merged else {"rtol": 0, "atol": 0}
+        torch.testing.assert_close(core_product(**f), y, **exactly)
 
 
 @pytest.mark.parametrize("bias", BIASES)
-def test_core_product__passes_gradcheck(bias, own):
+def test_core_product__passes_gradcheck(bias, own, merged):
     f = factors(bias, own)
     learned = {name: f.pop(name) for name in ("x", "core", "bias") if f[name] is not None}
     rest = f  # bias=None stays here
@@ -91,7 +102,7 @@ def test_core_product__passes_gradcheck(bias, own):
 
 
 @pytest.mark.parametrize("needed", ["x", "core", "bias"])
-def test_core_product__computes_only_gradients_that_are_needed(needed, own):
+def test_core_product__computes_only_gradients_that_are_needed(needed, own, merged):
     f = factors("own", own)
     for name in ("x", "core", "bias"):
         f[name].requires_grad_(name == needed)
@@ -99,7 +110,7 @@ def test_core_product__computes_only_gradients_that_are_needed(needed, own):
     assert [name for name, t in f.items() if t.grad is not None] == [needed]
 
 
-def test_core_product__double_backward_is_refused():
+def test_core_product__double_backward_is_refused(merged):
     f = factors("none", False)
     (slope,) = torch.autograd.grad(core_product(**f).square().sum(), f["core"], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
@@ -107,7 +118,7 @@ def test_core_product__double_backward_is_refused():
 
 
 @pytest.mark.parametrize("bias", BIASES)
-def test_core_product__autocast_computes_in_bfloat16_and_learns_in_float32(bias, own):
+def test_core_product__autocast_computes_in_bfloat16_and_learns_in_float32(bias, own, merged):
     f = factors(bias, own, o=24, i=16, r=6, n=8, dtype=torch.float32)
     exact = reference(**f)
     with torch.autocast("cpu", torch.bfloat16):
@@ -118,6 +129,41 @@ def test_core_product__autocast_computes_in_bfloat16_and_learns_in_float32(bias,
     assert f["core"].grad.dtype == torch.float32
     (expected,) = torch.autograd.grad(exact.sum(), f["core"])
     assert (f["core"].grad - expected).abs().max() < 0.03 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n", "frozen_x", "merges"),
+    [
+        (torch.float32, 20, False, True),
+        (torch.float32, 4, False, False),  # few rows
+        (torch.float32, 20, True, True),
+        (torch.float32, 9, False, True),
+        (torch.float32, 9, True, False),  # nothing to be spared in the backward pass
+        (torch.float64, 20, False, False),
+    ],
+)
+def test_core_product__merges_where_that_pays(monkeypatch, dtype, n, frozen_x, merges):
+    taken = []
+    for name in ("_Core", "_Merged"):
+        real = getattr(_core_product, name)
+
+        class Spy(real):
+            def forward(ctx, *args, name=name, real=real):
+                taken.append(name)
+                return real.forward(ctx, *args)
+
+        monkeypatch.setattr(_core_product, name, Spy)
+    f = factors("shared", True, n=n, dtype=dtype)
+    f["x"].requires_grad_(not frozen_x)
+    core_product(**f)
+    assert taken == ["_Merged" if merges else "_Core"]
+    assert merging_pays(5, 7, n, not frozen_x) == (merges or dtype == torch.float64)
+
+
+def test_merging_pays__keeps_no_more_than_the_rows_are():
+    for o, i in ((384, 384), (1536, 384), (384, 1536), (4096, 11008)):
+        fewest = next(n for n in range(1, 10**5) if merging_pays(o, i, n, True))
+        assert o * i < fewest * (o + i)
 
 
 def test_layer__takes_it_when_the_weight_stays_at_hand(monkeypatch):
