@@ -7,7 +7,14 @@ from _alternate import alternate, machine, ratios
 from _record import write
 from torch.nn import functional as F
 
-from sksve.adapters._core_product import _coordinates, _times, core_product
+from sksve.adapters._core_product import (
+    _coordinates,
+    _Core,
+    _Merged,
+    _times,
+    core_product,
+    merging_pays,
+)
 
 
 def graph(x, weight, U, core, Vh, bias):
@@ -59,6 +66,36 @@ def core(args, r=34, rows=432):
     narrow = coordinates(args, rows)
     question = "a layer with a core a member: one operation against the graph, a training step"
     write("speed_core", {"question": question, **machine("cpu"), "cases": cases, "narrow": narrow})
+
+
+def merged(args, r=42):
+    """A training step through each member's matrix beside small products, for more and more rows."""
+    found = []
+    for (o, i), rows in product(((384, 384), (1536, 384), (384, 1536)), (192, 300, 432, 600, 768)):
+        weight, bias = torch.randn(o, i) / i**0.5, torch.randn(o)
+        U, Vh = torch.randn(args.members, o, r), torch.randn(args.members, r, i)
+        x = torch.randn(args.members, rows, i, requires_grad=True)
+        cores = torch.randn(args.members, r, r).mul_(0.01).requires_grad_()
+        gy = torch.randn(args.members, rows, o)
+
+        def step(way, given=(x, weight, U, cores, Vh, bias), wanted=(x, cores), gy=gy):
+            torch.autograd.grad(way.apply(*given), wanted, gy)
+
+        contenders = {
+            "small products": lambda step=step: step(_Core),
+            "merged": lambda step=step: step(_Merged),
+        }
+        ratio = ratios(alternate(contenders, args.rounds or 15), "small products")["merged"]
+        found.append(
+            {
+                "shape": [o, i], "rank": r, "members": args.members, "rows_a_member": rows,
+                "merged_to_small_products": ratio["ratio_to_small products"],
+                "chosen": merging_pays(o, i, rows, True),
+            }
+        )  # fmt: skip
+        print(found[-1], flush=True)
+    question = "a layer with a core a member: each member's matrix or small products, a training step"
+    write("speed_merged", {"question": question, **machine("cpu"), "cases": found})
 
 
 def coordinates(args, rows):

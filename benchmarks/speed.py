@@ -12,6 +12,7 @@
     python benchmarks/speed.py routes             # what the cost model says, and the clock
     python benchmarks/speed.py band               # off-diagonal entries: one by one or as a matrix
     python benchmarks/speed.py core               # a core a member: one operation or a graph of them
+    python benchmarks/speed.py merged             # the same: each member's matrix or small products
 
 `--device cuda` runs fit, predict and memory on a GPU. Writes results/speed_<command>.json (the
 number of rows in its name unless it is 2,000), with ratios
@@ -31,6 +32,7 @@ COMMANDS = {
     "routes": _speed_parts.routes,
     "band": _speed_band.band,
     "core": _speed_core.core,
+    "merged": _speed_core.merged,
     "svd": _speed_parts.svd,
     "top": _speed_top.top,
     "fit": _speed_model.fit,

@@ -18,7 +18,7 @@ from sksve.adapters._autograd import add_bias, bias_gradient, low_precision
 __all__ = ["core_product", "merging_pays"]
 
 # So many rows, in units of those for which building the matrix takes the multiply-adds it saves, pay for
-# writing it as well. Measured by `benchmarks/speed.py core`.
+# writing it as well. Measured by `benchmarks/speed.py merged`.
 WRITING = 1.5
 
 
