@@ -94,7 +94,9 @@ def merged(args, r=42):
             }
         )  # fmt: skip
         print(found[-1], flush=True)
-    question = "a layer with a core a member: each member's matrix or small products, a training step"
+    question = (
+        "a layer with a core a member: each member's matrix or small products, a training step"
+    )
     write("speed_merged", {"question": question, **machine("cpu"), "cases": found})
 
 
