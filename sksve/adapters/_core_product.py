@@ -168,15 +168,8 @@ class _Core(torch.autograd.Function):
 
 class _Merged(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        U: Tensor,
-        core: Tensor,
-        Vh: Tensor,
-        bias: Tensor | None,
-    ) -> Tensor:
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        x, weight, U, core, Vh, bias = given
         m = len(core)
         left, right = (t.expand(m, *t.shape[-2:]) for t in (U, Vh))
         matrices = torch.baddbmm(
