@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sksve.adapters import SVDLinear
-from sksve.adapters._core_product import core_product
+from sksve.adapters._core_product import core_product, merging_pays
 
 
 def test_multiply_adds__of_a_product(script):
@@ -15,8 +15,9 @@ def test_multiply_adds__of_a_product(script):
 
 
 @pytest.mark.parametrize("rank", [4, 16])  # two orders of the product with few columns
-def test_multiply_adds__of_a_core_forward_and_backward(rank, script):
-    m, n, i, o = 2, 40, 24, 20
+@pytest.mark.parametrize("n", [12, 40])  # small products; each member's matrix
+def test_multiply_adds__of_a_core_forward_and_backward(rank, n, script):
+    m, i, o = 2, 24, 20
     x = torch.ones(m, n, i, requires_grad=True)
     core = torch.ones(m, rank, rank, requires_grad=True)
     weight, U, Vh = torch.ones(o, i), torch.ones(o, rank), torch.ones(rank, i)
@@ -25,7 +26,11 @@ def test_multiply_adds__of_a_core_forward_and_backward(rank, script):
         core_product(x, weight, U, core, Vh, None).sum().backward()
 
     pass_of_a_row = o * i + rank * (o + i) + rank**2  # and the core's own gradient
-    assert script("multiply_adds").multiply_adds(step) == m * n * (2 * pass_of_a_row + rank**2)
+    expected = n * (2 * pass_of_a_row + rank**2)
+    if merging_pays(o, i, n, True):
+        expected = rank**2 * o + rank * o * i + n * (2 * o * i + rank * (o + i) + rank**2)
+    assert merging_pays(o, i, n, True) == (n == 40)
+    assert script("multiply_adds").multiply_adds(step) == m * expected
 
 
 def test_multiply_adds__of_singular_values_beside_a_frozen_weight(script):
