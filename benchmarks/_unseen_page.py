@@ -35,8 +35,7 @@ TimesOf = Mapping[int | None, Times]
 def unseen_summary(runs: Runs, times_of: TimesOf) -> list[str]:
     """Table of the bars over all sizes that there are; nothing without runs of both methods."""
     sizes = sizes_with(runs)
-    times = mean_times([times_of.get(rows, {}) for rows in sizes])
-    return summary(runs, sizes, [METHOD], times) if sizes else []
+    return summary(runs, sizes, [METHOD], _mean_times(sizes, times_of)) if sizes else []
 
 
 def unseen_section(runs: Runs, cells: list[Cell], times_of: TimesOf) -> list[str]:
@@ -49,8 +48,7 @@ def unseen_section(runs: Runs, cells: list[Cell], times_of: TimesOf) -> list[str
         return []
     sizes = sizes_with(runs)
     lines = ["## The clean check", "", INTRODUCTION, "", *progress(runs, cells), *bars]
-    times = mean_times([times_of.get(rows, {}) for rows in sizes])
-    lines += gaps_table(runs, sizes, _beside_runs(times, runs, sizes))
+    lines += gaps_table(runs, sizes, _beside_runs(_mean_times(sizes, times_of), runs, sizes))
     lines += [INTERVALS, "", *differences(runs, sizes, METHOD)]
     for rows in sizes if len(sizes) > 1 else ():
         lines += [f"### Of these, {rows or 'all'} training rows", ""]
@@ -58,6 +56,10 @@ def unseen_section(runs: Runs, cells: list[Cell], times_of: TimesOf) -> list[str
         lines += summary(runs, rows, [METHOD], times)
         lines += gaps_table(runs, (rows,), _beside_runs(times, runs, (rows,)))
     return lines
+
+
+def _mean_times(sizes: tuple[int | None, ...], times_of: TimesOf) -> Times:
+    return mean_times([times_of.get(rows, {}) for rows in sizes])
 
 
 def _beside_runs(times: Times, runs: Runs, sizes: tuple[int | None, ...]) -> Times:

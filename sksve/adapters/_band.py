@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["apply_band", "band_core", "band_entries", "band_size"]
+__all__ = ["apply_band", "band_core", "band_entries", "band_size", "band_units"]
 
 # A core of r values is multiplied as a dense matrix if it has r / DENSE_BELOW diagonals a side or more:
 # each diagonal takes passes over the activations, which wait for memory as a product does not. Measured
@@ -24,6 +24,15 @@ def band_size(r: int, off_diagonals: int) -> int:
     (6, 10)
     """
     return sum(2 * (r - d) for d in range(1, min(off_diagonals, r - 1) + 1))
+
+
+def band_units(S: Tensor, r: int, off_diagonals: int) -> Tensor:
+    """``sqrt(S_a S_b)`` of each entry within `off_diagonals` of the diagonal, in the band's order."""
+    root = S[:r].sqrt()
+    pieces = []
+    for d in range(1, min(off_diagonals, r - 1) + 1):
+        pieces += [root[d:] * root[: r - d]] * 2
+    return torch.cat(pieces) if pieces else root[:0]
 
 
 @lru_cache(maxsize=64)

@@ -63,7 +63,7 @@ def own_vectors(U: Tensor, Vh: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class KeptVectors:
-    """Like ``own_vectors``, gathered once for all steps of a training.
+    """Vectors of the chosen members (None: all), those of all gathered once for a whole training.
 
     They are gathered anew once one of the tensors is another or was written to. Copies and pickles of a
     layer start without.
@@ -75,7 +75,11 @@ class KeptVectors:
     def __reduce__(self) -> tuple[type["KeptVectors"], tuple[()]]:
         return KeptVectors, ()
 
-    def __call__(self, U: Tensor, Vh: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, U: Tensor, Vh: Tensor, own: Tensor, members: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        if members is not None or not torch.is_grad_enabled():
+            return own_vectors(U, Vh, own if members is None else own[members])
         sources = (U, Vh, own)
         if any(t.is_inference() for t in sources):  # these do not tell whether they were written to
             return own_vectors(*sources)

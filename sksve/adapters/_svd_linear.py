@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sksve.adapters._autograd import dense_product, dense_weight, thin_product
-from sksve.adapters._band import band_core, band_size
+from sksve.adapters._band import band_core, band_size, band_units
 from sksve.adapters._basis import restore_basis, saved_basis
 from sksve.adapters._cache import cached_decompose, weight_key
 from sksve.adapters._core_product import core_product
@@ -18,7 +18,6 @@ from sksve.adapters._directions import (
     draw_directions,
     own_core,
     own_values,
-    own_vectors,
 )
 from sksve.adapters._functional import sve_linear
 from sksve.adapters._member_linear import (
@@ -141,7 +140,8 @@ class SVDLinear(MemberLinear):
         )
         self.register_buffer("directions", own)
         self._kept = KeptVectors()
-        self.register_buffer("band_scale", self._band_scale() if n_entries and not pooled else None)
+        units = band_units(S, rank, self.off_diagonals) if n_entries and not pooled else None
+        self.register_buffer("band_scale", units)
         trains_bias = bias is not None and train_bias
         self.bias_delta = (
             nn.Parameter(torch.zeros(n_members, self.out_features, **like)) if trains_bias else None
@@ -251,13 +251,6 @@ class SVDLinear(MemberLinear):
                     noise = torch.randn(parameter.shape[1], generator=g, dtype=torch.float64)
                     parameter[member] = spread * noise.to(parameter)
 
-    def _band_scale(self) -> Tensor:
-        root = self.S[: self.rank].sqrt()
-        pieces = []
-        for d in range(1, self.off_diagonals + 1):
-            pieces += [root[d:] * root[: self.rank - d]] * 2
-        return torch.cat(pieces)
-
     def _core(self, members: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Delta, band and bias of the chosen members (None: all)."""
 
@@ -265,7 +258,7 @@ class SVDLinear(MemberLinear):
             return p if p is None or members is None else p.index_select(0, members)
 
         band, change = pick(self.band), pick(self.bias_delta)
-        if band is not None and self.band_scale is not None:  # of own directions: `own_factors`
+        if band is not None and self.band_scale is not None:  # of own directions: `own_core`
             band = band * self.band_scale
         bias = self.bias if change is None or self.bias is None else self.bias + change
         delta = pick(self.delta)
@@ -287,12 +280,9 @@ class SVDLinear(MemberLinear):
     def apply_members(self, rows: Tensor, members: Tensor | None) -> Tensor:
         delta, band, bias = self._core(members)
         own = self._own(members)
-        if own is not None and band is not None and self.weight is not None:
+        if self.directions is not None and band is not None and self.weight is not None:
             core = own_core(self.S, own, delta, band_core(band, self.rank, self.off_diagonals))
-            if members is None and self.directions is not None and torch.is_grad_enabled():
-                U, Vh = self._kept(self.U, self.Vh, self.directions)
-            else:
-                U, Vh = own_vectors(self.U, self.Vh, own)
+            U, Vh = self._kept(self.U, self.Vh, self.directions, members)
             return core_product(rows, self.weight, U, core, Vh, bias)
         U, s, Vh = self._factors(delta, own)
         if band is None:
@@ -337,9 +327,9 @@ class SVDLinear(MemberLinear):
         delta, band, bias = self._core(chosen)
         own = self._own(chosen)
         bias = bias[0] if bias is not None and bias.ndim == 2 else bias
-        if own is not None and band is not None and self.weight is not None:
+        if self.directions is not None and band is not None and self.weight is not None:
             core = own_core(self.S, own, delta, band_core(band, self.rank, self.off_diagonals))
-            left, right = own_vectors(self.U, self.Vh, own)
+            left, right = self._kept(self.U, self.Vh, self.directions, chosen)
             return torch.addmm(self.weight, left[0] @ core[0], right[0], out=out), bias
         U, s, Vh = self._factors(delta, own)
         if band is None:

@@ -61,3 +61,11 @@ def test_band_core__first_asked_without_gradients_serves_a_backward_pass():
     band = torch.randn(1, band_size(4, 3), requires_grad=True)
     band_core(band, 4, 3).sum().backward()
     np.testing.assert_array_equal(band.grad.numpy(), np.ones(band.shape))
+
+
+@given(r=st.integers(1, 9), d=st.integers(0, 10))
+def test_band_units__are_those_of_the_entries(r, d):
+    S = torch.arange(12.0, 0.0, -1.0)
+    root = S[:r].sqrt()
+    expected = room.band_entries(torch.outer(root, root)[None], d)[0]
+    assert torch.equal(room.band_units(S, r, d), expected)

@@ -37,34 +37,44 @@ def test_own_vectors__are_the_columns_and_rows_of_each_member(sources):
 
 def test_kept_vectors__gathers_once(sources):
     kept = KeptVectors()
-    first, again = kept(*sources), kept(*sources)
+    first, again = kept(*sources, None), kept(*sources, None)
     assert all(a is b for a, b in zip(first, again))
     assert all(torch.equal(a, b) for a, b in zip(first, own_vectors(*sources)))
     kept.forget()
-    assert kept(*sources)[0] is not first[0]
+    assert kept(*sources, None)[0] is not first[0]
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
 @pytest.mark.parametrize("how", ["written to", "another"])
 def test_kept_vectors__is_never_stale(sources, which, how):
     kept = KeptVectors()
-    kept(*sources)
+    kept(*sources, None)
     changed = sources[which].flip(0)
     if how == "written to":
         sources[which].copy_(changed)
     else:
         sources[which] = changed
-    found = kept(*sources)
+    found = kept(*sources, None)
     assert all(torch.equal(a, b) for a, b in zip(found, own_vectors(*sources)))
+
+
+def test_kept_vectors__of_some_members_and_without_a_backward_pass_keeps_none(sources):
+    kept = KeptVectors()
+    some = kept(*sources, torch.tensor([2, 0]))
+    assert all(torch.equal(a, b[[2, 0]]) for a, b in zip(some, own_vectors(*sources)))
+    with torch.no_grad():
+        kept(*sources, None)
+    assert kept._last is None
 
 
 def test_kept_vectors__of_tensors_that_do_not_count_writes():
     with torch.inference_mode():
         sources = [torch.randn(5, 4), torch.randn(4, 7), torch.tensor([[0, 2]])]
-        kept = KeptVectors()
-        kept(*sources)
+    kept = KeptVectors()
+    kept(*sources, None)
+    with torch.inference_mode():
         sources[0].mul_(2)
-        assert torch.equal(kept(*sources)[0], own_vectors(*sources)[0])
+    assert torch.equal(kept(*sources, None)[0], own_vectors(*sources)[0])
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
