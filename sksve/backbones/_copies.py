@@ -101,6 +101,15 @@ class MemberCopies(MemberModule):
         self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
     ) -> Tensor:
         """As :meth:`SplitBackbone.suffix`, each member's rows through its own copy."""
+        return self._run("suffix", hidden, input_ids, attention_mask)
+
+    def vectors(
+        self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
+    ) -> Tensor:
+        """As :meth:`SplitBackbone.vectors`, each member's rows through its own copy."""
+        return self._dropped(self._run("vectors", hidden, input_ids, attention_mask))
+
+    def _run(self, what: str, *inputs: Tensor | None) -> Tensor:
         active = self._members
         chosen = range(self.n_members) if active is None else active.tolist()
         m = len(chosen)
@@ -111,16 +120,18 @@ class MemberCopies(MemberModule):
         def parts(t: Tensor | None) -> Any:
             return [None] * m if t is None else t.chunk(m)
 
-        rows = zip(chosen, parts(hidden), parts(input_ids), parts(attention_mask), strict=True)
-        return torch.cat([self._run(runner, k, *own) for k, *own in rows])
+        def run(position: int, *own: Tensor | None) -> Tensor:
+            values = {f"split.model.{n}": v for n, v in self.member_values(position).items()}
+            return torch.func.functional_call(runner, values, (what, *own))
 
-    def _run(self, runner: nn.Module, position: int, *inputs: Tensor | None) -> Tensor:
-        values = {f"split.model.{n}": v for n, v in self.member_values(position).items()}
-        return torch.func.functional_call(runner, values, inputs)
+        rows = zip(chosen, *map(parts, inputs), strict=True)
+        return torch.cat([run(k, *own) for k, *own in rows])
 
     def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
         """As :meth:`SplitBackbone.pool`."""
-        pooled = self.split.pool(hidden, attention_mask)
+        return self._dropped(self.split.pool(hidden, attention_mask))
+
+    def _dropped(self, pooled: Tensor) -> Tensor:
         return pooled if self.pooled_dropout is None else self.pooled_dropout(pooled)
 
     def train(self, mode: bool = True) -> "MemberCopies":
@@ -132,14 +143,14 @@ class MemberCopies(MemberModule):
 
 
 class _Suffix(nn.Module):
-    """The suffix as a module, as ``functional_call`` wants it."""
+    """The suffix, pooled or not, as a module: as ``functional_call`` wants it."""
 
     def __init__(self, split: SplitBackbone) -> None:
         super().__init__()
         self.split = split
 
-    def forward(self, *inputs: Any) -> Tensor:
-        return self.split.suffix(*inputs)
+    def forward(self, what: str, *inputs: Any) -> Tensor:
+        return self.split.vectors(*inputs) if what == "vectors" else self.split.suffix(*inputs)
 
 
 def _twin(runner: _Suffix) -> _Suffix:

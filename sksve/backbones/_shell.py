@@ -9,12 +9,13 @@ and nothing is registered on it: calls may overlap in threads, copies and pickle
 every block keeps its index, on which some families' masks depend.
 """
 
-import copy
 import inspect
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from sksve.backbones._class_token import ClassTokenBlock, shallow
 
 __all__ = [
     "Cut",
@@ -22,8 +23,8 @@ __all__ = [
     "outputs_of_first_block",
     "run_from",
     "run_model",
-    "run_still",
     "run_until",
+    "run_whole",
 ]
 
 # Families whose `embeddings` give exactly what enters block 0: the suffix need not compute them.
@@ -39,6 +40,7 @@ class Cut(NamedTuple):
     blocks: str  # dotted name of the list of blocks
     at: int  # the first block behind the cut
     outputs: int  # 0: a block gives a tensor; k: a tuple of k items
+    class_token: bool = False  # whether the last block gives the class token's hidden state alone
 
 
 def run_until(model: nn.Module, cut: Cut, inputs: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -63,7 +65,7 @@ def run_from(
     still: int = 0,
 ) -> Tensor:
     """Run a model from the cut on, `still` blocks of it without gradients; give its last hidden state."""
-    blocks = _with_still(model, cut, still)
+    blocks = _blocks_behind(model, cut, still)
     blocks[: cut.at] = [_Skip(block, cut.outputs) for block in blocks[: cut.at]]
     blocks[cut.at] = _Inject(blocks[cut.at], hidden)
     shell = _shell(model, cut.blocks, blocks)
@@ -72,16 +74,19 @@ def run_from(
     return run_model(shell, inputs, attention_mask)
 
 
-def run_still(
+def run_whole(
     model: Any, cut: Cut, inputs: Tensor, attention_mask: Tensor | None, still: int
 ) -> Tensor:
     """Run a whole model, `still` blocks behind the cut without gradients; give its last hidden state."""
-    blocks = _with_still(model, cut, still)
+    blocks = _blocks_behind(model, cut, still)
     return run_model(_shell(model, cut.blocks, blocks), inputs, attention_mask)
 
 
-def _with_still(model: nn.Module, cut: Cut, still: int) -> list[nn.Module]:
+def _blocks_behind(model: Any, cut: Cut, still: int) -> list[nn.Module]:
+    """All blocks, those behind the cut as they are to run."""
     blocks = list(model.get_submodule(cut.blocks))
+    if cut.class_token:
+        blocks[-1] = ClassTokenBlock(blocks[-1], model.config.model_type)
     stop = cut.at + still
     blocks[cut.at : stop] = [_Still(block) for block in blocks[cut.at : stop]]
     return blocks
@@ -124,24 +129,17 @@ def run_model(model: Any, inputs: Tensor, attention_mask: Tensor | None) -> Tens
 
 def _shell(model: nn.Module, blocks_name: str, blocks: list[nn.Module]) -> nn.Module:
     """Copy the modules on the path to the blocks, shallowly, and put other blocks at its end."""
-    top = _shallow(model)
+    top = shallow(model)
     if "pooler" in top._modules:
         top._modules["pooler"] = None  # its output is not used
     here = top
     *path, last = blocks_name.split(".")
     for name in path:
-        below = _shallow(getattr(here, name))
+        below = shallow(getattr(here, name))
         here._modules[name] = below
         here = below
     here._modules[last] = nn.ModuleList(blocks)
     return top
-
-
-def _shallow(module: nn.Module) -> nn.Module:
-    """Return a second object with the same parameters, buffers and children."""
-    twin = copy.copy(module)
-    twin.__dict__["_modules"] = dict(module._modules)
-    return twin
 
 
 def outputs_of_first_block(model: nn.Module, blocks_name: str) -> int | None:

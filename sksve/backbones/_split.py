@@ -6,6 +6,7 @@ How the cut is made stands in ``_shell.py``.
 import torch
 from torch import Tensor, nn
 
+from sksve.backbones._class_token import reads_class_token
 from sksve.backbones._load import Backbone
 from sksve.backbones._plan import AdaptationPlan
 from sksve.backbones._pooling import pool_tokens
@@ -14,8 +15,8 @@ from sksve.backbones._shell import (
     outputs_of_first_block,
     run_from,
     run_model,
-    run_still,
     run_until,
+    run_whole,
 )
 
 __all__ = ["SplitBackbone"]
@@ -75,7 +76,9 @@ class SplitBackbone(nn.Module):
     def train(self, mode: bool = True) -> "SplitBackbone":
         """Do nothing but remember `mode`: the backbone stays in eval mode, its dropout off."""
         self.training = bool(mode)
-        self.model.eval()
+        # Layers give back at the end of training what only its steps need: not before each of them.
+        if not mode or any(module.training for module in self.model.modules()):
+            self.model.eval()
         return self
 
     @torch.no_grad()
@@ -135,14 +138,55 @@ class SplitBackbone(nn.Module):
         ValueError
             If `hidden` and `input_ids` differ in rows or tokens, or `hidden` is missing.
         """
+        return self._run(self._cut(), hidden, input_ids, attention_mask, still)
+
+    def vectors(
+        self,
+        hidden: Tensor | None,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        still: int = 0,
+    ) -> Tensor:
+        """Give what ``pool(suffix(...))`` gives, without what pooling would not read.
+
+        The last block of a ViT or DINOv2 that is pooled by its class token runs for that token only, which
+        spares three quarters of the block.
+
+        Parameters
+        ----------
+        hidden, input_ids, attention_mask, still
+            As in :meth:`suffix`.
+
+        Returns
+        -------
+        Tensor of shape (b, d)
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`suffix`.
+        """
+        alone = attention_mask is None and reads_class_token(self.model, self.pooling)
+        cut = self._cut()._replace(class_token=alone)
+        behind = self._run(cut, hidden, input_ids, attention_mask, still)
+        return self.pool(behind, attention_mask)
+
+    def _run(
+        self,
+        cut: Cut,
+        hidden: Tensor | None,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        still: int,
+    ) -> Tensor:
         if hidden is None and self.first_block > 0:
             raise ValueError(
                 f"hidden must be what prefix() gave: {self.first_block} of {self.n_blocks} blocks "
                 "are in the prefix. Got None instead."
             )
         if hidden is None or not self.can_split:
-            if still:
-                return run_still(self.model, self._cut(), input_ids, attention_mask, still)
+            if still or cut.class_token:
+                return run_whole(self.model, cut, input_ids, attention_mask, still)
             return run_model(self.model, input_ids, attention_mask)
         tokens = hidden.shape[1] if input_ids.ndim == 4 else input_ids.shape[-1]
         if hidden.shape[:2] != (len(input_ids), tokens):
@@ -152,7 +196,7 @@ class SplitBackbone(nn.Module):
             )
         if self.first_block == self.n_blocks or hidden.shape[1] == 0:
             return hidden
-        return run_from(self.model, self._cut(), hidden, input_ids, attention_mask, still)
+        return run_from(self.model, cut, hidden, input_ids, attention_mask, still)
 
     def _cut(self) -> Cut:
         return Cut(self.blocks, self.first_block, self._outputs or 0)
@@ -160,7 +204,7 @@ class SplitBackbone(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Run prefix, suffix and pooling: one vector a row, of shape (b, d)."""
         hidden = self.prefix(input_ids, attention_mask) if self.first_block else None
-        return self.pool(self.suffix(hidden, input_ids, attention_mask), attention_mask)
+        return self.vectors(hidden, input_ids, attention_mask)
 
     def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Pool token vectors (b, t, d) into (b, d); see :func:`pool_tokens`."""

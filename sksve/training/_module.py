@@ -15,7 +15,7 @@ class Splittable(Protocol):
     """What is needed of ``sksve.backbones.SplitBackbone``."""
 
     def prefix(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor: ...
-    def suffix(
+    def vectors(
         self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
     ) -> Tensor: ...
     def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor: ...
@@ -153,8 +153,7 @@ class EnsembleModule(nn.Module):
         if self.has_suffix:
             with use_members(self.split, members):
                 more = {"still": still} if still else {}  # not every Splittable has blocks
-                hidden = self.split.suffix(features, input_ids, attention_mask, **more)
-            pooled = self.split.pool(hidden, attention_mask)
+                pooled = self.split.vectors(features, input_ids, attention_mask, **more)
         else:
             assert features is not None
             pooled = features[:, 0]
