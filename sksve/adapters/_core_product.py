@@ -23,7 +23,13 @@ WRITING = 1.5
 
 
 def core_product(
-    x: Tensor, weight: Tensor, U: Tensor, core: Tensor, Vh: Tensor, bias: Tensor | None
+    x: Tensor,
+    weight: Tensor,
+    U: Tensor,
+    core: Tensor,
+    Vh: Tensor,
+    bias: Tensor | None,
+    known: Tensor | None = None,
 ) -> Tensor:
     """Apply ``W + U core_m Vh`` and the bias to the rows of member m.
 
@@ -38,6 +44,8 @@ def core_product(
         Change of each member.
     Vh : Tensor of shape (r, i) or (m, r, i)
     bias : Tensor of shape (m, o) or (o,), or None
+    known : Tensor of shape (m, n, o), optional
+        ``weight x``, where that was computed before; constants may be added to it. Not changed.
 
     Returns
     -------
@@ -49,22 +57,36 @@ def core_product(
     """
     dtype = low_precision(x)
     if dtype is None:
-        return _product(x, weight, U, core, Vh, bias)
+        return _product(x, weight, U, core, Vh, bias, known)
     with torch.autocast(x.device.type, enabled=False):
         weight, U, Vh = (t.to(dtype) for t in (weight, U, Vh))
-        return _product(x.to(dtype), weight, U, core, Vh, bias)
+        known = None if known is None else known.to(dtype)
+        return _product(x.to(dtype), weight, U, core, Vh, bias, known)
 
 
 def _product(
-    x: Tensor, weight: Tensor, U: Tensor, core: Tensor, Vh: Tensor, bias: Tensor | None
+    x: Tensor,
+    weight: Tensor,
+    U: Tensor,
+    core: Tensor,
+    Vh: Tensor,
+    bias: Tensor | None,
+    known: Tensor | None,
 ) -> Tensor:
-    if torch.is_grad_enabled():
-        o, i = weight.shape
-        tuned = x.device.type == "cpu" and x.dtype == torch.float32
-        merges = tuned and merging_pays(o, i, x.shape[1], x.requires_grad)
-        y: Tensor = (_Merged if merges else _Core).apply(x, weight, U, core, Vh, bias)
-        return y
-    return _forward(x, weight, U, core, Vh, bias)[0]
+    if not torch.is_grad_enabled():
+        return _forward(x, weight, U, core, Vh, bias, known)[0]
+    y: Tensor
+    if known is None and _merges(x, weight):
+        y = _Merged.apply(x, weight, U, core, Vh, bias)
+    else:
+        y = _Core.apply(x, weight, U, core, Vh, bias, known)
+    return y
+
+
+def _merges(x: Tensor, weight: Tensor) -> bool:
+    o, i = weight.shape
+    tuned = x.device.type == "cpu" and x.dtype == torch.float32
+    return tuned and merging_pays(o, i, x.shape[1], x.requires_grad)
 
 
 def merging_pays(o: int, i: int, rows: int, need_x: bool) -> bool:
@@ -87,11 +109,20 @@ def merging_pays(o: int, i: int, rows: int, need_x: bool) -> bool:
 
 
 def _forward(
-    x: Tensor, weight: Tensor, U: Tensor, core: Tensor, Vh: Tensor, bias: Tensor | None
+    x: Tensor,
+    weight: Tensor,
+    U: Tensor,
+    core: Tensor,
+    Vh: Tensor,
+    bias: Tensor | None,
+    known: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Output, and the rows in the coordinates of Vh."""
     h = _coordinates(x, Vh.mT)
     turned = torch.bmm(h, core.to(h.dtype).transpose(1, 2))
+    if known is not None:
+        y = torch.baddbmm(known, turned, U.mT.expand(len(core), *U.mT.shape[-2:]))
+        return add_bias(y, bias), h
     if bias is None or x.shape[1] <= core.shape[1]:
         return add_bias(_sum_of(turned, U.mT, x, weight.t()), bias), h
     # One more direction, of which each row has one: a pass over the output less than adding the bias.
@@ -144,8 +175,9 @@ class _Core(torch.autograd.Function):
         core: Tensor,
         Vh: Tensor,
         bias: Tensor | None,
+        known: Tensor | None,
     ) -> Tensor:
-        y, h = _forward(x, weight, U, core, Vh, bias)
+        y, h = _forward(x, weight, U, core, Vh, bias, known)
         ctx.save_for_backward(h if any(ctx.needs_input_grad) else None, weight, U, core, Vh)
         ctx.bias_ndim = 0 if bias is None else bias.ndim
         return y
@@ -154,7 +186,7 @@ class _Core(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
         h, weight, U, core, Vh = ctx.saved_tensors
-        need_x, _, _, need_core, _, need_bias = ctx.needs_input_grad
+        need_x, _, _, need_core, _, need_bias, _ = ctx.needs_input_grad
         gx = slope = None
         gb = bias_gradient(gy, ctx.bias_ndim) if need_bias else None
         if need_x or need_core:
@@ -163,7 +195,7 @@ class _Core(torch.autograd.Function):
                 slope = torch.bmm(g.transpose(1, 2), h).to(core.dtype)
             if need_x:
                 gx = _sum_of(torch.bmm(g, core.to(g.dtype)), Vh, gy, weight)
-        return gx, None, None, slope, None, gb
+        return gx, None, None, slope, None, gb, None
 
 
 class _Merged(torch.autograd.Function):

@@ -141,11 +141,18 @@ class LoRALinear(MemberLinear):
                 layer.A[member] = (bound * (2.0 * unit - 1.0)).to(layer.A)
         return layer
 
+    def _factors(self, members: Tensor | None) -> tuple[Tensor, Tensor]:
+        if members is None:
+            return self.A, self.B
+        return self.A.index_select(0, members), self.B.index_select(0, members)
+
     def apply_members(self, rows: Tensor, members: Tensor | None) -> Tensor:
-        A, B = self.A, self.B
-        if members is not None:
-            A, B = A.index_select(0, members), B.index_select(0, members)
+        A, B = self._factors(members)
         return lora_linear(rows, self.weight, A, B, self.bias)
+
+    def apply_known(self, rows: Tensor, members: Tensor | None, product: Tensor) -> Tensor:
+        A, B = self._factors(members)
+        return torch.baddbmm(product, torch.bmm(rows, A.mT), B.mT)
 
     def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         return torch.addmm(self.weight, self.B[member], self.A[member], out=out), self.bias

@@ -252,18 +252,19 @@ class SVDLinear(MemberLinear):
                     parameter[member] = spread * noise.to(parameter)
 
     def _core(self, members: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Delta, band and bias of the chosen members (None: all)."""
+        """Delta, band and change of the bias of the chosen members (None: all)."""
 
         def pick(p: Tensor | None) -> Tensor | None:
             return p if p is None or members is None else p.index_select(0, members)
 
-        band, change = pick(self.band), pick(self.bias_delta)
+        band, delta = pick(self.band), pick(self.delta)
         if band is not None and self.band_scale is not None:  # of own directions: `own_core`
             band = band * self.band_scale
-        bias = self.bias if change is None or self.bias is None else self.bias + change
-        delta = pick(self.delta)
         assert delta is not None
-        return delta, band, bias
+        return delta, band, pick(self.bias_delta)
+
+    def _bias(self, change: Tensor | None) -> Tensor | None:
+        return self.bias if change is None or self.bias is None else self.bias + change
 
     def _own(self, members: Tensor | None) -> Tensor | None:
         """Directions (m, r) of the chosen members, if members have their own."""
@@ -278,12 +279,11 @@ class SVDLinear(MemberLinear):
         return super().train(mode)
 
     def apply_members(self, rows: Tensor, members: Tensor | None) -> Tensor:
-        delta, band, bias = self._core(members)
-        own = self._own(members)
-        if self.directions is not None and band is not None and self.weight is not None:
-            core = own_core(self.S, own, delta, band_core(band, self.rank, self.off_diagonals))
-            U, Vh = self._kept(self.U, self.Vh, self.directions, members)
-            return core_product(rows, self.weight, U, core, Vh, bias)
+        delta, band, change = self._core(members)
+        own, bias = self._own(members), self._bias(change)
+        factors = self._core_factors(delta, band, own, members)
+        if factors is not None and self.weight is not None:
+            return core_product(rows, self.weight, *factors, bias)
         U, s, Vh = self._factors(delta, own)
         if band is None:
             # Without a backward pass, whoever has many rows merges (`merged_member`): for all of them.
@@ -291,11 +291,27 @@ class SVDLinear(MemberLinear):
             dense = train and self.route(rows.shape[1], rows.shape[0]) == "dense"
             product = dense_product if dense else thin_product
             return product(rows, U, s, Vh, bias, self.weight)
-        d = self.off_diagonals
-        if self.weight is not None:
-            core = band_core(band, self.rank, d) + torch.diag_embed(s)
-            return core_product(rows, self.weight, U, core, Vh, bias)
-        return sve_linear(rows, U, s, Vh, bias, band, r=self.rank, off_diagonals=d)
+        return sve_linear(rows, U, s, Vh, bias, band, r=self.rank, off_diagonals=self.off_diagonals)
+
+    def apply_known(self, rows: Tensor, members: Tensor | None, product: Tensor) -> Tensor:
+        delta, band, change = self._core(members)
+        factors = self._core_factors(delta, band, self._own(members), members)
+        if factors is None or self.weight is None:
+            return self.apply_members(rows, members)
+        return core_product(rows, self.weight, *factors, change, product)
+
+    def _core_factors(
+        self, delta: Tensor, band: Tensor | None, own: Tensor | None, members: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """U, core and Vh of the change of `weight`, where members own whole cores; else None."""
+        if band is None or self.weight is None:
+            return None
+        core = band_core(band, self.rank, self.off_diagonals)
+        if self.directions is not None:
+            U, Vh = self._kept(self.U, self.Vh, self.directions, members)
+            return U, own_core(self.S, own, delta, core), Vh
+        U, s, Vh = self._factors(delta, own)
+        return U, core + torch.diag_embed(s), Vh
 
     def route(self, tokens: int, members: int = 1) -> Route:
         """Which way a training pass over `tokens` tokens of each of `members` members takes.
@@ -324,21 +340,20 @@ class SVDLinear(MemberLinear):
 
     def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         chosen = torch.tensor([member], device=self.S.device)
-        delta, band, bias = self._core(chosen)
-        own = self._own(chosen)
-        bias = bias[0] if bias is not None and bias.ndim == 2 else bias
-        if self.directions is not None and band is not None and self.weight is not None:
-            core = own_core(self.S, own, delta, band_core(band, self.rank, self.off_diagonals))
-            left, right = self._kept(self.U, self.Vh, self.directions, chosen)
-            return torch.addmm(self.weight, left[0] @ core[0], right[0], out=out), bias
+        delta, band, change = self._core(chosen)
+        own, bias = self._own(chosen), self._bias(None if change is None else change[0])
+        factors = self._core_factors(delta, band, own, chosen)
+        if factors is not None and self.weight is not None:
+            left, core, right = factors
+            if left.ndim == 3:
+                left, right = left[0], right[0]
+            return torch.addmm(self.weight, left @ core[0], right, out=out), bias
         U, s, Vh = self._factors(delta, own)
         if band is None:
             return dense_weight(U, s[0], Vh, self.weight, out), bias
         core, r = torch.diag(s[0]), self.rank
         core[:r, :r] += band_core(band, r, self.off_diagonals)[0]
-        if self.weight is None:
-            return torch.mm(U @ core, Vh, out=out), bias
-        return torch.addmm(self.weight, U @ core, Vh, out=out), bias
+        return torch.mm(U @ core, Vh, out=out), bias
 
     def pretrained_weight(self) -> Tensor:
         return (self.U * self.S) @ self.Vh if self.weight is None else self.weight

@@ -4,12 +4,13 @@ Every token is still a key and a value; one goes on to the output projection and
 are three quarters of a block's work. As in ``_shell.py`` the block's own ``forward`` runs, on shallow copies.
 """
 
-import copy
 from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["ClassTokenBlock", "reads_class_token", "shallow"]
+from sksve.backbones._twin import with_parts
+
+__all__ = ["ClassTokenBlock", "reads_class_token"]
 
 # What normalises a block's input, in families whose blocks are `x + f(norm(x))` and whose masks are None.
 _NORM_BEFORE = {
@@ -24,13 +25,6 @@ _AFTER_ATTENTION = {"o_proj", "output"}
 def reads_class_token(model: Any, pooling: str) -> bool:
     """Whether no more than the class token of the last block is needed, and the block can do with it."""
     return pooling == "cls" and getattr(model.config, "model_type", None) in _NORM_BEFORE
-
-
-def shallow(module: nn.Module) -> nn.Module:
-    """Return a second object with the same parameters, buffers and children."""
-    twin = copy.copy(module)
-    twin.__dict__["_modules"] = dict(module._modules)
-    return twin
 
 
 class ClassTokenBlock(nn.Module):
@@ -54,10 +48,10 @@ class ClassTokenBlock(nn.Module):
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Give the class token's hidden state (b, 1, d) behind the block; before it are those of all."""
-        own = shallow(self.block)
-        parts = own._modules
-        parts["attention"] = _Attention(parts["attention"], parts[self.norm](hidden_states))
-        parts[self.norm] = nn.Identity()  # what it would give is in the attention's hands
+        parts = self.block._modules
+        attention = _Attention(parts["attention"], parts[self.norm](hidden_states))
+        # What the norm would give is in the attention's hands.
+        own = with_parts(self.block, {"attention": attention, self.norm: nn.Identity()})
         return own(hidden_states[:, :1], *args, **kwargs)
 
 
@@ -66,9 +60,8 @@ class _Attention(nn.Module):
 
     def __init__(self, attention: Any, tokens: Tensor) -> None:
         super().__init__()
-        own = shallow(attention)
-        for name in _AFTER_ATTENTION & own._modules.keys():
-            own._modules[name] = _First(own._modules[name])
+        after = _AFTER_ATTENTION & attention._modules.keys()
+        own = with_parts(attention, {name: _First(attention._modules[name]) for name in after})
         self.__dict__.update(attention=own, tokens=tokens)
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:

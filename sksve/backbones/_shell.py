@@ -9,13 +9,17 @@ and nothing is registered on it: calls may overlap in threads, copies and pickle
 every block keeps its index, on which some families' masks depend.
 """
 
+import contextlib
 import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sksve.backbones._class_token import ClassTokenBlock, shallow
+from sksve.backbones._class_token import ClassTokenBlock
+from sksve.backbones._entry import KnowsProduct, Recorder
+from sksve.backbones._twin import with_parts
 
 __all__ = [
     "Cut",
@@ -43,12 +47,21 @@ class Cut(NamedTuple):
     class_token: bool = False  # whether the last block gives the class token's hidden state alone
 
 
-def run_until(model: nn.Module, cut: Cut, inputs: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """Run a model up to the cut; give the hidden states that enter the block behind it."""
+def run_until(
+    model: nn.Module,
+    cut: Cut,
+    inputs: Tensor,
+    attention_mask: Tensor | None,
+    readers: Sequence[str] = (),
+) -> Tensor:
+    """Run a model up to the cut; give the hidden states that enter the block behind it.
+
+    Behind them, in the last axis, stands what the projections `readers` of that block make of them.
+    """
     if inputs.ndim == 2 and inputs.shape[1] == 0:
         return run_model(model, inputs, attention_mask)
     blocks = list(model.get_submodule(cut.blocks))
-    blocks[cut.at] = _Stop(blocks[cut.at])
+    blocks[cut.at] = _Stop(blocks[cut.at], readers)
     try:
         run_model(_shell(model, cut.blocks, blocks), inputs, attention_mask)
     except _Stopped as stopped:
@@ -63,9 +76,13 @@ def run_from(
     inputs: Tensor,
     attention_mask: Tensor | None,
     still: int = 0,
+    known: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Run a model from the cut on, `still` blocks of it without gradients; give its last hidden state."""
-    blocks = _blocks_behind(model, cut, still)
+    """Run a model from the cut on, `still` blocks of it without gradients; give its last hidden state.
+
+    Products that are `known`, by the names of projections in the first block, are not computed again.
+    """
+    blocks = _blocks_behind(model, cut, still, known or {})
     blocks[: cut.at] = [_Skip(block, cut.outputs) for block in blocks[: cut.at]]
     blocks[cut.at] = _Inject(blocks[cut.at], hidden)
     shell = _shell(model, cut.blocks, blocks)
@@ -78,13 +95,19 @@ def run_whole(
     model: Any, cut: Cut, inputs: Tensor, attention_mask: Tensor | None, still: int
 ) -> Tensor:
     """Run a whole model, `still` blocks behind the cut without gradients; give its last hidden state."""
-    blocks = _blocks_behind(model, cut, still)
+    blocks = _blocks_behind(model, cut, still, {})
     return run_model(_shell(model, cut.blocks, blocks), inputs, attention_mask)
 
 
-def _blocks_behind(model: Any, cut: Cut, still: int) -> list[nn.Module]:
+def _blocks_behind(
+    model: Any, cut: Cut, still: int, known: Mapping[str, Tensor]
+) -> list[nn.Module]:
     """All blocks, those behind the cut as they are to run."""
     blocks = list(model.get_submodule(cut.blocks))
+    if known:
+        first = blocks[cut.at]
+        parts = {n: KnowsProduct(first.get_submodule(n), product) for n, product in known.items()}
+        blocks[cut.at] = with_parts(first, parts)
     if cut.class_token:
         blocks[-1] = ClassTokenBlock(blocks[-1], model.config.model_type)
     stop = cut.at + still
@@ -128,18 +151,11 @@ def run_model(model: Any, inputs: Tensor, attention_mask: Tensor | None) -> Tens
 
 
 def _shell(model: nn.Module, blocks_name: str, blocks: list[nn.Module]) -> nn.Module:
-    """Copy the modules on the path to the blocks, shallowly, and put other blocks at its end."""
-    top = shallow(model)
-    if "pooler" in top._modules:
-        top._modules["pooler"] = None  # its output is not used
-    here = top
-    *path, last = blocks_name.split(".")
-    for name in path:
-        below = shallow(getattr(here, name))
-        here._modules[name] = below
-        here = below
-    here._modules[last] = nn.ModuleList(blocks)
-    return top
+    """Return a twin of the model with other blocks."""
+    parts: dict[str, nn.Module | None] = {blocks_name: nn.ModuleList(blocks)}
+    if "pooler" in model._modules:
+        parts["pooler"] = None  # its output is not used
+    return with_parts(model, parts)
 
 
 def outputs_of_first_block(model: nn.Module, blocks_name: str) -> int | None:
@@ -193,8 +209,23 @@ class _Stand(nn.Module):
 
 
 class _Stop(_Stand):
+    def __init__(self, block: nn.Module, readers: Sequence[str]) -> None:
+        super().__init__(block)
+        self.__dict__["readers"] = readers
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        raise _Stopped(_hidden_of(args, kwargs))
+        hidden = _hidden_of(args, kwargs)
+        if self.readers:
+            hidden = torch.cat([hidden, *self._products(args, kwargs)], dim=-1)
+        raise _Stopped(hidden)
+
+    def _products(self, args: Any, kwargs: Any) -> list[Tensor]:
+        found: dict[str, Tensor] = {}
+        n = len(self.readers)
+        parts = {k: Recorder(self.block.get_submodule(k), k, found, n) for k in self.readers}
+        with contextlib.suppress(StopIteration):
+            with_parts(self.block, parts)(*args, **kwargs)
+        return [found[name] for name in self.readers]
 
 
 class _Probe(_Stand):

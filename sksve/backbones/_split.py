@@ -3,10 +3,13 @@
 How the cut is made stands in ``_shell.py``.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from sksve.backbones._class_token import reads_class_token
+from sksve.backbones._entry import entry_readers
 from sksve.backbones._load import Backbone
 from sksve.backbones._plan import AdaptationPlan
 from sksve.backbones._pooling import pool_tokens
@@ -18,6 +21,7 @@ from sksve.backbones._shell import (
     run_until,
     run_whole,
 )
+from sksve.backbones._swap import is_conv1d
 
 __all__ = ["SplitBackbone"]
 
@@ -41,6 +45,9 @@ class SplitBackbone(nn.Module):
         How :meth:`pool` pools.
     first_block : int
         The cut: blocks before it are the prefix.
+    readers : tuple of str
+        Adapted projections of the first adapted block, by their names in it, whose input no adapted layer
+        reaches: what the pretrained ones give can be computed once.
     can_split : bool
         False if the model hands more than hidden states from block to block. Prefix and suffix then
         still give the right result together, but the suffix runs the whole model.
@@ -71,6 +78,8 @@ class SplitBackbone(nn.Module):
         if 0 < self.first_block < self.n_blocks:
             self._outputs = outputs_of_first_block(self.model, self.blocks)
         self.can_split = self._outputs is not None
+        splits = self.can_split and self.first_block < self.n_blocks
+        self.readers = entry_readers(plan.targets, plan.blocks, plan.first_block) if splits else ()
         super().train(False)
 
     def train(self, mode: bool = True) -> "SplitBackbone":
@@ -81,8 +90,15 @@ class SplitBackbone(nn.Module):
             self.model.eval()
         return self
 
+    @property
+    def products_width(self) -> int:
+        """Numbers a token that :meth:`prefix` adds with `products`; 0: there are none."""
+        return sum(self._widths())
+
     @torch.no_grad()
-    def prefix(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+    def prefix(
+        self, input_ids: Tensor, attention_mask: Tensor | None, *, products: bool = False
+    ) -> Tensor:
         """Hidden states that enter the first adapted block; no gradient.
 
         Parameters
@@ -91,10 +107,14 @@ class SplitBackbone(nn.Module):
             Token ids, padded on the right; token ids over token types; or pixel values.
         attention_mask : Tensor of shape (b, t) or None
             1 for a token, 0 for padding; None: no padding.
+        products : bool, default=False
+            Let what the pretrained queries, keys and values of that block make of them stand behind
+            them, so that :meth:`suffix` need not compute it again. To be asked for before layers are
+            swapped.
 
         Returns
         -------
-        Tensor of shape (b, t, d)
+        Tensor of shape (b, t, d), or (b, t, d + products_width)
             Input of block ``first_block``; with ``first_block == n_blocks`` the model's last hidden
             state. Of shape (b, t, 0) where ``can_split`` is False: there is nothing to keep.
         """
@@ -103,7 +123,8 @@ class SplitBackbone(nn.Module):
             return torch.empty(shape, device=input_ids.device)
         if self.first_block == self.n_blocks:
             return run_model(self.model, input_ids, attention_mask)
-        return run_until(self.model, self._cut(), input_ids, attention_mask)
+        readers = self.readers if products else ()
+        return run_until(self.model, self._cut(), input_ids, attention_mask, readers)
 
     def suffix(
         self,
@@ -116,7 +137,7 @@ class SplitBackbone(nn.Module):
 
         Parameters
         ----------
-        hidden : Tensor of shape (b, t, d) or None
+        hidden : Tensor of shape (b, t, d) or (b, t, d + products_width), or None
             What :meth:`prefix` gave for the same rows; None is allowed where there is no prefix
             (``first_block == 0``) and is then an ordinary forward pass. With M members the rows are
             those of member 0, then those of member 1, and so on, here and in the other arguments.
@@ -196,7 +217,17 @@ class SplitBackbone(nn.Module):
             )
         if self.first_block == self.n_blocks or hidden.shape[1] == 0:
             return hidden
-        return run_from(self.model, cut, hidden, input_ids, attention_mask, still)
+        known = {}
+        if hidden.shape[-1] > self.hidden_size:
+            hidden, *products = hidden.split([self.hidden_size, *self._widths()], dim=-1)
+            known = dict(zip(self.readers, products, strict=True))
+        return run_from(self.model, cut, hidden, input_ids, attention_mask, still, known)
+
+    def _widths(self) -> list[int]:
+        """Outputs of each of the projections that read the first adapted block's input."""
+        block = f"{self.blocks}.{self.first_block}"
+        layers: list[Any] = [self.model.get_submodule(f"{block}.{name}") for name in self.readers]
+        return [layer.nf if is_conv1d(layer) else layer.out_features for layer in layers]
 
     def _cut(self) -> Cut:
         return Cut(self.blocks, self.first_block, self._outputs or 0)

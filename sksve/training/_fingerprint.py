@@ -30,6 +30,7 @@ _CALLED = {
 }
 _FREE = {
     "part", "attempt", "diverged", "checkpoint", "interruptible", "callbacks", "processes", "verbose",
+    "keeps_products",
 }  # fmt: skip
 _HASHED = "sha256:"
 _PIXEL_ROWS = 64

@@ -75,6 +75,7 @@ class TrainingConfig:
     anchored: bool = False
     freeze_out: float | None = None
     core_optimizer: str = "adamw"
+    keeps_products: bool = False  # set by `train`: whether the layers can use them
     part: int = 0  # 0: fit, or the first call of partial_fit; k: the k-th training after it
     shared_batches: bool = False
     patience: int | None = None
@@ -181,7 +182,8 @@ def train(
     whole_models = isinstance(factory, WholeBackbone)
     n_parts = len(ids) if whole_models else n_tasks
     parts = [tuple(int(k) for k in part) for part in np.array_split(ids, n_parts)]
-    config = replace(config, interruptible=n_parts == 1)
+    keeps_products = bool(getattr(factory, "uses_products", False))
+    config = replace(config, interruptible=n_parts == 1, keeps_products=keeps_products)
     if config.checkpoint is not None:
         fit = describe_fit(backbone, plan, factory, train_data, valid_data, config)
         settings = replace(config.checkpoint, fit=fit)
@@ -222,7 +224,14 @@ def _keep_features(
     key = weights_key(backbone.model, config_text, plan.first_block, backbone.pooling)
     module.to(config.device)
     for data in datasets:
-        compute_features(module, data, device=config.device, autocast=config.autocast, key=key)
+        compute_features(
+            module,
+            data,
+            device=config.device,
+            autocast=config.autocast,
+            key=key,
+            products=config.keeps_products,
+        )
     backbone.model.to("cpu")
 
 

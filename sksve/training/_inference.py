@@ -6,6 +6,7 @@ Threads may predict with one module at the same time: what a prediction switches
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ __all__ = [
 TOKENS_CPU, TOKENS_GPU = 1024, 65536
 # Members take turns if that saves a tenth of the multiply-adds: a turn costs a pass of its own.
 TURNS = 0.9
+# Features that hold products are four times as wide: kept up to this size, as in `FeatureCache`.
+PRODUCT_BYTES = 2**29
 # Frozen features kept at once while members take turns.
 FEATURE_BYTES = 2**28
 
@@ -140,6 +143,7 @@ def compute_features(
     autocast: torch.dtype | None = None,
     max_bytes: int | None = None,
     key: str | None = None,
+    products: bool = False,
 ) -> bool:
     """Run the frozen part of the backbone once over all rows and keep its output in the data set.
 
@@ -155,6 +159,10 @@ def compute_features(
         data set.
     key : str, optional
         Hash of the module: the features are taken from, and left in, the cache of the process.
+    products : bool, default=False
+        Keep what the pretrained queries, keys and values of the first adapted block make of them as well,
+        as ``SplitBackbone.prefix`` does, unless all that is larger than half a GiB or travels to a GPU,
+        which computes them sooner than it gets them. No layer may be swapped yet.
 
     Returns
     -------
@@ -170,20 +178,26 @@ def compute_features(
     if not module.has_prefix or dataset.has_features:
         return False
     device = torch.device(device)
+    lengths = dataset.lengths if module.has_suffix else np.ones_like(dataset.lengths)
+    products = products and module.has_suffix and device.type == "cpu"
+    if products:
+        split: Any = module.split
+        width = split.hidden_size + split.products_width
+        products = int(lengths.sum()) * width * dataset.dtype.itemsize <= PRODUCT_BYTES
     content = None if key is None else dataset.content_key()
     if content is not None:
-        key = f"{key}|{content}|{device}|{autocast}|{module.has_suffix}|{dataset.dtype}"
+        kind = f"{module.has_suffix}|{dataset.dtype}|{products and module.split.readers}"
+        key = f"{key}|{content}|{device}|{autocast}|{kind}"
         if (known := feature_cache.get(key)) is not None:
             dataset.set_features(*known)
             return True
-    lengths = dataset.lengths if module.has_suffix else np.ones_like(dataset.lengths)
     flat: Tensor | None = None
     file: FeatureFile | None = None
     starts = np.concatenate([[0], np.cumsum(lengths)])
     for rows in token_batches(dataset, _budget(device)):
         batch = _one_member(dataset, rows, device)
         with low_precision(device, autocast):
-            out = module.features(batch.input_ids, batch.attention_mask)
+            out = module.features(batch.input_ids, batch.attention_mask, products=products)
         assert out is not None
         out = out.to(dataset.dtype)
         if flat is None:

@@ -108,17 +108,27 @@ class EnsembleModule(nn.Module):
         return [*self.member_parameters(), *buffers]
 
     @torch.no_grad()
-    def features(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
+    def features(
+        self, input_ids: Tensor, attention_mask: Tensor | None, *, products: bool = False
+    ) -> Tensor | None:
         """Output of the frozen part, the same for every member.
+
+        Parameters
+        ----------
+        input_ids, attention_mask : Tensor
+            As in :class:`MemberBatch`.
+        products : bool, default=False
+            As in ``SplitBackbone.prefix``.
 
         Returns
         -------
         Tensor of shape (b, t, d), or (b, 1, d) if all is frozen (already pooled), or None
-            None if nothing is frozen.
+            None if nothing is frozen. Wider than d with `products`.
         """
         if not self.has_prefix:
             return None
-        hidden = self.split.prefix(input_ids, attention_mask)
+        more = {"products": True} if products else {}  # not every Splittable knows them
+        hidden = self.split.prefix(input_ids, attention_mask, **more)
         if self.has_suffix:
             return hidden
         return self.split.pool(hidden, attention_mask)[:, None, :]

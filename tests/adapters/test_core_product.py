@@ -18,10 +18,7 @@ def own(request):
 @pytest.fixture(params=[False, True], ids=["small_products", "merged"])
 def merged(request, monkeypatch):
     """Whether a training step builds each member's matrix, whatever the shapes, dtype and device."""
-    if request.param:
-        monkeypatch.setattr(_core_product, "_Core", _core_product._Merged)
-    else:
-        monkeypatch.setattr(_core_product, "_Merged", _core_product._Core)
+    monkeypatch.setattr(_core_product, "_merges", lambda x, weight: request.param)
     return request.param
 
 
@@ -99,6 +96,28 @@ def test_core_product__passes_gradcheck(bias, own, merged):
         return core_product(**rest, **dict(zip(learned, values)))
 
     assert torch.autograd.gradcheck(run, tuple(learned.values()))
+
+
+@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize("n", [2, 4], ids=["few_rows", "more_rows_than_directions"])
+def test_core_product__of_a_known_product(n, bias, own, merged):
+    f = factors(bias, own, n=n)
+    learned = [f[name] for name in ("x", "core", "bias") if f[name] is not None]
+    known = (f["x"] @ f["weight"].T).detach()
+    before = known.clone()
+    expected, got = core_product(**f), core_product(**f, known=known)
+    torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
+    gy = torch.randn(got.shape, generator=torch.Generator().manual_seed(2), dtype=got.dtype)
+    slopes = (torch.autograd.grad(y, learned, gy) for y in (got, expected))
+    torch.testing.assert_close(*slopes, rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(core_product(**f, known=known), got, rtol=0, atol=0)
+        moved = core_product(**f, known=known + 1.0)
+    torch.testing.assert_close(moved, got + 1.0, rtol=1e-12, atol=1e-12)
+    assert torch.equal(known, before)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = core_product(**f, known=known)
+    assert low.dtype == torch.float64  # autocast leaves float64 alone
 
 
 @pytest.mark.parametrize("needed", ["x", "core", "bias"])

@@ -160,9 +160,9 @@ def runs(monkeypatch):
     runs = []
     original = EnsembleModule.features
 
-    def counted(self, *args):
+    def counted(self, *args, **more):
         runs.append(args[0].shape)
-        return original(self, *args)
+        return original(self, *args, **more)
 
     monkeypatch.setattr(EnsembleModule, "features", counted)
     monkeypatch.setattr(feature_cache, "max_bytes", 0)  # tasks run in this process

@@ -49,9 +49,9 @@ def count_runs(monkeypatch):
     runs = []
     original = EnsembleModule.features
 
-    def counted(self, *args):
+    def counted(self, *args, **more):
         runs.append(args[0].shape)
-        return original(self, *args)
+        return original(self, *args, **more)
 
     monkeypatch.setattr(EnsembleModule, "features", counted)
     return runs
