@@ -22,17 +22,17 @@ class AfterStep(Callback):
         return self
 
 
-def alternate(contenders, rounds, device="cpu", warm_up=1):
-    """Seconds of each contender (name -> function), in `rounds` rounds of all in turn."""
+def alternate(contenders, rounds, device="cpu", warm_up=1, clock=time.perf_counter):
+    """Seconds of each contender (name -> function) by a clock, in `rounds` rounds of all in turn."""
     seconds = {name: [] for name in contenders}
     for r in range(-warm_up, rounds):
         for name, run in contenders.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if device != "cpu":
                 torch.cuda.synchronize()
             if r >= 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 
@@ -129,6 +129,19 @@ def interleaved_ratios(seconds, baseline):
             "turns": len(s),
         }
     return found
+
+
+def summed_ratios(seconds, baseline):
+    """Per contender: all its seconds, and their ratio to the baseline's."""
+    total = {name: sum(s) for name, s in seconds.items()}
+    return {
+        name: {
+            "seconds": total[name] / len(s),
+            f"ratio_to_{baseline}": total[name] / total[baseline],
+            "rounds": len(s),
+        }
+        for name, s in seconds.items()
+    }
 
 
 def machine(device):

@@ -18,9 +18,13 @@ Times = dict[str, FitShares]
 Entry = Mapping[str, Any]
 
 
-def fit_time_name(folder: str, rows: int | None) -> str:
-    """Name of the file, without its ending, of the times with what so many rows chose in a grid."""
-    return f"{folder}_fit_time" + ("" if rows == 200 else f"_n{rows or 'all'}")
+def fit_time_name(folder: str, rows: int | None, *, whole: bool = False) -> str:
+    """Name of the file, without its ending, of the times with what so many rows chose in a grid.
+
+    Of fits in turns of a few steps, or of `whole` fits, one after the other.
+    """
+    size = "" if rows == 200 else f"_n{rows or 'all'}"
+    return f"{folder}_fit_time{size}" + ("_whole" if whole else "")
 
 
 def cpu_of(entry: Entry) -> str:

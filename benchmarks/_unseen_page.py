@@ -20,13 +20,15 @@ validation rows are three other drawings (seeds 3 to 5), and test rows are the u
 were settled before random subspaces had been judged on any of these rows, and nothing is chosen by them: the
 verdict is over both sizes together, each data set counting once, whatever it says. Once read the rows are
 seen, and a later change of a list needs others. The drawings come from the training parts whose other rows
-scratch runs were judged by. Times of fit are those measured above."""
+scratch runs were judged by. Times of fit in turns are those measured above."""
 
 INTERVALS = """\
 Intervals draw the six runs (two sizes, three drawings) within each data set; p is Wilcoxon's signed-rank test
-over the pairs of runs. The last column counts data sets by the interval of their test rows. CPU time of these
-runs is the mean of each run's share of its deep ensemble's, of whatever hours both were made in, two
-processes at once."""
+over the pairs of runs. The last column counts data sets by the interval of their test rows. Whole fits are
+told by CPU time, one after the other and each twice (`python benchmarks/fit_time.py --methods sve_subspaces
+--whole`, and the same with `--config benchmarks/evidence_more_rows.toml --rows 1000`). CPU time of these runs
+is the mean of each run's share of its deep ensemble's, of whatever hours both were made in, two processes at
+once, and of the code of that day."""
 
 #: Times of each number of training rows.
 TimesOf = Mapping[int | None, Times]
@@ -38,23 +40,25 @@ def unseen_summary(runs: Runs, times_of: TimesOf) -> list[str]:
     return summary(runs, sizes, [METHOD], _mean_times(sizes, times_of)) if sizes else []
 
 
-def unseen_section(runs: Runs, cells: list[Cell], times_of: TimesOf) -> list[str]:
+def unseen_section(
+    runs: Runs, cells: list[Cell], times_of: TimesOf, whole_of: TimesOf | None = None
+) -> list[str]:
     """Bars over all sizes and of each, and what every data set adds; nothing without runs of both methods.
 
-    `cells` are those of the grids.
+    `cells` are those of the grids; times are of fits in turns, and of whole fits, which no bar is about.
     """
+    whole_of = whole_of or {}
     bars = unseen_summary(runs, times_of)
     if not bars:
         return []
     sizes = sizes_with(runs)
     lines = ["## The clean check", "", INTRODUCTION, "", *progress(runs, cells), *bars]
-    lines += gaps_table(runs, sizes, _beside_runs(_mean_times(sizes, times_of), runs, sizes))
+    lines += gaps_table(runs, sizes, _all_times(runs, sizes, times_of, whole_of))
     lines += [INTERVALS, "", *differences(runs, sizes, METHOD)]
     for rows in sizes if len(sizes) > 1 else ():
         lines += [f"### Of these, {rows or 'all'} training rows", ""]
-        times = times_of.get(rows, {})
-        lines += summary(runs, rows, [METHOD], times)
-        lines += gaps_table(runs, (rows,), _beside_runs(times, runs, (rows,)))
+        lines += summary(runs, rows, [METHOD], times_of.get(rows, {}))
+        lines += gaps_table(runs, (rows,), _all_times(runs, (rows,), times_of, whole_of))
     return lines
 
 
@@ -62,11 +66,15 @@ def _mean_times(sizes: tuple[int | None, ...], times_of: TimesOf) -> Times:
     return mean_times([times_of.get(rows, {}) for rows in sizes])
 
 
-def _beside_runs(times: Times, runs: Runs, sizes: tuple[int | None, ...]) -> Times:
-    """Shares of time measured in turns, and what the runs themselves took of the deep ensemble's CPU time."""
+def _all_times(
+    runs: Runs, sizes: tuple[int | None, ...], times_of: TimesOf, whole_of: TimesOf
+) -> Times:
+    """Shares of time in turns, of whole fits, and what the runs themselves took of their rival's CPU time."""
+    whole = {f"{cpu}, whole fits": by for cpu, by in _mean_times(sizes, whole_of).items()}
     cells = cells_of(runs, METHOD, sizes, "fit_ratio")
     of_runs = {
         dataset: float(np.mean([v for cell, v in cells.items() if cell[0] == dataset]))
         for dataset, _ in cells
     }
-    return {**times, "CPU time of these runs": {METHOD: of_runs}}
+    in_turns = _mean_times(sizes, times_of)
+    return {**in_turns, **whole, "CPU time of these runs": {METHOD: of_runs}}

@@ -4,25 +4,29 @@
     python benchmarks/fit_time.py --datasets credit --methods sve   # others stay in the file as they are
     python benchmarks/fit_time.py --config benchmarks/evidence_new_data.toml --methods sve_subspaces
     python benchmarks/fit_time.py --config benchmarks/evidence_more_rows.toml --methods sve_subspaces
+    python benchmarks/fit_time.py --methods sve_subspaces --whole   # whole fits, by CPU time
 
 Runs of the grid are made in different hours of a machine whose speed changes, so their CPU times say little
 about a ratio. Here the methods' ensembles and one fully fine-tuned model, all with the rates and epochs that
 the grid's trials chose and on its rows of seed 0, change places every few training steps, set-up included
 (not the decomposition of the weights, which is cached). A deep ensemble is that model times its members,
 which it trains one after the other. Wall time, one thread. Steps take as long with few rows as with many, so
-that `--rows` need not be as many as chose the settings. Writes results/evidence_fit_time.json, or that of
-another grid or number of rows tuned with; what was measured on another kind of CPU with the same settings
-stays beside it.
+that `--rows` need not be as many as chose the settings. Changing places costs whoever keeps much in a CPU's
+caches: with `--whole` fits are whole, one after the other, each twice, by the CPU time of the process. Writes
+results/evidence_fit_time.json (`..._whole.json`), or that of another grid or number of rows tuned with; what
+was measured on another kind of CPU with the same settings stays beside it.
 """
 
 import argparse
+import functools
 import json
+import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from _alternate import AfterStep, interleave, interleaved_ratios
+from _alternate import AfterStep, alternate, interleave, interleaved_ratios, summed_ratios
 from _evidence_methods import warm_up
 from _evidence_page import LEADS
 from _fit_times import fit_time_name, with_measured
@@ -35,9 +39,12 @@ from sksve.training import feature_cache
 
 HERE = Path(__file__).parent
 BASELINE = "fine_tuned"
+ROUNDS = 2
 
 
-def measure(grid: Evidence, dataset: str, methods: list[str], rows: int) -> dict[str, Any]:
+def measure(
+    grid: Evidence, dataset: str, methods: list[str], rows: int, *, whole: bool = False
+) -> dict[str, Any]:
     """Seconds of each method's fit, and as a share of as many full fine-tunes as it has members."""
     task = grid.task(dataset, rows, 0)
     contenders, members, settings = {}, {}, {}
@@ -56,7 +63,12 @@ def measure(grid: Evidence, dataset: str, methods: list[str], rows: int) -> dict
             )
 
         contenders[method] = fit
-    found = interleaved_ratios(interleave(contenders), BASELINE)
+    if whole:
+        fits = {m: functools.partial(fit, lambda: None) for m, fit in contenders.items()}
+        seconds = alternate(fits, ROUNDS, warm_up=0, clock=time.process_time)
+        found = summed_ratios(seconds, BASELINE)
+    else:
+        found = interleaved_ratios(interleave(contenders), BASELINE)
     for method, numbers in found.items():
         numbers |= {"members": members[method], "chosen": settings[method]}
         fixed = {k: v for k, v in grid.tuning.fixed(dataset, method).items() if k != "backbone"}
@@ -72,14 +84,15 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", help="all of the config's, if not said")
     parser.add_argument("--methods", nargs="+", default=[*LEADS, "lora"])
     parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--whole", action="store_true", help="whole fits, one after the other")
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", TruncationWarning)
     config = read_config(args.config)
     grid = Evidence(config, RESULTS)
-    name = fit_time_name(config["results"], config["tuning"]["rows"] or None)
+    name = fit_time_name(config["results"], config["tuning"]["rows"] or None, whole=args.whole)
     for dataset in args.datasets or config["datasets"]:
-        measured = measure(grid, dataset, args.methods, args.rows)
+        measured = measure(grid, dataset, args.methods, args.rows, whole=args.whole)
         path = RESULTS / f"{name}.json"  # read now: another process may have added its own
         done = json.loads(path.read_text())["datasets"] if path.exists() else {}
         merged = with_measured(done.get(dataset), measured)

@@ -153,7 +153,9 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
         new = load_runs(results / config["results"])
         times = times_of(results, config["results"], IN_README_ROWS)
         lines += new_data_section(new, IN_README_ROWS, planned(config), times)
-        lines += unseen_section(unseen_runs(results), unseen_cells(), unseen_times(results))
+        unseen = unseen_runs(results)
+        whole = unseen_times(results, whole=True)
+        lines += unseen_section(unseen, unseen_cells(), unseen_times(results), whole)
     if runs:
         lines += ["![NLL, ECE and cost of every method](pictures/evidence.png)", ""]
     if results is not None:
@@ -165,9 +167,9 @@ def page(runs: Runs, cells: list[Cell], folder: str, results: Path | None = None
     return "\n".join(lines).rstrip() + "\n"
 
 
-def times_of(results: Path, folder: str, rows: int | None) -> Times:
-    """Times of fits with what so many rows chose, where they were measured."""
-    return load_times(results / f"{fit_time_name(folder, rows)}.json")
+def times_of(results: Path, folder: str, rows: int | None, *, whole: bool = False) -> Times:
+    """Times of fits, in turns or whole, with what so many rows chose, where they were measured."""
+    return load_times(results / f"{fit_time_name(folder, rows, whole=whole)}.json")
 
 
 def all_times(results: Path, folder: str, runs: Runs) -> Times:
@@ -186,11 +188,11 @@ def unseen_cells() -> list[Cell]:
     return [cell for path in UNSEEN for cell in planned(read_config(path))]
 
 
-def unseen_times(results: Path) -> dict[int | None, Times]:
+def unseen_times(results: Path, *, whole: bool = False) -> dict[int | None, Times]:
     """Times of fits with the clean check's settings, by number of training rows."""
     configs = [read_config(path) for path in UNSEEN]
     sizes = {config["tuning"]["rows"]: config["tuned_in"] for config in configs}
-    return {rows: times_of(results, folder, rows) for rows, folder in sizes.items()}
+    return {rows: times_of(results, folder, rows, whole=whole) for rows, folder in sizes.items()}
 
 
 def cells_planned(config: dict[str, Any]) -> list[Cell]:

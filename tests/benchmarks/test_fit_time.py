@@ -6,14 +6,15 @@ import pytest
 
 
 @pytest.mark.slow
-def test_measure__every_method_beside_one_fine_tune(evidence, script):
+@pytest.mark.parametrize("whole", [False, True], ids=["in-turns", "whole"])
+def test_measure__every_method_beside_one_fine_tune(whole, evidence, script):
     module = script("fit_time")
     grid = evidence(["deep", "sve"])
     for method in ("fine_tuned", "sve"):
         path = grid.tuning.path("toy", method)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"chosen": {"head_lr": 1e-2, "max_epochs": 3}}))
-    found = module.measure(grid, "toy", ["sve"], 24)["methods"]
+    found = module.measure(grid, "toy", ["sve"], 24, whole=whole)["methods"]
     assert set(found) == {"fine_tuned", "sve"}
     m = grid.config["members"]
     assert [found[name]["members"] for name in ("fine_tuned", "sve")] == [1, m]
@@ -70,6 +71,22 @@ def test_name__times_of_other_numbers_of_rows_stand_apart(script):
     name = script("_fit_times").fit_time_name
     made = {rows: name("made", rows) for rows in (200, 1000, None)}
     assert made == {200: "made_fit_time", 1000: "made_fit_time_n1000", None: "made_fit_time_nall"}
+    whole = [name("made", rows, whole=True) for rows in made]
+    assert whole == [f"{turns}_whole" for turns in made.values()]
+
+
+def test_summed_ratios__of_all_seconds(script):
+    found = script("_alternate").summed_ratios({"a": [1.0, 3.0], "b": [6.0, 2.0]}, "a")
+    assert found["a"] == {"seconds": 2.0, "ratio_to_a": 1.0, "rounds": 2}
+    assert found["b"] == {"seconds": 4.0, "ratio_to_a": 2.0, "rounds": 2}
+
+
+def test_alternate__in_turn_by_the_clock_given(script):
+    told, now = [], iter(range(100))
+    contenders = {name: (lambda name=name: told.append(name)) for name in "ab"}
+    seconds = script("_alternate").alternate(contenders, 2, clock=lambda: next(now))
+    assert told == ["a", "b"] * 3  # a round to warm up
+    assert seconds == {"a": [1, 1], "b": [1, 1]}
 
 
 @pytest.mark.parametrize(("rows", "n_datasets"), [(1000, 6), (3000, 2)])

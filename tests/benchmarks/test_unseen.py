@@ -128,6 +128,18 @@ def test_section__says_what_its_own_runs_took(script, two_sizes, tables):
     assert f"| {c.difference:+.3f} | {c.low:+.3f} to {c.high:+.3f} |" in row
 
 
+def test_section__says_what_whole_fits_took_and_judges_by_turns(script, two_sizes):
+    page = script("_unseen_page")
+    turns, whole = (
+        {rows: {"One": {"sve_subspaces": {"credit": share}}} for rows in (200, 1000)}
+        for share in (0.2, 0.4)
+    )
+    lines = page.unseen_section(two_sizes, list(two_sizes), turns, whole)
+    told = [line for line in lines if "(One, whole fits)" in line]
+    assert [line.split(" | ")[-1] for line in told] == ["0.400 |"] * 3
+    assert not any("whole" in line for line in page.unseen_summary(two_sizes, turns))
+
+
 def test_section__one_size_is_told_once(script, fabricate, tables):
     runs = tables.load_runs(fabricate({"sve_subspaces": 0.5, "deep": 0.2}))
     lines = script("_unseen_page").unseen_section(runs, list(runs), {})
