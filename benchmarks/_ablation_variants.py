@@ -16,6 +16,8 @@ from _sve_variants import (
     WeightAverage,
 )
 
+from sksve import RANDOM_SUBSPACES
+
 __all__ = ["VARIANTS", "Variant"]
 
 
@@ -39,6 +41,9 @@ CORE: dict[str, Any] = {
 SUBSPACES: dict[str, Any] = {
     "rank": 34, "off_diagonals": 33, "init_scale": 0.0, "train_bias": False, "lr": 6e-3, "max_epochs": 3,
 }  # fmt: skip
+
+#: What the evidence is about, at learning rates of its own.
+PRESET: dict[str, Any] = dict(RANDOM_SUBSPACES)
 
 #: The cheapest and most telling first. All blocks are adapted, unless the name says otherwise.
 VARIANTS = (
@@ -75,6 +80,9 @@ VARIANTS = (
     Variant("subspaces_64_muon", {**SUBSPACES, "direction_pool": 64, "core_optimizer": "muon"},
             more="the same, cores moved by Muon"),
     Variant("subspaces_128", {**SUBSPACES, "direction_pool": 128}, more="34 of 128"),
+    Variant("random_subspaces", PRESET, more="the preset: four blocks, 42 of 64, Muon, early stops"),
+    Variant("random_subspaces_one_head", PRESET, lambda: [SharedHead()],
+            "the same, one head for all members"),
     Variant("mirrored", {}, lambda: [MirroredStart()], "pairs of opposite noise"),
     Variant("orthogonal", {}, lambda: [OrthogonalStart()], "members' noise orthogonal"),
     Variant("anchored_1", {}, lambda: [Anchored(1.0)], "pulled to its own start"),

@@ -1,7 +1,7 @@
 """What the first adapted block makes of its frozen input before anything learns: known beforehand.
 
-Its queries, keys and values are linear in hidden states that are the same in every epoch and for all members.
-What the pretrained matrices make of them can therefore be kept beside them; members add their own changes.
+Its queries, keys and values come, by linear maps, from hidden states that are the same in every epoch and for
+all members. What the pretrained maps make of them can be kept beside them; members add changes of their own.
 """
 
 from collections.abc import Iterable
@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from sksve.adapters import MemberLinear
+from sksve.backbones._plan import is_attention
 
-__all__ = ["KnowsProduct", "Recorder", "entry_readers"]
+__all__ = ["AllKnown", "KnowsProduct", "Recorder", "entry_readers"]
 
 # Last parts of the names of projections that read what enters their block, each once.
 _READERS = frozenset(
@@ -22,15 +23,21 @@ _READERS = frozenset(
 def entry_readers(targets: Iterable[str], blocks: str, first_block: int) -> tuple[str, ...]:
     """Names, inside the first adapted block, of adapted projections whose input no adapted layer reaches.
 
-    >>> targets = [f"layer.{k}.self.{name}" for k in (2, 3) for name in ("query", "value", "dense")]
-    >>> entry_readers(targets, "layer", 2)
-    ('self.query', 'self.value')
+    >>> names = ["attention.query", "attention.value", "attention.dense", "crossattention.query", "mlp.v"]
+    >>> entry_readers([f"layer.{k}.{name}" for k in (2, 3) for name in names], "layer", 2)
+    ('attention.query', 'attention.value')
     """
     start = f"{blocks}.{first_block}."
     inside = [name.removeprefix(start) for name in targets if name.startswith(start)]
-    return tuple(
-        name for name in inside if name.rpartition(".")[2] in _READERS and "cross" not in name
-    )
+    return tuple(name for name in inside if _reads_entry(name))
+
+
+def _reads_entry(name: str) -> bool:
+    return is_attention(name) and name.rpartition(".")[2] in _READERS and "cross" not in name
+
+
+class AllKnown(Exception):
+    """Ends a run of a block of which no more is needed."""
 
 
 class Recorder(nn.Module):
@@ -38,8 +45,8 @@ class Recorder(nn.Module):
 
     Raises
     ------
-    StopIteration
-        Once all are known.
+    AllKnown
+        Once all have been called.
     """
 
     def __init__(self, layer: nn.Module, name: str, found: dict[str, Tensor], n: int) -> None:
@@ -51,7 +58,7 @@ class Recorder(nn.Module):
         y: Tensor = self.layer(x)
         self.found[self.name] = y
         if len(self.found) == self.n:
-            raise StopIteration
+            raise AllKnown
         return y
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sksve.backbones._class_token import ClassTokenBlock
-from sksve.backbones._entry import KnowsProduct, Recorder
+from sksve.backbones._entry import AllKnown, KnowsProduct, Recorder
 from sksve.backbones._twin import with_parts
 
 __all__ = [
@@ -223,7 +223,7 @@ class _Stop(_Stand):
         found: dict[str, Tensor] = {}
         n = len(self.readers)
         parts = {k: Recorder(self.block.get_submodule(k), k, found, n) for k in self.readers}
-        with contextlib.suppress(StopIteration):
+        with contextlib.suppress(AllKnown):
             with_parts(self.block, parts)(*args, **kwargs)
         return [found[name] for name in self.readers]
 

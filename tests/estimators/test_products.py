@@ -59,6 +59,16 @@ def test_fit__is_the_same_with_and_without(name, fit, texts, monkeypatch):
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["subspaces", "lora"])
+def test_fit__in_low_precision_differs_by_its_rounding_only(name, fit, texts, monkeypatch):
+    cls, settings = SETTINGS[name]
+    fits = []
+    for n_bytes in (2**29, 0):
+        monkeypatch.setattr(_inference, "PRODUCT_BYTES", n_bytes)
+        fits.append(fit(cls, {**settings, "precision": "bfloat16"}).predict_proba_members(texts))
+    np.testing.assert_allclose(*fits, rtol=0, atol=0.02)
+
+
 @pytest.mark.parametrize("name", USELESS)
 def test_fit__keeps_none_for_layers_that_cannot_use_them(name, fit):
     fit(*USELESS[name])
