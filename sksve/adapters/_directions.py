@@ -78,17 +78,17 @@ class KeptVectors:
     def __call__(
         self, U: Tensor, Vh: Tensor, own: Tensor, members: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        if members is not None or not torch.is_grad_enabled():
-            return own_vectors(U, Vh, own if members is None else own[members])
-        sources = (U, Vh, own)
-        if any(t.is_inference() for t in sources):  # these do not tell whether they were written to
+        sources = (U, Vh, own if members is None else own[members])
+        # Tensors of inference mode do not tell whether they were written to.
+        if members is not None or any(t.is_inference() for t in sources):
             return own_vectors(*sources)
         last = self._last  # other threads may use the layer meanwhile
         if last is None or any(
             kept is not t or version != t._version for (kept, version), t in zip(last[0], sources)
         ):
             last = [(t, t._version) for t in sources], own_vectors(*sources)
-            self._last = last
+            if torch.is_grad_enabled():  # a training's, which ends
+                self._last = last
         return last[1]
 
     def forget(self) -> None:

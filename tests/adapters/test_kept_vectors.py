@@ -67,6 +67,14 @@ def test_kept_vectors__of_some_members_and_without_a_backward_pass_keeps_none(so
     assert kept._last is None
 
 
+def test_kept_vectors__of_a_block_that_has_stopped_are_those_it_learned_with(sources):
+    kept = KeptVectors()
+    before = kept(*sources, None)
+    with torch.no_grad():
+        after = kept(*sources, None)
+    assert all(a is b for a, b in zip(after, before))
+
+
 def test_kept_vectors__of_tensors_that_do_not_count_writes():
     with torch.inference_mode():
         sources = [torch.randn(5, 4), torch.randn(4, 7), torch.tensor([[0, 2]])]
