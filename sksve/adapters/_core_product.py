@@ -56,23 +56,11 @@ def core_product(
     .. [1] SVFT, https://arxiv.org/abs/2405.19597
     """
     dtype = low_precision(x)
-    if dtype is None:
-        return _product(x, weight, U, core, Vh, bias, known)
-    with torch.autocast(x.device.type, enabled=False):
+    if dtype is not None:
         weight, U, Vh = (t.to(dtype) for t in (weight, U, Vh))
         known = None if known is None else known.to(dtype)
-        return _product(x.to(dtype), weight, U, core, Vh, bias, known)
-
-
-def _product(
-    x: Tensor,
-    weight: Tensor,
-    U: Tensor,
-    core: Tensor,
-    Vh: Tensor,
-    bias: Tensor | None,
-    known: Tensor | None,
-) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return core_product(x.to(dtype), weight, U, core, Vh, bias, known)
     if not torch.is_grad_enabled():
         return _forward(x, weight, U, core, Vh, bias, known)[0]
     y: Tensor
@@ -167,17 +155,9 @@ def _sum_of(thin: Tensor, factor: Tensor, rows: Tensor, matrix: Tensor) -> Tenso
 
 class _Core(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        U: Tensor,
-        core: Tensor,
-        Vh: Tensor,
-        bias: Tensor | None,
-        known: Tensor | None,
-    ) -> Tensor:
-        y, h = _forward(x, weight, U, core, Vh, bias, known)
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        y, h = _forward(*given)
+        _, weight, U, core, Vh, bias, _ = given
         ctx.save_for_backward(h if any(ctx.needs_input_grad) else None, weight, U, core, Vh)
         ctx.bias_ndim = 0 if bias is None else bias.ndim
         return y
