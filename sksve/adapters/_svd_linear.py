@@ -15,7 +15,6 @@ from sksve.adapters._core_product import core_product
 from sksve.adapters._directions import (
     KeptVectors,
     checked_directions,
-    draw_directions,
     own_core,
     own_values,
 )
@@ -31,6 +30,7 @@ from sksve.adapters._member_linear import (
 )
 from sksve.adapters._rank import check_pool, needed_rank, resolve_rank
 from sksve.adapters._routes import Route, choose_route, keeps_weight
+from sksve.adapters._start import draw_start
 
 __all__ = ["SVDLinear"]
 
@@ -230,26 +230,14 @@ class SVDLinear(MemberLinear):
             direction_pool=None if direction_pool is None else resolve_rank(S, direction_pool),
         )
         layer.weight_hash = weight_key(weight)
-        layer._draw_start(init_scale, band_init_scale, generator)
-        return layer
-
-    @torch.no_grad()
-    def _draw_start(
-        self,
-        scale: float,
-        band_scale: float,
-        generator: torch.Generator | Sequence[torch.Generator] | None,
-    ) -> None:
         # The band last: with a diagonal alike, members start alike with or without one.
-        starts = [(self.delta, scale), (self.bias_delta, scale), (self.band, band_scale)]
-        for member, g in enumerate(one_each(generator, self.n_members)):
-            if self.directions is not None and self.direction_pool is not None:
-                self.directions[member] = draw_directions(self.direction_pool, self.rank, g)
-            # float64 on the CPU whatever the layer's dtype: float32 and float64 fits start alike.
-            for parameter, spread in starts:
-                if parameter is not None and spread > 0.0:
-                    noise = torch.randn(parameter.shape[1], generator=g, dtype=torch.float64)
-                    parameter[member] = spread * noise.to(parameter)
+        noise = (
+            (layer.delta, init_scale),
+            (layer.bias_delta, init_scale),
+            (layer.band, band_init_scale),
+        )
+        draw_start(noise, one_each(generator, n_members), layer.directions, layer.direction_pool)
+        return layer
 
     def _core(self, members: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Delta, band and change of the bias of the chosen members (None: all)."""
@@ -282,8 +270,8 @@ class SVDLinear(MemberLinear):
         delta, band, change = self._core(members)
         own, bias = self._own(members), self._bias(change)
         factors = self._core_factors(delta, band, own, members)
-        if factors is not None and self.weight is not None:
-            return core_product(rows, self.weight, *factors, bias)
+        if factors is not None:
+            return core_product(rows, *factors, bias)
         U, s, Vh = self._factors(delta, own)
         if band is None:
             # Without a backward pass, whoever has many rows merges (`merged_member`): for all of them.
@@ -296,22 +284,22 @@ class SVDLinear(MemberLinear):
     def apply_known(self, rows: Tensor, members: Tensor | None, product: Tensor) -> Tensor:
         delta, band, change = self._core(members)
         factors = self._core_factors(delta, band, self._own(members), members)
-        if factors is None or self.weight is None:
+        if factors is None:
             return self.apply_members(rows, members)
-        return core_product(rows, self.weight, *factors, change, product)
+        return core_product(rows, *factors, change, product)
 
     def _core_factors(
         self, delta: Tensor, band: Tensor | None, own: Tensor | None, members: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor] | None:
-        """U, core and Vh of the change of `weight`, where members own whole cores; else None."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """Weight, and U, core and Vh of its change, where members own whole cores; else None."""
         if band is None or self.weight is None:
             return None
         core = band_core(band, self.rank, self.off_diagonals)
         if self.directions is not None:
             U, Vh = self._kept(self.U, self.Vh, self.directions, members)
-            return U, own_core(self.S, own, delta, core), Vh
+            return self.weight, U, own_core(self.S, own, delta, core), Vh
         U, s, Vh = self._factors(delta, own)
-        return U, core + torch.diag_embed(s), Vh
+        return self.weight, U, core + torch.diag_embed(s), Vh
 
     def route(self, tokens: int, members: int = 1) -> Route:
         """Which way a training pass over `tokens` tokens of each of `members` members takes.
@@ -343,11 +331,9 @@ class SVDLinear(MemberLinear):
         delta, band, change = self._core(chosen)
         own, bias = self._own(chosen), self._bias(None if change is None else change[0])
         factors = self._core_factors(delta, band, own, chosen)
-        if factors is not None and self.weight is not None:
-            left, core, right = factors
-            if left.ndim == 3:
-                left, right = left[0], right[0]
-            return torch.addmm(self.weight, left @ core[0], right, out=out), bias
+        if factors is not None:
+            weight, left, core, right = (f[0] if f.ndim == 3 else f for f in factors)
+            return torch.addmm(weight, left @ core, right, out=out), bias
         U, s, Vh = self._factors(delta, own)
         if band is None:
             return dense_weight(U, s[0], Vh, self.weight, out), bias
