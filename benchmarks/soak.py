@@ -110,7 +110,7 @@ class Soak:
 
     def resumable(self, k):
         """Make a model whose fit goes on where a killed one was."""
-        return self.makers[k](checkpoint_dir=self.home / f"checkpoints{k}", checkpoint_every=1)
+        return self.makers[k](checkpoint_dir=self.home / f"checkpoints{k}")
 
     def child(self, k, seed, fits):
         """What a child does until it is killed; a wrong answer or an error ends it."""
@@ -152,7 +152,7 @@ class Soak:
         if not os.WIFSIGNALED(status):
             self.lost(f"a child of model {k} ended by itself, status {os.WEXITSTATUS(status)}")
         if fits:
-            left = any((self.home / f"checkpoints{k}").glob("*.safetensors"))
+            left = any((self.home / f"checkpoints{k}").glob("*.checkpoint"))
             self.counts["fits taken up from a checkpoint"] += left
             again = self.resumable(k).fit(TEXTS, LABELS)
             self.same(again.predict_proba(TEXTS), k, "a fit taken up again")

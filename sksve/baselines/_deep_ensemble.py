@@ -25,12 +25,12 @@ class DeepEnsembleClassifier(WholeModelClassifier):
     member_batches, max_epochs, batch_size, lr, head_lr, warmup, max_grad_norm, early_stopping, \
 validation_fraction, n_iter_no_change, class_weight, max_length, pooling, serializer, \
 device, precision, n_jobs, callbacks, verbose, warm_start, random_state, head_init_scale, \
-checkpoint_dir, checkpoint_every, diverged_members
+checkpoint_dir
         As in ``SVEClassifier``.
 
     Attributes
     ----------
-    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, diverged_members_, \
+    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, \
 n_features_in_, feature_names_in_
         As in ``SVEClassifier``.
 
@@ -93,8 +93,6 @@ n_features_in_, feature_names_in_
         random_state: Any = None,
         head_init_scale: float = 0.01,
         checkpoint_dir: Any = None,
-        checkpoint_every: int | None = None,
-        diverged_members: str = "raise",
     ) -> None:
         self.backbone = backbone
         self.n_members = n_members
@@ -123,5 +121,3 @@ n_features_in_, feature_names_in_
         self.random_state = random_state
         self.head_init_scale = head_init_scale
         self.checkpoint_dir = checkpoint_dir
-        self.checkpoint_every = checkpoint_every
-        self.diverged_members = diverged_members

@@ -39,7 +39,7 @@ class LaplaceClassifier(WholeModelClassifier):
     max_epochs, batch_size, lr, head_lr, warmup, max_grad_norm, early_stopping, \
 validation_fraction, n_iter_no_change, class_weight, max_length, pooling, serializer, \
 device, precision, callbacks, verbose, random_state, head_init_scale, \
-checkpoint_dir, checkpoint_every, diverged_members
+checkpoint_dir
         As in ``SVEClassifier``.
 
     Attributes
@@ -49,7 +49,7 @@ checkpoint_dir, checkpoint_every, diverged_members
         The heads drawn.
     prior_precision_ : float
         The prior precision used.
-    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, diverged_members_, \
+    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, \
 n_features_in_, feature_names_in_
         As in ``SVEClassifier``; ``net_`` and ``history_`` have one member, the fine-tuned model.
 
@@ -119,8 +119,6 @@ n_features_in_, feature_names_in_
         random_state: Any = None,
         head_init_scale: float = 0.01,
         checkpoint_dir: Any = None,
-        checkpoint_every: int | None = None,
-        diverged_members: str = "raise",
     ) -> None:
         self.backbone = backbone
         self.n_samples = n_samples
@@ -148,8 +146,6 @@ n_features_in_, feature_names_in_
         self.random_state = random_state
         self.head_init_scale = head_init_scale
         self.checkpoint_dir = checkpoint_dir
-        self.checkpoint_every = checkpoint_every
-        self.diverged_members = diverged_members
 
     def fit(
         self,

@@ -30,7 +30,7 @@ from sksve.estimators._predict import MemberPredictor
 from sksve.estimators._rows import EncodedRows, encode_rows
 from sksve.estimators._saving import SavingMixin
 from sksve.estimators._settings import CONSTRAINTS, Precision, choose_device
-from sksve.estimators._survival import fit_seed, forget_checkpoints, survival_settings
+from sksve.estimators._survival import fit_seed, forget_checkpoints, writable_folder
 from sksve.estimators._task import Task, hold_out
 from sksve.estimators._warm_start import STRUCTURE_FREE, check_unchanged, members_of
 from sksve.inputs import as_paths, check_kind, max_tokens
@@ -120,14 +120,14 @@ class MemberClassifier(
         sksve.BackboneNotFoundError
             If the backbone cannot be resolved.
         FloatingPointError
-            If a loss becomes NaN or infinite, unless `diverged_members` says otherwise.
+            If a loss or gradient becomes NaN or infinite; the message names member and epoch.
         OSError
             If `checkpoint_dir` cannot be written.
 
         Warns
         -----
         sklearn.exceptions.ConvergenceWarning
-            If training was interrupted, or members were left out or restarted.
+            If training was interrupted.
         sklearn.exceptions.DataConversionWarning
             If `y` is a column; it is taken as its values.
         """
@@ -169,7 +169,7 @@ class MemberClassifier(
             if warm:
                 self._read(X, reset=False)  # the old members know this kind and width only
                 old = self._members_to_keep(task.classes)
-                if len(old.ids) + len(old.diverged) == self.n_members:
+                if len(old.ids) == self.n_members:
                     warnings.warn(
                         "Warm-start fitting without increasing n_members does not fit new members.",
                         UserWarning,
@@ -177,18 +177,19 @@ class MemberClassifier(
                     )
                     return self
 
-            survival = survival_settings(self) if max_epochs is None else {}
+            checkpoints = writable_folder(self) if max_epochs is None else None
             backbone = load_backbone(resolved, pooling=self.pooling, dtype=precision.dtype)
             fresh._take_backbone(backbone, precision)
             fresh._data_sizes = data_sizes(task)
             data = fresh._tokenized(task, backbone, plan)
             config = self._training_config(len(task.classes), seed, device, precision)
-            config = replace(config, max_epochs=max_epochs or self.max_epochs, **survival)
+            config = replace(
+                config, max_epochs=max_epochs or self.max_epochs, checkpoint_dir=checkpoints
+            )
         config = processes.configured(config, data)
         ids = range(self.n_members)
         if old is not None:
-            first = 1 + max((*old.ids, *old.diverged))
-            ids = range(first, first + self.n_members - len(old.ids) - len(old.diverged))
+            ids = range(len(old.ids), self.n_members)
         members = train(backbone, plan, factory, ids, *data, config, n_jobs=self.n_jobs)
         if old is not None:
             members = assemble(backbone, plan, factory, join(old, members), config)
@@ -315,11 +316,10 @@ class MemberClassifier(
             self._structural_parameters(),
             self.classes_,
             classes,
-            len(self.net_.member_ids) + len(self.diverged_members_),
+            len(self.net_.member_ids),
             self.n_members,
         )
-        left_out = dict.fromkeys(self.diverged_members_, "in a former fit")
-        return replace(members_of(self.net_, self.history_), diverged=left_out)
+        return members_of(self.net_, self.history_)
 
     # -- what has been learned -------------------------------------------------------------------
 
@@ -336,7 +336,6 @@ class MemberClassifier(
         self.history_ = members.history
         self.n_iter_ = len(members.history)
         self.net_ = members.net
-        self.diverged_members_ = sorted(members.diverged)
         self.adapter_report_ = adapter_report(
             plan,
             dict(module.named_parameters()),

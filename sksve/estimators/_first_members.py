@@ -75,7 +75,6 @@ class FirstMembersMixin:
         device = str(self.net_.device)
         precision = Precision.choose(self.precision, device)
         config = self._training_config(len(self.classes_), self._seed, device, precision)
-        first.diverged_members_ = []
         first.net_ = take_first(self.net_, k, config)
         history = [{name: row[name][:k] for name in row} for row in self.history_]
         while history and np.isnan(history[-1]["train_loss"]).all():  # these had all stopped

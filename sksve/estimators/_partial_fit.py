@@ -133,7 +133,7 @@ class PartialFitMixin:
         changed = [
             name for name, value in now.items() if not same_value(value, self._structure[name])
         ]
-        if len(self.net_.member_ids) + len(self.diverged_members_) != self.n_members:
+        if len(self.net_.member_ids) != self.n_members:
             changed.append("n_members")
         if changed:
             raise ValueError(

@@ -89,8 +89,6 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "callbacks": [_ListOf(["on_epoch_end", "on_train_end"]), None],
     "verbose": ["verbose"],
     "checkpoint_dir": [str, os.PathLike, None],
-    "checkpoint_every": [_Number(Integral, 1, None, closed="left"), None],
-    "diverged_members": [StrOptions({"raise", "drop", "restart"})],
     "warm_start": ["boolean"],
     "random_state": ["random_state", np.random.Generator],
 }

@@ -1,12 +1,10 @@
-"""What a fit does so that it survives: its checkpoints, and members that run away."""
+"""The checkpoints of a fit, as the estimators use them."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 from sksve.estimators._settings import base_seed
 from sksve.training import (
-    CheckpointSettings,
     TrainedMembers,
     TrainingConfig,
     check_writable,
@@ -14,59 +12,36 @@ from sksve.training import (
     stored_seed,
 )
 
-__all__ = ["checkpoint_folder", "fit_seed", "forget_checkpoints", "survival_settings"]
+__all__ = ["fit_seed", "forget_checkpoints", "writable_folder"]
 
 
-def checkpoint_folder(clf: Any) -> Path | None:
-    """Where the checkpoints of a fit go: absolute, so that a worker elsewhere means the same folder."""
+def _folder(clf: Any) -> Path | None:
+    """Where checkpoints go: absolute, so that a worker elsewhere means the same folder."""
     given = clf.checkpoint_dir
     return None if given is None else Path(given).expanduser().resolve()
 
 
 def fit_seed(clf: Any) -> int:
-    """Seed of a fit: where `random_state` leaves it open, that of the fit which its checkpoint is of."""
-    folder = checkpoint_folder(clf)
+    """Seed of a fit: where `random_state` leaves it open, that of the fit it continues."""
+    folder = _folder(clf)
+    known = None
     if clf.random_state is None and folder is not None:
         known = stored_seed(folder)
-        if known is not None:
-            return known
-    return base_seed(clf.random_state)
+    return base_seed(clf.random_state) if known is None else known
 
 
-def survival_settings(clf: Any) -> dict[str, Any]:
-    """Fields of :class:`TrainingConfig` that say what a fit survives, and how.
-
-    Raises
-    ------
-    OSError
-        If checkpoints cannot be written.
-    """
-    folder = checkpoint_folder(clf)
-    settings = None
+def writable_folder(clf: Any) -> Path | None:
+    """Folder of the checkpoints, if any; OSError if they cannot be written."""
+    folder = _folder(clf)
     if folder is not None:
         check_writable(folder)
-        settings = CheckpointSettings(folder, clf.checkpoint_every)
-    return {"diverged": clf.diverged_members, "checkpoint": settings}
+    return folder
 
 
 def forget_checkpoints(config: TrainingConfig, members: TrainedMembers) -> None:
-    """Remove the checkpoints of a fit that is complete: the next one is a new fit.
-
-    Warns
-    -----
-    UserWarning
-        If they cannot be removed.
-    """
-    if config.checkpoint is None or members.interrupted:
+    """Remove the checkpoints of a fit that is complete: the next one is a new fit."""
+    if config.checkpoint_dir is None or members.interrupted:
         return
-    try:
-        if config.processes.is_main:
-            clear_checkpoints(config.checkpoint.folder)
-        config.processes.wait()  # nobody begins the next fit with these still there
-    except OSError as error:
-        warnings.warn(
-            f"The checkpoints of this fit could not be removed: {error}. Remove them, or the same "
-            "fit called again takes its result from them.",
-            UserWarning,
-            stacklevel=4,
-        )
+    if config.processes.is_main:
+        clear_checkpoints(config.checkpoint_dir)
+    config.processes.wait()  # nobody begins the next fit with these still there

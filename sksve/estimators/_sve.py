@@ -122,13 +122,6 @@ class SVEClassifier(MemberClassifier):
     checkpoint_dir : str or path-like, default=None
         Folder for checkpoints of fit; the same call after a crash goes on from the last one, see
         Notes. One fit at a time may use it. None: no checkpoints.
-    checkpoint_every : int or None, default=None
-        Steps between checkpoints within an epoch; there is one after each epoch anyway.
-    diverged_members : {"raise", "drop", "restart"}, default="raise"
-        What happens when a member's loss or gradient becomes NaN or infinite. "raise": an error.
-        "drop": the member is left out, with a warning; predictions have the others only. "restart":
-        it is trained anew after the others, from another start and at half the learning rates, up
-        to three times, with a warning, and left out if that does not help.
 
     Attributes
     ----------
@@ -141,9 +134,6 @@ class SVEClassifier(MemberClassifier):
         shape (n_members,); NaN where a member had stopped.
     net_ : MemberNet
         The skorch net.
-    diverged_members_ : list of int
-        Numbers of the members that were left out, with `diverged_members`; arrays with a member
-        axis have the others only.
     input_kind_ : {"text", "text_column", "text_pair", "table", "image"}
         What X was in fit.
     adapter_report_ : AdapterReport
@@ -181,14 +171,13 @@ class SVEClassifier(MemberClassifier):
     then and a ``ConvergenceWarning``; a second one, one before the first step, and one while members
     are trained in several parts (`n_jobs`) goes through and leaves the estimator as it was.
 
-    With `checkpoint_dir`, a fit that was killed or interrupted goes on when fit is called again with
-    the same data and parameters, and ends bit for bit as if nothing had happened, on the same machine
-    and thread count; with ``random_state=None`` it takes the seed of the fit it goes on with. A
-    checkpoint of another fit is refused with a ValueError that names what differs. There are always
-    two generations: a damaged file is not used but the one before it, with a warning; if none is
-    left, training starts anew, with a warning. A disk that is full during training is a warning. When
-    fit has succeeded the checkpoints are removed, so that the next fit is a new one. `callbacks` do
-    not have their state saved; ``partial_fit`` neither writes nor reads checkpoints.
+    With `checkpoint_dir`, a fit that was killed or interrupted continues after its last whole epoch when
+    fit is called again with the same data and parameters, and ends bit for bit as if nothing had
+    happened, on the same machine and thread count; with ``random_state=None`` it takes the seed of the
+    fit it continues. The checkpoint of another fit, and a damaged one, are refused with a ValueError. A
+    disk that is full during training is a warning. When fit has succeeded the checkpoints are removed, so
+    that the next fit is a new one. `callbacks` do not have their state saved; ``partial_fit`` neither
+    writes nor reads checkpoints.
 
     References
     ----------
@@ -258,8 +247,6 @@ class SVEClassifier(MemberClassifier):
         random_state: Any = None,
         head_init_scale: float = 0.01,
         checkpoint_dir: Any = None,
-        checkpoint_every: int | None = None,
-        diverged_members: str = "raise",
         direction_pool: int | None = None,
         anchored: bool = False,
         core_optimizer: str = "adamw",
@@ -299,8 +286,6 @@ class SVEClassifier(MemberClassifier):
         self.random_state = random_state
         self.head_init_scale = head_init_scale
         self.checkpoint_dir = checkpoint_dir
-        self.checkpoint_every = checkpoint_every
-        self.diverged_members = diverged_members
         self.direction_pool = direction_pool
         self.anchored = anchored
         self.core_optimizer = core_optimizer

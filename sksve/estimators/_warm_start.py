@@ -12,7 +12,7 @@ __all__ = ["STRUCTURE_FREE", "check_unchanged", "members_of", "same_value"]
 #: Parameters that may change between warm starts: they do not shape a member.
 STRUCTURE_FREE = {
     "n_members", "n_jobs", "verbose", "callbacks", "warm_start", "random_state", "device",
-    "checkpoint_dir", "checkpoint_every", "diverged_members", "data_parallel",
+    "checkpoint_dir", "data_parallel",
 }  # fmt: skip
 
 

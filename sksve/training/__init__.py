@@ -3,11 +3,10 @@
 No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (``sksve.estimators``).
 """
 
-from sksve.training._checkpoint_files import check_writable, clear_checkpoints
+from sksve.training._checkpoint import check_writable, clear_checkpoints, stored_seed
 from sksve.training._continue import train_further
 from sksve.training._data import TokenDataset
 from sksve.training._feature_cache import feature_cache
-from sksve.training._fingerprint import CheckpointSettings, stored_seed
 from sksve.training._first import take_first
 from sksve.training._fit import (
     LayerFactory,
@@ -32,7 +31,6 @@ from sksve.training._trained import TrainedMembers, join
 from sksve.training._whole import WholeBackbone
 
 __all__ = [
-    "CheckpointSettings",
     "CoreMuon",
     "EnsembleModule",
     "ImageDataset",

@@ -61,8 +61,6 @@ class MemberBatches:
     active : list of int
         Positions of the members still training; read at each step.
     n_members : int
-    skip : int, default=0
-        Steps of the first epoch that have been made already.
     """
 
     def __init__(
@@ -73,11 +71,9 @@ class MemberBatches:
         shared: np.random.Generator,
         active: list[int],
         n_members: int,
-        skip: int = 0,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
-        self.skip = skip
         self.streams = streams
         self.shared = shared
         self.active = active
@@ -91,8 +87,7 @@ class MemberBatches:
         # Every stream moves in every epoch, also those of members that have stopped: a member's
         # batches must not depend on when others stop.
         epochs = [bucketed_epoch(self.dataset.lengths, self.batch_size, r) for r in self.streams]
-        slots = self.shared.permutation(len(self))[self.skip :]
-        self.skip = 0
+        slots = self.shared.permutation(len(self))
         for slot in slots:
             active = list(self.active)
             rows = np.stack([epochs[k if len(epochs) > 1 else 0][slot] for k in active])

@@ -1,109 +1,230 @@
-"""Checkpoints of a training: everything the next step depends on, written between two steps."""
+"""Checkpoints: a killed fit, called again, continues after its last whole epoch with the same bits."""
 
+import hashlib
+import json
+import secrets
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 from skorch.callbacks import Callback
 from torch import Tensor
 
-from sksve._exceptions import PersistenceError
+from sksve import __version__
+from sksve._exceptions import IntegrityError, PersistenceError
 from sksve.adapters import dropout_layers
-from sksve.persistence import decode, encode
-from sksve.training._checkpoint_files import CheckpointFiles, Snapshot
-from sksve.training._interrupt import sigints
+from sksve.backbones import AdaptationPlan, Backbone
+from sksve.persistence import TEMPORARY, decode, encode, replace_file, sweep_temporary, sync_folder
+from sksve.training._data import TokenDataset
 from sksve.training._processes import ALONE, Processes
 
-__all__ = ["Checkpoint", "restore", "take"]
+__all__ = [
+    "Checkpoint",
+    "check_same_fit",
+    "check_writable",
+    "checkpoint_path",
+    "clear_checkpoints",
+    "fit_hash",
+    "stored_seed",
+]
+
+# Fields of TrainingConfig that change no member.
+_FREE = {
+    "part", "checkpoint_dir", "fit_hash", "interruptible", "callbacks", "device", "processes",
+    "verbose", "keeps_products",
+}  # fmt: skip
+_PIXEL_ROWS = 64
+_STATE = "state"  # the tensor that holds the plain values as JSON
+_HASH_BYTES = hashlib.sha256().digest_size
+
+
+# -- which fit it is -----------------------------------------------------------------------------
+
+
+def fit_hash(
+    backbone: Backbone,
+    plan: AdaptationPlan,
+    factory: Any,
+    groups: Sequence[Sequence[int]],
+    datasets: Sequence[TokenDataset],
+    config: Any,
+) -> str:
+    """One SHA-256 of all that the bits of a fit depend on: data, settings, weights, versions."""
+    settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in _FREE}
+    settings["device"] = torch.device(config.device).type  # processes have cuda:0, cuda:1, ...
+    layer = asdict(factory) if is_dataclass(factory) and not isinstance(factory, type) else {}
+    method = getattr(factory, "__name__", type(factory).__name__)
+    blocks = plan.n_blocks - plan.first_block
+    versions = [__version__, *map(version, ("torch", "numpy", "transformers"))]
+    model = backbone.model
+    told = (sorted(settings.items()), method, sorted(layer.items()), plan.targets, blocks)
+    told += (backbone.pooling, model.config.to_json_string(), [list(g) for g in groups], versions)
+    digest = hashlib.sha256(repr(told).encode())
+    for name, tensor in model.state_dict().items():
+        _update(digest, name, tensor)
+    for data in datasets:
+        digest.update(_rows_key(data).encode())
+        _update(digest, "y", data.y)
+        _update(digest, "weight", data.weight)
+    return digest.hexdigest()
+
+
+def _update(digest: Any, name: str, tensor: Tensor) -> None:
+    digest.update(f"|{name}|{tuple(tensor.shape)}|{tensor.dtype}|".encode())
+    digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+
+
+def _rows_key(data: TokenDataset) -> str:
+    key = data.content_key()
+    if key is not None:
+        return key
+    digest = hashlib.sha256()  # images
+    for start in range(0, len(data), _PIXEL_ROWS):
+        rows = np.arange(start, min(start + _PIXEL_ROWS, len(data)))
+        digest.update(data.collate(rows[None], None)[0].input_ids.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def check_same_fit(folder: Path, key: str) -> None:
+    """Refuse to continue from, or to overwrite, the checkpoints of another fit."""
+    for path, state, _ in _checkpoints(folder):
+        if state["fit"] != key:
+            raise ValueError(
+                f"checkpoint_dir={str(folder)!r} holds the checkpoint of another fit: the data, a "
+                "parameter, the backbone's weights or a version differ. Call fit with what it was "
+                f"called with to continue it; to start anew, remove {path.name} or give another "
+                "folder."
+            )
+
+
+def stored_seed(folder: Path) -> int | None:
+    """Seed of the fit whose checkpoints a folder holds; None if it holds none."""
+    return next((state["seed"] for _, state, _ in _checkpoints(folder)), None)
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def checkpoint_path(folder: Path, ids: Sequence[int]) -> Path:
+    """File of the members that train jointly; with `n_jobs` there are several."""
+    return folder / f"members-{ids[0]}-{ids[-1]}.checkpoint"
+
+
+def _write(path: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    text = json.dumps(state, allow_nan=False, separators=(",", ":"))
+    saved = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    saved[_STATE] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+    data = save_tensors(saved)
+    replace_file(path, hashlib.sha256(data).digest() + data)
+    sync_folder(path.parent)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    content = path.read_bytes()
+    data = content[_HASH_BYTES:]
+    if hashlib.sha256(data).digest() != content[:_HASH_BYTES]:
+        raise IntegrityError(
+            f"The checkpoint {str(path)!r} is damaged: its bytes do not have the SHA-256 that was "
+            "written with them. Remove the file to train these members from the start."
+        )
+    # What was read shares one unaligned buffer; kernels want memory of their own.
+    tensors = {name: value.clone() for name, value in load_tensors(data).items()}
+    return json.loads(bytes(tensors.pop(_STATE).numpy())), tensors
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob("members-*-*.checkpoint"))
+
+
+def _checkpoints(folder: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Tensor]]]:
+    for path in _paths(folder):
+        try:
+            yield (path, *_read(path))
+        except FileNotFoundError:  # another process has just removed it
+            continue
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a fit that is complete; warn if they cannot be removed."""
+    try:
+        for path in _paths(folder):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        warnings.warn(
+            f"The checkpoints of this fit could not be removed: {error}. Remove them, or the same "
+            "fit called again takes its result from them.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder if there is none, and write a small file into it; OSError if that fails."""
+    # Named as what `sweep_temporary` removes if this process is killed before it does.
+    probe = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(probe, b"")
+        probe.unlink()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"checkpoint_dir={str(folder)!r} cannot be written to ({error.strerror}), so training "
+            "was not begun. Give a folder that can, or checkpoint_dir=None",
+        ) from error
+    sweep_temporary(folder)
+
+
+# -- the net -------------------------------------------------------------------------------------
 
 
 class Checkpoint(Callback):
-    """Write a checkpoint every so many steps and after each epoch; begin where the last one was.
+    """Write a checkpoint after each epoch; continue from the one that is there.
 
-    Must come after every callback whose work it saves. What it saves is the members' parameters,
-    the optimizer, the schedule, all random streams, the members' books and early stopping, so that
-    the steps that follow are, bit for bit, those of a training that was never interrupted. Of other
-    callbacks nothing is saved but what they wrote into the history.
-
-    Parameters
-    ----------
-    files : CheckpointFiles
-    every : int or None
-        Steps; None: after each epoch only.
-    about : dict
-        Plain values that say which training this is.
-    processes : Processes
-        Of a data-parallel training: all read, the main one writes.
+    Must come after every callback whose work it saves. Of a user's callbacks nothing is saved but
+    what they wrote into the history.
     """
 
-    def __init__(
-        self,
-        files: CheckpointFiles,
-        every: int | None,
-        about: dict[str, Any],
-        processes: Processes = ALONE,
-    ) -> None:
-        self.files = files
-        self.every = every
-        self.about = about
-        self.processes = processes
+    def __init__(self, path: Path, fit: str, seed: int, processes: Processes = ALONE) -> None:
+        self.path, self.fit, self.seed = path, fit, seed
+        self.processes = processes  # of a data-parallel training: all read, the main one writes
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        self.resumed_ = self.files.load()
+        found = _read(self.path) if self.path.exists() else None
+        n_done = 0 if found is None else found[0]["epochs"]
         self.processes.agree(
-            "no checkpoint" if self.resumed_ is None else f"checkpoint {self.resumed_.position}",
+            f"a checkpoint after {n_done} epochs",
             "Put checkpoint_dir on a disk that all of them see.",
         )
         self.failed_ = False
-        self.rows_: list[Any] = []  # encoded history of the epochs that are over
-        self.n_before_ = len(net.history)
-        if self.resumed_ is not None:
-            restore(net, self.resumed_)
+        self.rows_: list[Any] = []
+        if found is not None:
+            self.rows_ = found[0]["history"]
+            _restore(net, *found)
             if net.verbose:
-                epoch, step = self.resumed_.position
                 sink = dict(net.callbacks_)["print_log"].sink
-                sink(f"going on from a checkpoint: epoch {epoch + 1}, after step {step}")
-
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        self.epoch_ = len(net.history) - self.n_before_ - 1
-        self.step_ = 0
-        self.streams_ = _streams(net)
-        if self.resumed_ is not None:
-            self.step_ = self.resumed_.position[1]
-            if self.step_:
-                _restore_epoch(net, self.resumed_)
-            self.resumed_ = None
-
-    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        if training:
-            self.step_ += 1
-            due = self.every and self.step_ % self.every == 0
-            if net.active_ and (due or sigints(net)):
-                self._write(net)
+                sink(f"continuing from a checkpoint after epoch {n_done}")
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        batches = net.history[-1]["batches"]
-        net.history.record("train_batch_count", sum("train_loss" in batch for batch in batches))
-        self.epoch_, self.step_, self.streams_ = self.epoch_ + 1, 0, _streams(net)
-        self._write(net)
-
-    def _write(self, net: Any) -> None:
+        self.rows_.append(_encoded_row(net.history[-1]))
         if not self.processes.is_main:
             return
-        done = net.history[self.n_before_ :][: self.epoch_]
-        self.rows_ += [_encoded_row(row) for row in done[len(self.rows_) :]]
-        rows = [*self.rows_, *([_encoded_row(net.history[-1])] if self.step_ else [])]
-        place = {"epoch": self.epoch_, "step": self.step_, "streams": self.streams_}
-        snapshot = take(net, {**self.about, **place, "history": rows})
+        told = {"fit": self.fit, "seed": self.seed, "history": self.rows_}
+        state, tensors = _snapshot(net)
         try:
-            self.files.save(snapshot)
+            _write(self.path, told | state, tensors)
         except OSError as error:
             # A full disk at night is no reason to throw the night's training away.
             if not self.failed_:
                 warnings.warn(
-                    f"A checkpoint could not be written to {str(self.files.folder)!r}: {error}. "
+                    f"A checkpoint could not be written to {str(self.path.parent)!r}: {error}. "
                     "Training goes on; the last checkpoint written stays valid.",
                     UserWarning,
                     stacklevel=2,
@@ -111,20 +232,8 @@ class Checkpoint(Callback):
             self.failed_ = True
 
 
-def take(net: Any, state: Mapping[str, Any]) -> Snapshot:
-    """Copy what the next step depends on.
-
-    Parameters
-    ----------
-    net : MemberNet
-        Between two steps.
-    state : mapping
-        Plain values to be kept as well: at least ``epoch``, ``step``, ``streams`` and ``history``.
-
-    Returns
-    -------
-    Snapshot
-    """
+def _snapshot(net: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Plain values and tensors that the next epoch depends on."""
     callbacks = dict(net.callbacks_)
     tensors = {f"member.{i}": p for i, p in enumerate(net.module_.member_parameters())}
     optimizer = net.optimizer_.state_dict()
@@ -133,37 +242,25 @@ def take(net: Any, state: Mapping[str, Any]) -> Snapshot:
     for i, layer in enumerate(dropout_layers(net.module_)):
         if (masks := layer.random_state()) is not None:
             tensors[f"dropout.{i}"] = masks
-    schedule, log = callbacks["schedule"].schedule_, callbacks["member_log"]
-    tensors |= {f"log.{key}": torch.from_numpy(value) for key, value in log.sums.items()}
     if (stopping := callbacks.get("member_early_stopping")) is not None:
         tensors |= {f"best.{i}": kept for i, kept in enumerate(stopping.weights_)}
         tensors["stopping.best"] = torch.from_numpy(stopping.best_)
         tensors["stopping.wait"] = torch.from_numpy(stopping.wait_)
-    own = {
-        "n_steps": net.n_steps_,
+    state = {
+        "epochs": len(net.history),
+        "steps": net.n_steps_,
         "active": list(net.active_),
-        "diverged": {str(k): why for k, why in net.diverged_.items()},
-        "schedule": schedule.last_epoch,
+        "schedule": callbacks["schedule"].schedule_.last_epoch,
         "rates": [group["lr"] for group in optimizer["param_groups"]],
-        "log_rows": [log.rows[True], log.rows[False]],
+        "streams": [encode(g.bit_generator.state, name="a stream") for g in _generators(net)],
     }
-    return Snapshot({**state, **own}, tensors)
+    return state, tensors
 
 
 @torch.no_grad()
-def restore(net: Any, snapshot: Snapshot) -> None:
-    """Bring a net that has begun to train to where a snapshot was taken.
-
-    What belongs to the epoch itself is restored when the epoch begins.
-
-    Parameters
-    ----------
-    net : MemberNet
-        Initialised, its other callbacks' ``on_train_begin`` done.
-    snapshot : Snapshot
-        Of a net for the same members.
-    """
-    callbacks, state, tensors = dict(net.callbacks_), snapshot.state, snapshot.tensors
+def _restore(net: Any, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Bring a net that has just begun to train to where :func:`_snapshot` was taken."""
+    callbacks = dict(net.callbacks_)
     for i, p in enumerate(net.module_.member_parameters()):
         p.copy_(tensors[f"member.{i}"])
     _restore_optimizer(net.optimizer_, state["rates"], tensors)
@@ -178,28 +275,13 @@ def restore(net: Any, snapshot: Snapshot) -> None:
         stopping.best_ = tensors["stopping.best"].numpy()
         stopping.wait_ = tensors["stopping.wait"].numpy()
     net.active_[:] = state["active"]
-    net.diverged_ = {int(k): why for k, why in state["diverged"].items()}
-    net.n_steps_ = state["n_steps"]
-    net.epochs_done_, net.steps_skipped_ = snapshot.position
+    net.n_steps_, net.epochs_done_ = state["steps"], state["epochs"]
     for generator, told in zip(_generators(net), state["streams"], strict=True):
-        generator.bit_generator.state = told
-    net.history.extend(decode(row) for row in state["history"][: net.epochs_done_])
+        generator.bit_generator.state = decode(told)
+    net.history.extend(decode(row) for row in state["history"])
     for name in ("train_loss", "valid_loss"):
         known = [row[name] for row in net.history if name in row]
         callbacks[name].best_score_ = min(known, default=callbacks[name].best_score_)
-
-
-def _restore_epoch(net: Any, snapshot: Snapshot) -> None:
-    """Bring an epoch that has just begun to the step a snapshot was taken after."""
-    net.history[-1].update(decode(snapshot.state["history"][-1]))
-    log = dict(net.callbacks_)["member_log"]
-    log.sums = {
-        name.removeprefix("log."): value.numpy()
-        for name, value in snapshot.tensors.items()
-        if name.startswith("log.")
-    }
-    training, judged = snapshot.state["log_rows"]
-    log.rows = {True: training, False: judged}
 
 
 def _restore_optimizer(
@@ -219,12 +301,8 @@ def _generators(net: Any) -> list[np.random.Generator]:
     return [*net.batch_streams, net.shared_stream]
 
 
-def _streams(net: Any) -> list[Any]:
-    return [encode(g.bit_generator.state, name="a stream") for g in _generators(net)]
-
-
 def _encoded_row(row: Mapping[str, Any]) -> Any:
-    """An epoch of the history as plain values; what a user's callback wrote and JSON cannot hold goes."""
+    """An epoch of the history as plain values, without what JSON cannot hold."""
     kept = {}
     for key, value in row.items():
         try:

@@ -7,11 +7,10 @@ import numpy as np
 import torch
 
 from sksve.training._data import TokenDataset
-from sksve.training._diverged import warn_of
 from sksve.training._fit import TrainingConfig, make_net
 from sksve.training._inference import compute_features
 from sksve.training._net import MemberNet
-from sksve.training._trained import TrainedMembers, trained_members
+from sksve.training._trained import TrainedMembers, trained_members, warn_of
 
 __all__ = ["train_further"]
 

@@ -4,6 +4,7 @@ import copy
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,13 +20,10 @@ from sksve.backbones import (
     swap_modules,
 )
 from sksve.training._apart import Basis, Job, count_tasks, take_basis, train_apart
-from sksve.training._checkpoint import Checkpoint
-from sksve.training._checkpoint_files import CheckpointFiles, stem_of
+from sksve.training._checkpoint import Checkpoint, check_same_fit, checkpoint_path, fit_hash
 from sksve.training._data import TokenDataset
 from sksve.training._data_parallel import DataParallelNet
-from sksve.training._diverged import train_survivors, warn_of
 from sksve.training._feature_cache import weights_key
-from sksve.training._fingerprint import CheckpointSettings, check_same_fit, describe_fit
 from sksve.training._forecast import TrainingForecast
 from sksve.training._history import set_member_history
 from sksve.training._inference import compute_features
@@ -33,7 +31,7 @@ from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
 from sksve.training._processes import ALONE, Processes
 from sksve.training._seeds import member_streams, shared_streams
-from sksve.training._trained import TrainedMembers, join, trained_members
+from sksve.training._trained import TrainedMembers, join, trained_members, warn_of
 from sksve.training._whole import WholeBackbone
 
 __all__ = [
@@ -85,9 +83,8 @@ class TrainingConfig:
     callbacks: Any = None
     verbose: int = 0
     max_length: int | None = None
-    attempt: int = 0  # k: a member's k-th start after it has diverged
-    diverged: str = "raise"
-    checkpoint: CheckpointSettings | None = None
+    checkpoint_dir: Path | None = None
+    fit_hash: str = ""  # set by `train`, with `checkpoint_dir`
     interruptible: bool = True
     processes: Processes = ALONE
 
@@ -116,7 +113,7 @@ def build_module(
         On the CPU.
     """
     own = replace(backbone, model=copy.deepcopy(backbone.model))
-    streams = [member_streams(config.seed, k, attempt=config.attempt) for k in ids]
+    streams = [member_streams(config.seed, k) for k in ids]
     adapters = [s.adapter for s in streams]
     if isinstance(factory, WholeBackbone):
         split: nn.Module = factory(SplitBackbone(own, plan), adapters)
@@ -184,12 +181,12 @@ def train(
     parts = [tuple(int(k) for k in part) for part in np.array_split(ids, n_parts)]
     keeps_products = bool(getattr(factory, "uses_products", False))
     config = replace(config, interruptible=n_parts == 1, keeps_products=keeps_products)
-    if config.checkpoint is not None:
-        fit = describe_fit(backbone, plan, factory, train_data, valid_data, config)
-        settings = replace(config.checkpoint, fit=fit)
-        check_same_fit(settings, parts)
-        config = replace(config, checkpoint=settings)
-    _keep_features(backbone, plan, config, [d for d in (train_data, valid_data) if d is not None])
+    datasets = [data for data in (train_data, valid_data) if data is not None]
+    if config.checkpoint_dir is not None:
+        key = fit_hash(backbone, plan, factory, parts, datasets, config)
+        check_same_fit(config.checkpoint_dir, key)
+        config = replace(config, fit_hash=key)
+    _keep_features(backbone, plan, config, datasets)
     if n_parts == 1:
         whole = _train_part(backbone, plan, factory, ids, train_data, valid_data, config)
         warn_of(whole)
@@ -245,35 +242,17 @@ def _train_part(
     config: TrainingConfig,
     basis: Basis | None = None,
 ) -> TrainedMembers:
-    def train_once(some: tuple[int, ...], how: TrainingConfig) -> TrainedMembers:
-        return _train_jointly(backbone, plan, factory, some, train_data, valid_data, how, basis)
-
-    return train_survivors(train_once, join, ids, config)
-
-
-def _train_jointly(
-    backbone: Backbone,
-    plan: AdaptationPlan,
-    factory: MemberFactory,
-    ids: tuple[int, ...],
-    train_data: TokenDataset,
-    valid_data: TokenDataset | None,
-    config: TrainingConfig,
-    basis: Basis | None = None,
-) -> TrainedMembers:
     module = build_module(backbone, plan, factory, ids, config)
     take_basis(module, basis or {})
     net = make_net(module, ids, config, valid_data)
-    if config.checkpoint is not None:
-        files = CheckpointFiles(config.checkpoint.folder, stem_of(ids, config.attempt))
-        about = {"fit": config.checkpoint.fit, "members": list(ids), "attempt": config.attempt}
-        own = Checkpoint(files, config.checkpoint.every, about, config.processes)
+    if config.checkpoint_dir is not None:
+        path = checkpoint_path(config.checkpoint_dir, ids)
+        own = Checkpoint(path, config.fit_hash, config.seed, config.processes)
         net.callbacks.append(("checkpoint", own))
     net.fit(train_data, None)
-    if config.checkpoint is not None:  # whoever trains the net further does so on their own
+    if config.checkpoint_dir is not None:  # whoever trains the net further does so on their own
         net.callbacks.pop()
         net.callbacks_ = [c for c in net.callbacks_ if c[0] != "checkpoint"]
-    net.check_members()
     return trained_members(net)
 
 
@@ -285,7 +264,7 @@ def make_net(
 ) -> MemberNet:
     """Put a module into the net that trains it; not initialised."""
     order, rows = shared_streams(config.seed, config.part)
-    streams = [member_streams(config.seed, k, config.part, config.attempt).batches for k in ids]
+    streams = [member_streams(config.seed, k, config.part).batches for k in ids]
     streams = [rows] if config.shared_batches else streams
     # skorch changes callbacks in place; the user's own objects are parameters and must stay.
     callbacks = copy.deepcopy(list(config.callbacks or []))
@@ -311,7 +290,6 @@ def make_net(
         autocast=config.autocast,
         valid_dataset=valid_data,
         patience=config.patience,
-        diverged=config.diverged,
         interruptible=config.interruptible and config.processes.n == 1,
         max_epochs=config.max_epochs,
         batch_size=config.batch_size,

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 __all__ = [
-    "EndsGracefully",
+    "InterruptMixin",
     "SigintFlag",
     "TrainingStopped",
     "close_history",
@@ -56,7 +56,7 @@ class SigintFlag:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class EndsGracefully:
+class InterruptMixin:
     """For a skorch net: how its training loop begins and ends.
 
     It counts steps, goes on where a checkpoint has put it (``epochs_done_``), and tells the ends of a
@@ -76,7 +76,7 @@ class EndsGracefully:
         if not self.initialized_:
             self.initialize()
         fit_params.setdefault("_routing_method", "partial_fit")
-        self.n_steps_ = self.epochs_done_ = self.steps_skipped_ = 0
+        self.n_steps_ = self.epochs_done_ = 0
         self.interrupted_ = False
         with SigintFlag() as flag:
             self.sigint_ = flag
@@ -164,5 +164,5 @@ def interrupt_notes(net: Any) -> tuple[str, ...]:
     return (
         f"Training was interrupted in epoch {len(net.history)} of {net.max_epochs}, after "
         f"{net.n_steps_} steps. The members are as they were then and can be used. With checkpoint_dir, "
-        "the same call goes on.",
+        "the same call continues after the last whole epoch.",
     )

@@ -9,12 +9,12 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from torch import Tensor
 
+from sksve._exceptions import NonFiniteLossError
 from sksve.adapters import SVDLinear
 from sksve.training._anchor import decay_to_start
 from sksve.training._batches import MemberBatches, SharedBatches
 from sksve.training._callbacks import MEMBER_KEYS, MemberEarlyStopping, MemberLog, WarmupSchedule
 from sksve.training._data import MemberBatch, TokenDataset
-from sksve.training._diverged import NoticesDivergence
 from sksve.training._freeze_out import adapted_blocks
 from sksve.training._functional import (
     clip_member_gradients,
@@ -22,7 +22,7 @@ from sksve.training._functional import (
     member_gradient_norms,
 )
 from sksve.training._inference import low_precision, predict_logits, softmax64
-from sksve.training._interrupt import EndsGracefully
+from sksve.training._interrupt import InterruptMixin
 from sksve.training._module import EnsembleModule
 from sksve.training._muon import Core, CoreMuon
 
@@ -51,7 +51,7 @@ def members_at_once(n_members: int, tokens: int, device: torch.device) -> int:
     return -(-n_members // n_groups)
 
 
-class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
+class MemberNet(InterruptMixin, NeuralNet):
     """Train an :class:`EnsembleModule`: one loss, clip and stop per member, one backward pass for all.
 
     Everything a skorch user knows is there: callbacks, ``history``, verbosity, ``partial_fit``'s
@@ -82,8 +82,6 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         Judged after each epoch.
     patience : int or None
         Epochs without improvement after which a member stops; None: never.
-    diverged : str, default="raise"
-        "raise": a loss or gradient that is not finite ends training; else its member leaves it.
     interruptible : bool, default=True
         Whether Ctrl-C ends training with the members as they are, or goes through.
     """
@@ -105,7 +103,6 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         autocast: torch.dtype | None = None,
         valid_dataset: TokenDataset | None = None,
         patience: int | None = None,
-        diverged: str = "raise",
         interruptible: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -122,7 +119,6 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         self.autocast = autocast
         self.valid_dataset = valid_dataset
         self.patience = patience
-        self.diverged = diverged
         self.interruptible = interruptible
         kwargs.setdefault("criterion", torch.nn.CrossEntropyLoss)
         kwargs.setdefault("train_split", None)
@@ -150,8 +146,6 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         super().initialize()
         #: Positions of the members still training.
         self.active_ = list(range(self.module_.n_members))
-        self.diverged_: dict[int, str] = {}
-        self.steps_skipped_ = 0
         self.still_ = 0  # adapted blocks, the first, that have stopped learning
         self.module_.eval()  # each step of training sets its mode; between, threads may predict
         return self
@@ -212,7 +206,6 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
             self.shared_stream,
             self.active_,
             self.module_.n_members,
-            self.steps_skipped_,
         )
 
     def check_data(self, X: Any, y: Any = None) -> None:
@@ -231,6 +224,20 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         self.check_finite(losses, batch.members, "loss")
         return losses
 
+    def check_finite(self, values: Tensor, members: Sequence[int] | None, what: str) -> None:
+        """Raise NonFiniteLossError if values of shape (m,) are not all finite."""
+        bad = ~torch.isfinite(values)
+        if not bool(bad.any()):
+            return
+        i = int(bad.nonzero()[0, 0])
+        member = self.member_ids[i if members is None else members[i]]
+        epoch, step = len(self.history), len(self.history[-1].get("batches", ()))
+        raise NonFiniteLossError(
+            f"The {what} of member {member} is {values[i].item()} in epoch {epoch}, batch {step}: "
+            f"training diverged. Lower lr (now {self.lr:g}), head_lr (now {self.head_lr:g}) or "
+            "init_scale, or use precision='float32'."
+        )
+
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         # A stopped member has no gradient, but momentum and weight decay would still move it.
         stopped = [k for k in range(self.module_.n_members) if k not in self.active_]
@@ -240,7 +247,6 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         with torch.no_grad():
             for p, value in zip(parameters, frozen):
                 p[stopped] = value
-        self.leave_out_diverged()
         return step
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
@@ -252,7 +258,7 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
             norms = member_gradient_norms(parameters)
         else:
             norms = clip_member_gradients(parameters, self.max_grad_norm)
-        self.check_gradients(norms)
+        self.check_finite(norms[self.active_], self.active_, "gradient norm")
         return self._step(losses, logits)
 
     def backward(self, Xi: MemberBatch, yi: Tensor, **fit_params: Any) -> tuple[Tensor, Tensor]:
@@ -276,13 +282,11 @@ class MemberNet(EndsGracefully, NoticesDivergence, NeuralNet):
         with torch.no_grad():
             logits = self.infer(Xi, **fit_params)
             step = self._step(self.member_losses(logits, yi, Xi), logits)
-        self.leave_out_diverged()
         return step
 
     def _step(self, losses: Tensor, logits: Tensor) -> dict[str, Any]:
-        finite = losses.detach().isfinite()
         return {
-            "loss": losses.detach()[finite if finite.any() else ...].mean(),
+            "loss": losses.detach().mean(),
             "y_pred": logits.detach(),
             "member_losses": losses.detach(),
         }

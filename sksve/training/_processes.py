@@ -14,7 +14,7 @@ from sksve.training._data import TokenDataset
 __all__ = ["ALONE", "Processes", "join_processes"]
 
 # Fields of TrainingConfig that may differ from process to process.
-_OF_A_PROCESS = {"callbacks", "checkpoint", "device", "interruptible", "processes", "verbose"}
+_OF_A_PROCESS = {"callbacks", "checkpoint_dir", "device", "interruptible", "processes", "verbose"}
 
 
 @dataclass(frozen=True)

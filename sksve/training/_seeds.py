@@ -13,7 +13,6 @@ _ADAPTER, _HEAD, _BATCHES = range(3)
 # entropy with zeros, so [seed] and [seed, 0] are the same sequence.
 _SHARED = (0x53,)
 _SAMPLES = (0x4D,)
-_ATTEMPT = 0x41
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class MemberStreams:
     batches: np.random.Generator
 
 
-def member_streams(seed: int, member: int, part: int = 0, attempt: int = 0) -> MemberStreams:
+def member_streams(seed: int, member: int, part: int = 0) -> MemberStreams:
     """Open the streams of one member, a function of `seed` and `member` alone.
 
     Parameters
@@ -44,15 +43,12 @@ def member_streams(seed: int, member: int, part: int = 0, attempt: int = 0) -> M
         The member's number, from 0.
     part : int, default=0
         How many trainings went before (``partial_fit``): each has its own order of rows.
-    attempt : int, default=0
-        How often the member has diverged and started anew: each start is another.
 
     Returns
     -------
     MemberStreams
     """
-    key = (_ATTEMPT, attempt) if attempt else ()
-    children = np.random.SeedSequence([seed, member], spawn_key=key).spawn(3)
+    children = np.random.SeedSequence([seed, member]).spawn(3)
     return MemberStreams(
         adapter=_torch_generator(children[_ADAPTER]),
         head=_torch_generator(children[_HEAD]),

@@ -1,16 +1,18 @@
 """Members that have been trained: taken out of their net, and put together."""
 
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from sksve.training._history import member_history
 from sksve.training._interrupt import interrupt_notes
 from sksve.training._net import MemberNet
 
-__all__ = ["TrainedMembers", "join", "trained_members"]
+__all__ = ["TrainedMembers", "join", "trained_members", "warn_of"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,6 @@ class TrainedMembers:
     history : list of dict
         One per epoch; arrays of shape (len(ids),).
     net : MemberNet
-    diverged : dict of int to str
-        Members that were left out, by number, and what happened to them.
     notes : tuple of str
         What else the user is to be told.
     interrupted : bool
@@ -41,14 +41,13 @@ class TrainedMembers:
     state: tuple[Tensor, ...]
     history: list[dict[str, np.ndarray]]
     net: MemberNet
-    diverged: dict[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     interrupted: bool = False
     assembled: bool = True
 
 
 def trained_members(net: MemberNet, since: int = 0) -> TrainedMembers:
-    """Take the members out of a net that has been trained, but those that have diverged.
+    """Take the members out of a net that has been trained.
 
     Parameters
     ----------
@@ -56,17 +55,14 @@ def trained_members(net: MemberNet, since: int = 0) -> TrainedMembers:
     since : int, default=0
         First epoch of the history that is wanted.
     """
-    left = [i for i in range(len(net.member_ids)) if i not in net.diverged_]
-    state = tuple(t.detach().cpu()[left] for t in net.module_.member_tensors())
+    state = tuple(t.detach().cpu().clone() for t in net.module_.member_tensors())
     return TrainedMembers(
-        tuple(net.member_ids[i] for i in left),
+        tuple(net.member_ids),
         state,
-        [{key: values[left] for key, values in row.items()} for row in member_history(net, since)],
+        member_history(net, since),
         net,
-        diverged={net.member_ids[i]: why for i, why in net.diverged_.items()},
         notes=interrupt_notes(net),
         interrupted=net.interrupted_,
-        assembled=len(left) == len(net.member_ids),
     )
 
 
@@ -99,8 +95,13 @@ def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
         state,
         history,
         longer.net,
-        diverged=first.diverged | second.diverged,
         notes=first.notes + second.notes,
         interrupted=first.interrupted or second.interrupted,
         assembled=False,
     )
+
+
+def warn_of(members: TrainedMembers) -> None:
+    """Say what happened to members on the way, as ConvergenceWarnings."""
+    for note in members.notes:
+        warnings.warn(note, ConvergenceWarning, stacklevel=2)

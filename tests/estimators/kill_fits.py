@@ -25,7 +25,7 @@ LABELS = ["pos", "neg"] * 12
 def train(folder, backbone):
     clf = SVEClassifier(
         backbone, n_members=3, max_epochs=6, batch_size=4, early_stopping=True,
-        validation_fraction=0.2, random_state=0, checkpoint_dir=folder, checkpoint_every=2,
+        validation_fraction=0.2, random_state=0, checkpoint_dir=folder,
     )  # fmt: skip
     warnings.simplefilter("error")  # a half-written checkpoint would be told of
     return clf.fit(TEXTS, LABELS)

@@ -161,7 +161,7 @@ def test__runaway_training__says_where_and_what_to_do(where, make, texts, labels
     message = str(info.value)
     assert "member 0" in message
     assert re.search("epoch 1, batch [23]", message)
-    assert "lower lr" in message
+    assert "Lower lr" in message
     assert "head_lr" in message
 
 
@@ -179,8 +179,28 @@ def test__runaway_member__is_named_by_its_number(make, texts, labels):
             if training and len(net.history) == 2:
                 net.module_.heads.bias.data[1] = np.nan
 
-    with pytest.raises(FloatingPointError, match=r"member 1 is nan in epoch 2, batch 1\."):
+    with pytest.raises(FloatingPointError, match=r"member 1 is nan in epoch 2, batch 1:"):
         make(callbacks=[Poison()]).fit(texts, labels)
+
+
+@pytest.mark.parametrize("clip", [1.0, None])
+def test__infinite_gradient__of_a_finite_loss_is_named(clip, make, texts, labels):
+    class PoisonGradient(Callback):
+        def on_train_begin(self, net, **kwargs):
+            def hook(grad):
+                grad = grad.clone()
+                if len(net.history) == 2 and len(net.history[-1]["batches"]) == step:
+                    grad[1] = np.nan
+                return grad
+
+            net.module_.heads.bias.register_hook(hook)
+
+    for step in (2, 3):  # in the last step as well, which no loss follows
+        clf = make(max_grad_norm=clip, callbacks=[PoisonGradient()])
+        message = f"gradient norm of member 1 is nan in epoch 2, batch {step}"
+        with pytest.raises(NonFiniteLossError, match=message):
+            clf.fit(texts, labels)
+        assert not hasattr(clf, "classes_")
 
 
 def test__callbacks__are_copied_before_use(make, texts, labels):
