@@ -25,11 +25,7 @@ from sksve.persistence import (
     CardFacts,
     Savable,
     SavedModel,
-    check_learned_name,
-    decode,
-    decode_object,
-    encode,
-    encode_object,
+    set_fitted,
 )
 from sksve.preprocessing import TabularToText
 from sksve.training import TrainedMembers, describe_frozen, restore_net, saved_state
@@ -43,6 +39,7 @@ _DERIVED = {
     "net_", "adapter_report_", "_dtype", "_prediction_autocast", "_tokenizer", "_pad_token_id",
     "_max_length", "_serializer", "_structure",
 }  # fmt: skip
+_SECTIONS = ("parameters", "fit_parameters", "serializer", "backbone", "attributes")
 _NEEDED = {"classes_", "history_", "n_iter_", "input_kind_", "_seed"}
 
 
@@ -70,30 +67,24 @@ class SavingMixin(Savable):
                 f"{owner} has run away in training: {broken[0]} holds NaN or infinity. Fit it again "
                 "with a lower lr, head_lr or init_scale."
             )
-        attributes: dict[str, np.ndarray] = {}
-        learned = {name: value for name, value in self._learned().items() if name not in _DERIVED}
         content = {
-            "parameters": _encode_parameters(params),
-            "fit_parameters": _encode_parameters(self._structure),
+            "parameters": {k: v for k, v in params.items() if k not in _APART},
+            "fit_parameters": {k: v for k, v in self._structure.items() if k not in _APART},
             "serializer": {
-                "parameter": _encode_serializer(self._structure["serializer"]),
-                "fitted": _encode_serializer(getattr(self, "_serializer", None)),
+                "parameter": _checked_serializer(self._structure["serializer"]),
+                "fitted": _checked_serializer(getattr(self, "_serializer", None)),
             },
             "backbone": self._describe_backbone(),
             "members": [int(k) for k in self.net_.member_ids],
-            "attributes": {
-                name: encode(value, name=name, tensors=attributes)
-                for name, value in learned.items()
-            },
+            "attributes": {k: v for k, v in self._learned().items() if k not in _DERIVED},
         }
-        tensors |= {f"attributes.{name}": value for name, value in attributes.items()}
         return SavedModel(owner, content, tensors)
 
     def _describe_backbone(self: Any) -> dict[str, Any]:
         given = self._structure["backbone"]
         model = self.net_.module_.split.model
         return {
-            "given": None if isinstance(given, tuple | list) else encode(given, name="backbone"),
+            "given": None if isinstance(given, tuple | list) else given,
             "class": type(model).__name__,
             "pooling": self.net_.module_.split.pooling,
             "config": describe_config(model.config),
@@ -162,7 +153,7 @@ class SavingMixin(Savable):
         )
         members = TrainedMembers(tuple(parts.members), (), learned["history_"], net)
         fresh._record(classes, seed, members, plan, loaded)
-        _set_learned(fresh, learned)
+        set_fitted(fresh, learned)
         if parts.fitted_serializer is not None:
             fresh._serializer = parts.fitted_serializer
         for name, value in now.items():
@@ -184,32 +175,27 @@ class _Parts:
 
     @classmethod
     def read(cls, saved: SavedModel) -> "_Parts":
-        start = "attributes."
-        apart = {k: v for k, v in saved.tensors.items() if k.startswith(start)}
         parts, content = cls(), saved.content
-        parts.tensors = {k: v for k, v in saved.tensors.items() if k not in apart}
-        named = {k.removeprefix(start): v for k, v in apart.items()}
-        parts.parameters = {k: decode(v) for k, v in content["parameters"].items()}
-        parts.fit_parameters = {k: decode(v) for k, v in content["fit_parameters"].items()}
-        parts.serializer = _decode_serializer(content["serializer"]["parameter"])
-        parts.fitted_serializer = _decode_serializer(content["serializer"]["fitted"])
-        parts.backbone = content["backbone"]
-        for key, kind in {
-            "config": dict,
-            "processor": dict,
-            "frozen": dict,
-            "pooling": str,
-        }.items():
-            if not isinstance(parts.backbone[key], kind):
-                raise TypeError(f"backbone.{key}")
-        parts.members = content["members"]
+        _demand_kinds(content, "", dict.fromkeys(_SECTIONS, dict) | {"members": list})
+        kinds = {"config": dict, "processor": dict, "frozen": dict, "pooling": str}
+        _demand_kinds(content["backbone"], "backbone.", kinds)
+        parts.parameters, parts.fit_parameters = content["parameters"], content["fit_parameters"]
+        parts.serializer = _checked_serializer(content["serializer"]["parameter"])
+        parts.fitted_serializer = _checked_serializer(content["serializer"]["fitted"])
+        parts.backbone, parts.attributes = content["backbone"], content["attributes"]
+        parts.members, parts.tensors = content["members"], saved.tensors
         if not parts.members or not all(type(k) is int and 0 <= k < 2**31 for k in parts.members):
             raise TypeError("members")
         if len(set(parts.members)) < len(parts.members):
             raise TypeError("members, one of them twice")
-        parts.attributes = {k: decode(v, named) for k, v in content["attributes"].items()}
         _check_learned(parts.attributes)
         return parts
+
+
+def _demand_kinds(content: Mapping[str, Any], place: str, kinds: Mapping[str, type]) -> None:
+    for key, kind in kinds.items():
+        if not isinstance(content[key], kind):
+            raise TypeError(f"{place}{key}")
 
 
 def _check_learned(learned: Mapping[str, Any]) -> None:
@@ -225,36 +211,15 @@ def _check_learned(learned: Mapping[str, Any]) -> None:
         raise TypeError(f"the attributes {strange}")
 
 
-def _set_learned(fresh: Any, learned: Mapping[str, Any]) -> None:
-    for name, value in learned.items():
-        check_learned_name(name, type(fresh))
-        setattr(fresh, name, value)
-
-
-def _encode_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: encode(value, name=f"The {name!r} parameter")
-        for name, value in params.items()
-        if name not in _APART
-    }
-
-
-def _encode_serializer(serializer: Any) -> Any:
-    if serializer is None or type(serializer) is str:
+def _checked_serializer(serializer: Any) -> Any:
+    """Refuse, on the way there and back, a serializer that no folder can hold."""
+    if serializer is None or type(serializer) in (str, TabularToText):
         return serializer
-    if type(serializer) is not TabularToText:
-        raise PersistenceError(
-            f"The 'serializer' is a {type(serializer).__name__}, which a saved model cannot hold: only "
-            "TabularToText can be saved. Turn the table into texts yourself before fit and predict "
-            "(a Pipeline does it), or use pickle or joblib instead."
-        )
-    return encode_object(serializer, name="serializer")
-
-
-def _decode_serializer(told: Any) -> Any:
-    if told is None or isinstance(told, str):
-        return told
-    return decode_object(told, {"TabularToText": TabularToText})
+    raise PersistenceError(
+        f"The 'serializer' is a {type(serializer).__name__}, which a saved model cannot hold: only "
+        "TabularToText can be saved. Turn the table into texts yourself before fit and predict "
+        "(a Pipeline does it), or use pickle or joblib instead."
+    )
 
 
 def _chosen_backbone(described: Mapping[str, Any], backbone: Any) -> Any:
@@ -265,7 +230,7 @@ def _chosen_backbone(described: Mapping[str, Any], backbone: Any) -> Any:
             f"The model was fitted on a (model, processor) pair, a {described.get('class')}, which "
             "is not in the folder. Give it again: from_pretrained(folder, backbone=(model, processor))."
         )
-    return decode(described["given"])
+    return described["given"]
 
 
 def _refuse_inside(weights: Path | None, folder: Path) -> None:

@@ -15,9 +15,9 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,43 +28,59 @@ from safetensors.numpy import save as save_tensors
 
 from sksve._exceptions import IntegrityError, PersistenceError
 from sksve._leftovers import sweep
-from sksve.persistence._files import (
-    TEMPORARY,
-    make_folder,
-    replace_file,
-    sweep_temporary,
-    sync_folder,
-    write_file,
-)
-from sksve.persistence._json import MOST_BYTES, dumps, loads
+from sksve.persistence._values import MOST_BYTES, SavedModel, decode, dumps, encode, loads
 
-__all__ = ["SCHEMA_VERSION", "SavedModel", "read_folder", "write_folder"]
+__all__ = [
+    "SCHEMA_VERSION", "TEMPORARY", "read_folder", "replace_file", "sweep_temporary", "sync_folder",
+    "write_folder",
+]  # fmt: skip
 
-#: Version of the format that this sksve writes; it reads this one and older ones.
+# Version of the format that this sksve writes; it reads this one and older ones.
 SCHEMA_VERSION = 1
 
-MANIFEST, CARD = "sksve.json", "README.md"
+MANIFEST, CARD, TEMPORARY = "sksve.json", "README.md", ".saving-"
 _TENSORS = re.compile(r"members-[0-9a-f]{16}\.safetensors")
 _KEYS = {"format", "schema_version", "sksve_version", "class", "tensors", "content", "sha256"}
 _READS = 5  # a reader whose tensors vanish has met a writer: it looks at the new manifest
 
 
-@dataclass(frozen=True)
-class SavedModel:
-    """What a saved folder holds.
+# -- files that are whole or not there -----------------------------------------------------------
 
-    Attributes
-    ----------
-    class_name : str
-        Name of the class that was saved.
-    content : dict
-        Plain JSON values.
-    tensors : dict of str to ndarray
-    """
 
-    class_name: str
-    content: dict[str, Any]
-    tensors: dict[str, np.ndarray]
+def replace_file(path: Path, data: bytes) -> None:
+    """Give `path` new content, in one step: whoever reads sees the old bytes or the new."""
+    temporary = path.with_name(TEMPORARY + secrets.token_hex(8))
+    try:
+        _write_file(temporary, data)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in a folder; does nothing where folders cannot be synced."""
+    with contextlib.suppress(OSError):  # Windows cannot open a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Remove what writers killed more than an hour ago left beside the files they meant to replace."""
+    sweep(folder, re.compile(rf"{re.escape(TEMPORARY)}[0-9a-f]{{16}}"))
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+# -- writing -------------------------------------------------------------------------------------
 
 
 def write_folder(folder: Any, saved: SavedModel, *, card: str = "", version: str = "") -> Path:
@@ -90,20 +106,30 @@ def write_folder(folder: Any, saved: SavedModel, *, card: str = "", version: str
 
     Raises
     ------
+    sksve.PersistenceError
+        If the content cannot be encoded; nothing is written then.
     FileExistsError
         If `folder` is a file, or a folder with other content.
     OSError
         If it cannot be written; what was there is as it was.
     """
+    files = _encode_files(saved, version)
     try:
         folder = Path(folder).expanduser().resolve()
     except RuntimeError as error:  # links in a circle, or no home folder
         raise OSError(
             f"The model was not saved: {folder} leads nowhere ({error}). Choose another folder."
         ) from error
-    exists = check_target(folder)
+    exists = _check_target(folder)
+    files[CARD] = card.encode("utf-8", "replace")
+    stale = rf"\.{re.escape(folder.name)}{re.escape(TEMPORARY)}[0-9a-f]{{16}}"
+    sweep(folder.parent, re.compile(stale))
     try:
-        _write(folder, exists, saved, card.encode("utf-8", "replace"), version)
+        if exists:
+            _replace_model(folder, files)
+        else:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(folder, files)
     except OSError as error:
         raise OSError(
             error.errno,
@@ -114,8 +140,11 @@ def write_folder(folder: Any, saved: SavedModel, *, card: str = "", version: str
     return folder
 
 
-def _write(folder: Path, exists: bool, saved: SavedModel, card: bytes, version: str) -> None:
-    data = save_tensors({k: np.ascontiguousarray(v) for k, v in saved.tensors.items()})
+def _encode_files(saved: SavedModel, version: str) -> dict[str, bytes]:
+    """The manifest and the tensors as bytes, under their names."""
+    tensors = dict(saved.tensors)
+    content = {k: encode(v, name=k, tensors=tensors) for k, v in saved.content.items()}
+    data = save_tensors({k: np.ascontiguousarray(v) for k, v in tensors.items()})
     name = f"members-{secrets.token_hex(8)}.safetensors"
     manifest = {
         "format": "sksve",
@@ -123,24 +152,38 @@ def _write(folder: Path, exists: bool, saved: SavedModel, card: bytes, version: 
         "sksve_version": version,
         "class": saved.class_name,
         "tensors": {"file": name, "bytes": len(data), "sha256": _sha256(data)},
-        "content": saved.content,
+        "content": content,
     }
     manifest["sha256"] = _sha256(dumps(manifest).encode())
-    text = dumps(manifest).encode()
-    stale = rf"\.{re.escape(folder.name)}{re.escape(TEMPORARY)}[0-9a-f]{{16}}"
-    sweep(folder.parent, re.compile(stale))
-    if not exists:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        make_folder(folder, {name: data, MANIFEST: text, CARD: card})
-        return
+    return {name: data, MANIFEST: dumps(manifest).encode()}
+
+
+def _make_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make a folder with these files, in one step; a fault leaves nothing."""
+    temporary = folder.with_name(f".{folder.name}{TEMPORARY}{secrets.token_hex(8)}")
+    temporary.mkdir()
+    try:
+        for name, data in files.items():
+            _write_file(temporary / name, data)
+        sync_folder(temporary)
+        os.rename(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
+
+
+def _replace_model(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put a new model in the place of the one in the folder; the manifest is what counts."""
+    [name] = files.keys() - {MANIFEST, CARD}
     before = _tensor_file_of(folder)
     # All that needs room on the disk is written before the step that makes the model the new one.
     new_card = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
-        write_file(folder / name, data)
-        write_file(new_card, card)
+        _write_file(folder / name, files[name])
+        _write_file(new_card, files[CARD])
         sync_folder(folder)
-        replace_file(folder / MANIFEST, text)
+        replace_file(folder / MANIFEST, files[MANIFEST])
     except BaseException:
         new_card.unlink(missing_ok=True)
         # Only if the manifest is not the new one: a fault may also come after the rename.
@@ -157,13 +200,8 @@ def _write(folder: Path, exists: bool, saved: SavedModel, card: bytes, version: 
     sweep_temporary(folder)
 
 
-def check_target(folder: Path) -> bool:
-    """Whether the folder exists; refuse one that holds anything but a saved model.
-
-    Raises
-    ------
-    FileExistsError
-    """
+def _check_target(folder: Path) -> bool:
+    """Whether the folder exists; refuse one that holds anything but a saved model."""
     if not folder.exists():
         return False
     if not folder.is_dir():
@@ -191,13 +229,16 @@ def check_target(folder: Path) -> bool:
 
 
 def _tensor_file_of(folder: Path) -> str | None:
-    """Return the name of the file the manifest on disk refers to, if it can be told."""
+    """Name of the file the manifest on disk refers to, if it can be told."""
     try:
         manifest = loads(_read_file(folder / MANIFEST, MOST_BYTES + 1))
         name = manifest["tensors"]["file"]
         return name if _TENSORS.fullmatch(name) else None
     except (OSError, PersistenceError, KeyError, TypeError):
         return None
+
+
+# -- reading -------------------------------------------------------------------------------------
 
 
 def read_folder(folder: Any) -> SavedModel:
@@ -243,7 +284,8 @@ def read_folder(folder: Any) -> SavedModel:
         tensors = load_tensors(data)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise PersistenceError(f"The tensors in {folder} cannot be read: {error}.") from error
-    return SavedModel(manifest["class"], manifest["content"], tensors)
+    content = {k: decode(v, tensors) for k, v in manifest["content"].items()}
+    return SavedModel(manifest["class"], content, tensors)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -277,31 +319,31 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{path} does not have the SHA-256 it names: it was damaged or edited by hand. Save or "
             "download the model again; to load it with another backbone, use backbone=."
         )
-    told = manifest["tensors"]
-    if not isinstance(told, dict) or set(told) != {"file", "bytes", "sha256"}:
+    entry = manifest["tensors"]
+    if not isinstance(entry, dict) or set(entry) != {"file", "bytes", "sha256"}:
         raise PersistenceError(f"{path} does not say which file holds the tensors.")
-    if type(told["file"]) is not str or not _TENSORS.fullmatch(told["file"]):
+    if type(entry["file"]) is not str or not _TENSORS.fullmatch(entry["file"]):
         raise PersistenceError(
-            f"{path} names the file {told['file']!r:.80}; the tensors of a saved model lie beside the "
-            "manifest, in members-<16 hexadecimal digits>.safetensors. Nothing else is opened."
+            f"{path} names the file {entry['file']!r:.80}; the tensors of a saved model lie beside "
+            "the manifest, in members-<16 hexadecimal digits>.safetensors. Nothing else is opened."
         )
     if type(manifest["class"]) is not str or not isinstance(manifest["content"], dict):
         raise PersistenceError(f"{path} does not say what was saved.")
     return manifest
 
 
-def _read_tensors(folder: Path, told: Mapping[str, Any]) -> bytes:
-    path = folder / told["file"]
+def _read_tensors(folder: Path, entry: Mapping[str, Any]) -> bytes:
+    path = folder / entry["file"]
     size = path.stat().st_size
-    if size != told["bytes"]:
+    if size != entry["bytes"]:
         raise IntegrityError(
-            f"{path} must have {told['bytes']} bytes. Got {size}: it was truncated or changed. Copy "
+            f"{path} must have {entry['bytes']} bytes. Got {size}: it was truncated or changed. Copy "
             "or download it again."
         )
     data = _read_file(path, size)
-    if (got := _sha256(data)) != told["sha256"]:
+    if (got := _sha256(data)) != entry["sha256"]:
         raise IntegrityError(
-            f"{path} must have the SHA-256 {told['sha256']}. Got {got}: it was damaged or changed. "
+            f"{path} must have the SHA-256 {entry['sha256']}. Got {got}: it was damaged or changed. "
             "Copy or download it again."
         )
     return data

@@ -3,6 +3,7 @@
 import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from sksve import __version__
 from sksve._exceptions import PersistenceError
 from sksve.persistence._card import CardFacts, check_metrics, model_card
-from sksve.persistence._folder import SavedModel, read_folder, write_folder
-from sksve.persistence._hub import check_hub, push_folder
+from sksve.persistence._folder import read_folder, write_folder
+from sksve.persistence._values import SavedModel
 
 __all__ = ["Savable"]
 
@@ -22,7 +23,7 @@ class Savable:
 
     @abstractmethod
     def _to_saved(self) -> SavedModel:
-        """Return everything that is saved; raise on what cannot be."""
+        """Everything that is saved; raise on what cannot be."""
 
     @abstractmethod
     def _card_facts(self, saved: SavedModel, metrics: Mapping[str, float]) -> CardFacts:
@@ -93,9 +94,9 @@ class Savable:
         True
         """
         check_is_fitted(self)
-        told = check_metrics(metrics)
+        metrics = check_metrics(metrics)
         saved = self._to_saved()
-        card = model_card(self._card_facts(saved, told))
+        card = model_card(self._card_facts(saved, metrics))
         return write_folder(folder, saved, card=card, version=__version__)
 
     @classmethod
@@ -179,14 +180,23 @@ class Savable:
             As :meth:`save_pretrained`; nothing is uploaded then.
         """
         check_is_fitted(self)
-        check_hub()
+        try:  # before anything slow
+            hub = import_module("huggingface_hub")
+        except ImportError as error:
+            raise ImportError(
+                "push_to_hub needs huggingface_hub: pip install huggingface_hub. Or save_pretrained() "
+                "into a folder and upload it in another way."
+            ) from error
         with tempfile.TemporaryDirectory() as scratch:
             folder = self.save_pretrained(Path(scratch, "model"), metrics=metrics)
-            return push_folder(
-                folder,
-                repo_id,
-                private=private,
-                token=token,
-                revision=revision,
+            api = hub.HfApi(token=token)
+            api.create_repo(repo_id, repo_type="model", private=private, exist_ok=True)
+            done = api.upload_folder(
+                repo_id=repo_id,
+                repo_type="model",
+                folder_path=str(folder),
                 commit_message=commit_message,
+                revision=revision,
+                delete_patterns=["members-*.safetensors"],  # of the model this one replaces
             )
+        return str(getattr(done, "commit_url", done))

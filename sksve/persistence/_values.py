@@ -1,14 +1,18 @@
-"""Parameters and fitted attributes as strict JSON, and back, with their exact types.
+"""Values as strict JSON and arrays, and back, with their exact types.
 
 What JSON has no word for is an object with one key that starts with ``$``: ``{"$tuple": [...]}``,
 ``{"$float": "nan"}``, ``{"$dict": [[key, value], ...]}``, ``{"$scalar": [dtype, value]}``,
-``{"$array": [dtype, shape, values]}``, ``{"$tensor": name}``, ``{"$path": "..."}``. Reading makes values
-only: no class is looked up and nothing is called.
+``{"$array": [dtype, shape, values]}``, ``{"$tensor": name}``, ``{"$path": "..."}``,
+``{"$object": [class, parameters, attributes]}``, ``{"$model": [class, content, tensors]}``. Reading
+makes values, and objects of a closed list of sksve's own classes; nothing else is called.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -16,15 +20,161 @@ import numpy as np
 
 from sksve._exceptions import PersistenceError
 
-__all__ = ["decode", "encode"]
+__all__ = [
+    "MOST_BYTES", "SavedModel", "class_named", "decode", "dumps", "encode", "loads", "set_fitted",
+]  # fmt: skip
 
+# A manifest has some hundred kilobytes and a few levels; more than this is an attack on the memory.
+# A dtype may say that each of its strings has a gigabyte: an array may not be larger either.
+MOST_BYTES = 2**25
+MOST_ARRAY_BYTES = 2**27
+MOST_LEVELS = 64
 # Numeric arrays with more entries than this go among the tensors.
 MOST_ENTRIES = 256
-# A dtype may say that each of its strings has a gigabyte: not more than this for a whole array.
-MOST_BYTES = 2**27
+
 _DTYPE = re.compile(r"[<>|]([biufU])[0-9]{1,9}|\|(O)")
 _PYTHON = {"b": bool, "i": int, "u": int, "f": float, "U": str}
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_FITTED = re.compile(r"_?[A-Za-z][A-Za-z0-9_]*")
+
+# The only classes that a folder may name: what has save_pretrained, and what may be inside.
+_MODELS = {
+    "SVEClassifier": "sksve.estimators",
+    "LinearProbeClassifier": "sksve.baselines",
+    "FineTunedClassifier": "sksve.baselines",
+    "DeepEnsembleClassifier": "sksve.baselines",
+    "LoRAEnsembleClassifier": "sksve.baselines",
+    "BatchEnsembleClassifier": "sksve.baselines",
+    "MCDropoutClassifier": "sksve.baselines",
+    "LaplaceClassifier": "sksve.baselines",
+    "CalibratedClassifier": "sksve.calibration",
+}
+_OBJECTS = {
+    "TabularToText": "sksve.preprocessing",
+    "TemperatureScaling": "sksve.calibration",
+    "EnsembleTemperatureScaling": "sksve.calibration",
+    "VectorScaling": "sksve.calibration",
+    "MatrixScaling": "sksve.calibration",
+    "DirichletCalibration": "sksve.calibration",
+    "BetaCalibration": "sksve.calibration",
+    "IsotonicCalibration": "sksve.calibration",
+    "HistogramBinning": "sksve.calibration",
+    "BBQ": "sksve.calibration",
+    "ENIR": "sksve.calibration",
+}
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a saved folder holds; also a value, so that one model may be inside another.
+
+    Parameters
+    ----------
+    class_name : str
+        Name of the class that was saved.
+    content : dict
+        Whatever :func:`encode` takes.
+    tensors : dict of str to ndarray
+        Always written as tensors, whatever their size.
+    """
+
+    class_name: str
+    content: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+
+
+def class_named(name: Any) -> Any:
+    """Return the class of a saved model, imported now; refuse any name that is not on the list.
+
+    >>> class_named("SVEClassifier")
+    <class 'sksve.estimators._sve.SVEClassifier'>
+    """
+    return _class_in(_MODELS, name, "A saved folder may hold")
+
+
+def _class_in(homes: Mapping[str, str], name: Any, words: str) -> Any:
+    home = homes.get(name) if isinstance(name, str) else None
+    if home is None:
+        raise PersistenceError(f"{words} {', '.join(homes)}. Got {str(name)!r:.80} instead.")
+    found = getattr(import_module(home), name, None)
+    if not isinstance(found, type):
+        raise PersistenceError(f"This version of sksve has no {name}. Install a newer one.")
+    return found
+
+
+def set_fitted(thing: Any, attributes: Mapping[str, Any]) -> None:
+    """Set fitted attributes that were saved; refuse a name that would hide something of the class."""
+    for name, value in attributes.items():
+        if not _FITTED.fullmatch(name) or hasattr(type(thing), name):
+            raise PersistenceError(
+                f"{name!r:.60} is no learned attribute of {type(thing).__name__}."
+            )
+        setattr(thing, name, value)
+
+
+# -- strict JSON ---------------------------------------------------------------------------------
+
+
+def dumps(value: Any) -> str:
+    """Write plain values in one canonical form: sorted keys, ASCII, one space of indentation.
+
+    >>> loads(dumps({"b": 1, "a": [0.1, None]}).encode())
+    {'a': [0.1, None], 'b': 1}
+    """
+    return json.dumps(value, allow_nan=False, sort_keys=True, ensure_ascii=True, indent=1) + "\n"
+
+
+def loads(data: bytes, *, name: str = "The file") -> Any:
+    """Read JSON as its standard has it, with bounds on size and depth; `name` is for the message."""
+    if len(data) > MOST_BYTES:
+        raise PersistenceError(f"{name} must have at most {MOST_BYTES} bytes. Got {len(data)}.")
+    try:
+        found = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+    except (ValueError, RecursionError) as error:
+        raise PersistenceError(
+            f"{name} is no strict JSON: {error or 'it is nested too deeply'}. It was damaged or "
+            "edited: save the model again, or download it again."
+        ) from error
+    # Level by level: whoever walks through the values later recurses.
+    level = [found]
+    for _ in range(MOST_LEVELS):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (list, dict))
+            for inner in (outer if isinstance(outer, list) else outer.values())
+        ]
+    if level:
+        raise PersistenceError(f"{name} must be nested at most {MOST_LEVELS} levels deep.")
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
+def _refuse_constant(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {number} is too large")
+    return value
+
+
+# -- values to JSON ------------------------------------------------------------------------------
 
 
 def encode(value: Any, *, name: str, tensors: MutableMapping[str, np.ndarray] | None = None) -> Any:
@@ -33,12 +183,13 @@ def encode(value: Any, *, name: str, tensors: MutableMapping[str, np.ndarray] | 
     Parameters
     ----------
     value : object
-        None, bool, int, float, str, a path, numpy scalar, numpy array (bool, int, uint, float, str,
-        or object holding scalars), or a list, tuple or dict of such.
+        None, bool, int, float, str, a path, a numpy scalar or array (bool, int, uint, float, str, or
+        object holding scalars), a calibrator, a ``TabularToText``, a :class:`SavedModel`, or a list,
+        tuple or dict of such.
     name : str
         What a message calls the value.
     tensors : mutable mapping, optional
-        Where arrays of more than 256 numbers go, under `name`; without it they stay in the JSON.
+        Where arrays of more than 256 numbers go; without it they stay in the JSON.
 
     Returns
     -------
@@ -81,6 +232,13 @@ def encode(value: Any, *, name: str, tensors: MutableMapping[str, np.ndarray] | 
             key = encode(k, name=f"a key of {name}")
             pairs.append([key, encode(v, name=f"{name}[{k!r}]", tensors=tensors)])
         return {"$dict": pairs}
+    if kind is SavedModel:
+        return _encode_model(value, name, tensors)
+    if kind.__name__ in _OBJECTS and kind is _class_in(_OBJECTS, kind.__name__, ""):
+        params = value.get_params(deep=False)
+        fitted = {k: v for k, v in vars(value).items() if k not in params and k.endswith("_")}
+        told = [encode(part, name=name, tensors=tensors) for part in (params, fitted)]
+        return {"$object": [kind.__name__, *told]}
     raise PersistenceError(
         f"{name} is an object of class {kind.__module__}.{kind.__qualname__}, which a saved model "
         "cannot hold: it holds None, bool, int, float, str, numpy arrays and scalars, and lists, "
@@ -103,8 +261,7 @@ def _encode_array(
     dtype = _dtype_name(value.dtype, name)
     native = value.dtype.kind in "biuf" and value.dtype.isnative
     if tensors is not None and native and value.size > MOST_ENTRIES:
-        tensors[name] = np.ascontiguousarray(value)
-        return {"$tensor": name}
+        return {"$tensor": _keep(value, name, tensors)}
     flat = value.ravel().tolist()
     if value.dtype == object and any(isinstance(v, (list, tuple, dict, np.ndarray)) for v in flat):
         raise PersistenceError(
@@ -113,44 +270,60 @@ def _encode_array(
     return {"$array": [dtype, list(value.shape), [encode(v, name=name) for v in flat]]}
 
 
-def decode(value: Any, tensors: Mapping[str, np.ndarray] | None = None) -> Any:
-    """Turn what :func:`encode` made into the value it was.
+def _encode_model(
+    value: SavedModel, name: str, tensors: MutableMapping[str, np.ndarray] | None
+) -> Any:
+    if tensors is None:
+        raise PersistenceError(f"{name} is a whole model, which has tensors.")
+    content = encode(value.content, name=name, tensors=tensors)
+    places = {k: _keep(v, f"{name}.{k}", tensors) for k, v in value.tensors.items()}
+    return {"$model": [value.class_name, content, places]}
 
-    Parameters
-    ----------
-    value : object
-        Plain JSON values.
-    tensors : mapping, optional
-        Arrays that lie outside the JSON.
 
-    Returns
-    -------
-    object
+def _keep(value: np.ndarray, name: str, tensors: MutableMapping[str, np.ndarray]) -> str:
+    while name in tensors:
+        name += "'"
+    tensors[name] = value
+    return name
+
+
+# -- JSON to values ------------------------------------------------------------------------------
+
+
+def decode(value: Any, tensors: MutableMapping[str, np.ndarray] | None = None) -> Any:
+    """Turn what :func:`encode` made into the value it was; takes out the tensors it needs.
 
     Raises
     ------
     sksve.PersistenceError
         If `value` is nothing :func:`encode` makes.
     """
+    tensors = {} if tensors is None else tensors
     if isinstance(value, list):
         return [decode(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
-    marks = [key for key in value if key.startswith("$")]
-    if not marks:
+    if not any(key.startswith("$") for key in value):
         return {key: decode(item, tensors) for key, item in value.items()}
     try:
         [(mark, inner)] = value.items()
-        return _DECODERS[mark](inner, tensors or {})
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        if isinstance(error, PersistenceError):
-            raise
+        return _DECODERS[mark](inner, tensors)
+    except PersistenceError:
+        raise
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        OverflowError,
+        RecursionError,
+        AttributeError,
+    ) as error:
         raise PersistenceError(
             f"The saved value {value!s:.80} cannot be read by this version of sksve: {error}."
         ) from error
 
 
-def _array(inner: Any, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+def _array(inner: Any, tensors: MutableMapping[str, np.ndarray]) -> np.ndarray:
     name, shape, flat = inner
     kind = _kind(name)
     values = decode(flat, tensors)
@@ -165,7 +338,7 @@ def _array(inner: Any, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
     return array.reshape(shape)
 
 
-def _scalar(inner: Any, tensors: Mapping[str, np.ndarray]) -> Any:
+def _scalar(inner: Any, tensors: MutableMapping[str, np.ndarray]) -> Any:
     name, value = inner
     if _kind(name) == "O":
         raise ValueError("a scalar of dtype object")
@@ -181,8 +354,10 @@ def _kind(name: Any) -> str:
 
 
 def _check_size(name: str, n: int) -> None:
-    if n * np.dtype(name).itemsize > MOST_BYTES:
-        raise ValueError(f"{n} values of dtype {name} would take more than {MOST_BYTES} bytes")
+    if n * np.dtype(name).itemsize > MOST_ARRAY_BYTES:
+        raise ValueError(
+            f"{n} values of dtype {name} would take more than {MOST_ARRAY_BYTES} bytes"
+        )
 
 
 def _checked(value: Any, name: str) -> Any:
@@ -195,16 +370,38 @@ def _checked(value: Any, name: str) -> Any:
     return value
 
 
-def _dict(inner: Any, tensors: Mapping[str, np.ndarray]) -> dict[Any, Any]:
+def _dict(inner: Any, tensors: MutableMapping[str, np.ndarray]) -> dict[Any, Any]:
     return {decode(key, tensors): decode(item, tensors) for key, item in inner}
+
+
+def _object(inner: Any, tensors: MutableMapping[str, np.ndarray]) -> Any:
+    name, params, fitted = inner
+    kind = _class_in(_OBJECTS, name, "A saved object must be one of")
+    if unknown := set(params) - set(kind._get_param_names()):
+        raise PersistenceError(
+            f"This version's {kind.__name__} has no parameter {', '.join(sorted(unknown))}."
+        )
+    thing = kind(**{k: decode(v, tensors) for k, v in params.items()})
+    set_fitted(thing, {k: decode(v, tensors) for k, v in fitted.items()})
+    return thing
+
+
+def _model(inner: Any, tensors: MutableMapping[str, np.ndarray]) -> SavedModel:
+    name, content, places = inner
+    content = decode(content, tensors)
+    if type(name) is not str or not isinstance(content, dict):
+        raise ValueError("a model without a class or content")
+    return SavedModel(name, content, {k: tensors.pop(place) for k, place in places.items()})
 
 
 _DECODERS = {
     "$array": _array,
     "$scalar": _scalar,
     "$dict": _dict,
+    "$object": _object,
+    "$model": _model,
     "$float": lambda inner, _: _FLOATS[inner],
     "$path": lambda inner, _: Path(inner),
-    "$tensor": lambda inner, tensors: np.array(tensors[inner]),
+    "$tensor": lambda inner, tensors: np.array(tensors.pop(inner)),
     "$tuple": lambda inner, tensors: tuple([decode(item, tensors) for item in inner]),
 }

@@ -1,7 +1,5 @@
 """A calibrated ensemble: what people deploy is what is saved."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, clone
@@ -11,7 +9,7 @@ from sklearn.naive_bayes import GaussianNB
 from sksve import PersistenceError, SVEClassifier
 from sksve.baselines import LinearProbeClassifier
 from sksve.calibration import CALIBRATORS, CalibratedClassifier, TemperatureScaling
-from sksve.persistence import read_folder, write_folder
+from tests.persistence.manifest import put, reseal
 
 METHODS = sorted(CALIBRATORS)
 
@@ -64,33 +62,37 @@ def test__save__refuses_before_anything_is_written(fitted, texts, labels, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+MODEL, CALIBRATOR = ("estimator", "$model"), ("calibrators", 0, "$object")
+
+
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        (("estimator", "class"), "os.system"),
-        (("estimator", "class"), "CalibratedClassifier"),
-        (("calibrators", 0, "class"), "SVEClassifier"),
-        (("calibrators", 0, "attributes", "predict_proba"), 1),
-        (("calibrators", 0, "parameters", "more"), 1),
+        ((*MODEL, 0), "os.system"),
+        ((*MODEL, 0), "CalibratedClassifier"),
+        ((*MODEL, 1), 3),
+        ((*MODEL, 2, "heads.bias"), "absent"),
+        ((*CALIBRATOR, 0), "SVEClassifier"),
+        ((*CALIBRATOR, 0), "TabularToText"),
+        ((*CALIBRATOR, 1, "more"), 1),
+        ((*CALIBRATOR, 2, "predict_proba"), 1),
         (("calibrators",), []),
-        (("method",), {"class": "Popen", "parameters": {}, "attributes": {}}),
+        (("calibrators",), [3]),
+        (("parameters", "method"), {"$object": ["Popen", {}, {}]}),
+        (("parameters", "method"), {"$object": ["TabularToText", {}, {}]}),
         (("parameters", "estimator"), 1),
-        (("estimator", "content"), 3),
+        (("estimator",), 3),
     ],
     ids=[
-        "foreign class", "nested", "foreign calibrator", "method hidden", "unknown parameter", "none",
-        "foreign method", "estimator", "no content",
+        "foreign class", "nested", "no content", "absent tensor", "foreign calibrator", "no calibrator",
+        "unknown parameter", "method hidden", "none", "number", "foreign method", "no method",
+        "estimator", "no model",
     ],
 )  # fmt: skip
 def test__content_that_is_not_ours(place, value, fitted, tiny, texts, labels, tmp_path):
     clf = CalibratedClassifier(FrozenEstimator(fitted)).fit(texts, labels)
-    saved = read_folder(clf.save_pretrained(tmp_path))
-    *way, last = place
-    here = saved.content
-    for step in way:
-        here = here[step]
-    here[last] = value
-    write_folder(tmp_path, dataclasses.replace(saved))
+    clf.save_pretrained(tmp_path)
+    reseal(tmp_path, put(("content", *place), value))
     with pytest.raises(PersistenceError):
         CalibratedClassifier.from_pretrained(tmp_path, backbone=tiny)
 

@@ -1,5 +1,6 @@
 """Values through JSON: the same value, of the same type."""
 
+import json
 import math
 import pathlib
 
@@ -150,9 +151,68 @@ def test__encode__names_what_cannot_be_held(value, words):
         {"$dict": [[[1], 2]]},
         {"$path": 3},
         {"$tensor": "absent"},
+        {"$object": ["os.system", {}, {}]},
+        {"$object": ["TemperatureScaling", {"unheard_of": 1}, {}]},
+        {"$object": ["TemperatureScaling", {}, {"fit": 1}]},
+        {"$object": ["TemperatureScaling", [], 1]},
+        {"$object": 3},
+        {"$model": ["SVEClassifier", 1, {}]},
+        {"$model": [1, {}, {}]},
+        {"$model": ["SVEClassifier", {}, {"x": "absent"}]},
     ],
     ids=lambda value: str(value).replace("/", "_")[:40],
 )
 def test__decode__refuses_what_encode_never_makes(value):
     with pytest.raises(PersistenceError):
         decode({"inside": [value]})
+
+
+# -- strict JSON: what Python's own reader would let pass is refused ------------------------------
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=80)
+@given(PLAIN)
+def test__json__round_trip(value):
+    again = loads(dumps(value).encode())
+    assert again == value
+    assert repr(again) == repr(json.loads(json.dumps(value, sort_keys=True)))  # 1 is not 1.0
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b'{"a": NaN}', "NaN is no JSON"),
+        (b'{"a": [Infinity]}', "Infinity is no JSON"),
+        (b"[-Infinity]", "-Infinity is no JSON"),
+        (b"[1e999]", "1e999 is too large"),
+        (b'{"a": 1, "b": 2, "a": 1}', "the key 'a' stands twice"),
+        (b'{"x": {"a": 1, "\\u0061": 2}}', "the key 'a' stands twice"),
+        (b'{"a": 1', "strict JSON"),
+        (b'{"a": 1} {"a": 1}', "strict JSON"),
+        (b"", "strict JSON"),
+        (b'"\xff"', "strict JSON"),
+        (b"\xef\xbb\xbf{}", "strict JSON"),
+        ('{"a": 1}'.encode("utf-16"), "strict JSON"),
+        (b"[" * 200_000, "strict JSON"),
+        (b"9" * 10_000, "strict JSON"),
+    ],
+    ids=[
+        "nan", "inf", "-inf", "huge float", "twice", "twice by escape", "cut", "two values", "empty",
+        "no utf-8", "bom", "utf-16", "deep", "huge int",
+    ],
+)  # fmt: skip
+def test__json__loads__refuses(data, words):
+    with pytest.raises(PersistenceError, match=words):
+        loads(data, name="here")
+
+
+def test__json__dumps__refuses_nan():
+    with pytest.raises(ValueError):
+        dumps([float("nan")])
