@@ -11,7 +11,7 @@ import numpy as np
 
 import sksve
 from sksve import TruncationWarning, baselines
-from sksve.backbones import fetch_backbone, with_image_size
+from sksve.backbones import Backbone, fetch_backbone
 from sksve.training import feature_cache
 
 __all__ = ["Fit", "backbone_for", "default_parameters", "fit_and_predict", "make_classifier"]
@@ -23,7 +23,7 @@ def backbone_for(config: dict[str, Any], *, vision: bool) -> Any:
     if not isinstance(spec, dict):
         return spec  # a folder, or a model with its processor (tests)
     fetch_backbone(spec["name"])
-    return with_image_size(spec["name"], spec["image_size"]) if vision else spec["name"]
+    return Backbone(spec["name"], image_size=spec["image_size"]) if vision else spec["name"]
 
 
 def class_of(method: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ import torch
 from _record import write
 
 from sksve import SVEClassifier
-from sksve.backbones import fetch_backbone, with_image_size
+from sksve.backbones import Backbone, fetch_backbone
 from sksve.baselines import LinearProbeClassifier
 from sksve.datasets import fetch_fashion_mnist, fetch_mnist_sample
 from sksve.metrics import (
@@ -65,7 +65,7 @@ def main():
     if args.threads:
         torch.set_num_threads(args.threads)
     fetch_backbone("dinov2-small-saliency")
-    backbone = with_image_size("dinov2-small-saliency", args.image_size)
+    backbone = Backbone("dinov2-small-saliency", image_size=args.image_size)
     train, test = fetch_fashion_mnist(), fetch_fashion_mnist(subset="test")
     foreign = fetch_mnist_sample().data[: args.test_rows]
     X, y = test.data[: args.test_rows], test.target[: args.test_rows]

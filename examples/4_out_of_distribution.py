@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from sksve import SVEClassifier
-from sksve.backbones import fetch_backbone, with_image_size
+from sksve.backbones import Backbone, fetch_backbone
 from sksve.baselines import LinearProbeClassifier
 from sksve.datasets import (
     fetch_fashion_mnist,
@@ -87,7 +87,7 @@ problems = {
     # Its members start closer together: what they add is normalised at the very end only.
     "clothes, then digits": (
         images(),
-        with_image_size(args.vision_backbone, args.image_size),
+        Backbone(args.vision_backbone, image_size=args.image_size),
         0.03,
     ),
     "reviews, then newsgroups": (texts(), args.text_backbone, 0.3),

@@ -11,6 +11,7 @@ __version__ = "0.1.0.dev0"
 
 # Public name -> the module that defines it.
 _LAZY = {
+    "Backbone": "sksve.backbones",
     "MemberSearchCV": "sksve.estimators",
     "RANDOM_SUBSPACES": "sksve.estimators",
     "SVEClassifier": "sksve.estimators",

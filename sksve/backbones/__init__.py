@@ -4,12 +4,13 @@ name, folder or pair -> :func:`resolve_backbone` -> :func:`load_backbone` -> :fu
 -> :func:`swap_modules` -> :class:`SplitBackbone`. transformers is imported when first needed.
 """
 
+from sksve.backbones._backbone import Backbone, as_backbone
 from sksve.backbones._blocks import base_model, find_blocks
 from sksve.backbones._copies import MemberCopies, add_dropout
 from sksve.backbones._fetch import fetch_backbone
 from sksve.backbones._identity import check_identity, describe_config, describe_processor
-from sksve.backbones._image_size import count_image_tokens, with_image_size
-from sksve.backbones._load import Backbone, load_backbone
+from sksve.backbones._image_size import count_image_tokens
+from sksve.backbones._load import LoadedBackbone, load_backbone
 from sksve.backbones._packed import PackedBackbone, pack_backbone
 from sksve.backbones._plan import AdaptationPlan, plan_adaptation
 from sksve.backbones._pooling import POOLINGS, is_vision, pool_tokens, resolve_pooling
@@ -34,12 +35,14 @@ __all__ = [
     "AdaptationPlan",
     "AdapterReport",
     "Backbone",
+    "LoadedBackbone",
     "MemberCopies",
     "PackedBackbone",
     "ResolvedBackbone",
     "SplitBackbone",
     "adapter_report",
     "add_dropout",
+    "as_backbone",
     "base_model",
     "check_identity",
     "check_partition",
@@ -62,5 +65,4 @@ __all__ = [
     "resolve_pooling",
     "run_model",
     "swap_modules",
-    "with_image_size",
 ]

@@ -18,7 +18,7 @@ from sksve.backbones._blocks import base_model
 from sksve.backbones._pooling import is_vision, resolve_pooling
 from sksve.backbones._resolve import ResolvedBackbone
 
-__all__ = ["Backbone", "count_positions", "load_backbone", "loaded_folder"]
+__all__ = ["LoadedBackbone", "count_positions", "load_backbone", "loaded_folder"]
 
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
 _KEPT = 2  # loaded folders kept in memory
@@ -27,7 +27,7 @@ _lock = ForkSafeLock()
 
 
 @dataclass
-class Backbone:
+class LoadedBackbone:
     """A loaded backbone. Everything in it is a private copy and may be changed.
 
     Attributes
@@ -67,8 +67,11 @@ class Backbone:
 
 
 def load_backbone(
-    resolved: ResolvedBackbone, *, pooling: str = "auto", dtype: torch.dtype = torch.float32
-) -> Backbone:
+    resolved: ResolvedBackbone,
+    *,
+    pooling: str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> LoadedBackbone:
     """Load a backbone, or copy the one that was given.
 
     Silent, and no global random state moves. A folder is read once for each state of its files
@@ -79,20 +82,21 @@ def load_backbone(
     ----------
     resolved : ResolvedBackbone
         What :func:`resolve_backbone` gave.
-    pooling : {"auto", "mean", "cls", "last"}, default="auto"
-        See :func:`resolve_pooling`.
+    pooling : {"auto", "mean", "cls", "last"} or None, default=None
+        See :func:`resolve_pooling`. None: as `resolved` says.
     dtype : torch.dtype, default=torch.float32
         Type of every floating parameter and buffer.
 
     Returns
     -------
-    Backbone
+    LoadedBackbone
         A private copy.
 
     Raises
     ------
     ValueError
-        If `pooling` is unknown or cannot be had, or the folder's weights do not fill the model.
+        If `pooling` or the image size is unknown or cannot be had, or the folder's weights do not
+        fill the model.
 
     Examples
     --------
@@ -103,8 +107,12 @@ def load_backbone(
     """
     if resolved.pair is None and resolved.folder is None:
         raise ValueError("resolved must have a folder or a pair; make it with resolve_backbone().")
-    pooling = resolve_pooling(pooling, folder=resolved.folder, config=resolved.config)
-    check_processor(resolved)
+    config = resolved.config
+    pooling = resolve_pooling(
+        resolved.pooling if pooling is None else pooling, folder=resolved.folder, config=config
+    )
+    _check_processor(resolved)
+    _check_image_size(resolved, config)
     if resolved.pair is not None:
         given, processor = resolved.pair
         model = base_model(given)
@@ -113,6 +121,8 @@ def load_backbone(
     with torch.no_grad():
         model = copy.deepcopy(model).to(dtype)
     processor = _usable_processor(copy.deepcopy(processor))
+    if resolved.image_size is not None:
+        processor = _with_image_size(processor, int(resolved.image_size))
     rates = _silence_dropout(model)
     model.eval().requires_grad_(False)
     config = model.config
@@ -120,7 +130,7 @@ def load_backbone(
         from sksve.backbones._deberta import give_members_their_positions
 
         give_members_their_positions(model)
-    return Backbone(
+    return LoadedBackbone(
         model=model,
         processor=processor,
         pooling=pooling,
@@ -133,14 +143,8 @@ def load_backbone(
     )
 
 
-def check_processor(resolved: ResolvedBackbone) -> None:
-    """Check that a model of vision came with an image processor, and one of language with a tokenizer.
-
-    Raises
-    ------
-    ValueError
-        If a pair holds one of the other kind.
-    """
+def _check_processor(resolved: ResolvedBackbone) -> None:
+    """Refuse a pair of a vision model with a tokenizer, or of a language model without one."""
     if resolved.pair is None:
         return
     vision, processor = is_vision(resolved.config), resolved.pair[1]
@@ -151,6 +155,29 @@ def check_processor(resolved: ResolvedBackbone) -> None:
             f"The second of a (model, processor) pair must be {wanted} for {resolved.name}, a model of "
             f"{kind}. Got an object of class {type(processor).__name__} instead."
         )
+
+
+def _check_image_size(resolved: ResolvedBackbone, config: Any) -> None:
+    if resolved.image_size is None:
+        return
+    if not is_vision(config):
+        raise ValueError(
+            f"image_size needs a vision backbone (ViT, DINOv2). Got {resolved.name!r}, whose "
+            f"model type is {config.model_type!r}."
+        )
+    patch = config.patch_size
+    if resolved.image_size < patch or resolved.image_size % patch:
+        raise ValueError(
+            f"The 'image_size' parameter must be a positive multiple of {patch}, the patch size of "
+            f"{resolved.name!r}. Got {resolved.image_size!r} instead."
+        )
+
+
+def _with_image_size(processor: Any, image_size: int) -> Any:
+    """Make a processor that resizes every image to a square, without cropping."""
+    size = {"height": image_size, "width": image_size}
+    settings = {**processor.to_dict(), "do_resize": True, "size": size, "do_center_crop": False}
+    return type(processor).from_dict(settings)
 
 
 def loaded_folder(folder: Path) -> tuple[Any, Any]:

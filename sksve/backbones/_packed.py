@@ -12,7 +12,7 @@ from torch import nn
 from sksve._exceptions import BackboneNotFoundError
 from sksve.backbones._hub import holds_model
 from sksve.backbones._identity import describe_config
-from sksve.backbones._load import Backbone, load_backbone
+from sksve.backbones._load import LoadedBackbone, load_backbone
 from sksve.backbones._resolve import ResolvedBackbone, resolve_backbone
 
 __all__ = ["PackedBackbone", "pack_backbone"]
@@ -24,7 +24,7 @@ class PackedBackbone:
 
     Attributes
     ----------
-    told : Backbone
+    told : LoadedBackbone
         Without its processor (rows are tokenised before they travel), and without its model where
         that lies in a folder.
     dtype : torch.dtype
@@ -33,7 +33,7 @@ class PackedBackbone:
         SHA-256 of the model's weights and configuration.
     """
 
-    told: Backbone
+    told: LoadedBackbone
     dtype: torch.dtype
     digest: str
 
@@ -44,7 +44,7 @@ class PackedBackbone:
             return 0
         return sum(t.nbytes for t in self.told.model.state_dict().values())
 
-    def open(self) -> Backbone:
+    def open(self) -> LoadedBackbone:
         """Return the backbone: the very weights that were packed.
 
         Its folder is read where that is in reach under the same path, else the name is looked up as
@@ -52,7 +52,7 @@ class PackedBackbone:
 
         Returns
         -------
-        Backbone
+        LoadedBackbone
             Without a processor.
 
         Raises
@@ -89,12 +89,12 @@ class PackedBackbone:
             yield found
 
 
-def pack_backbone(backbone: Backbone, *, with_weights: bool = False) -> PackedBackbone:
+def pack_backbone(backbone: LoadedBackbone, *, with_weights: bool = False) -> PackedBackbone:
     """Make a backbone ready to travel; its weights go along only if they must.
 
     Parameters
     ----------
-    backbone : Backbone
+    backbone : LoadedBackbone
         Not modified since it was loaded.
     with_weights : bool, default=False
         Let the weights travel although they lie in a folder. Those of a (model, processor) pair

@@ -1,13 +1,12 @@
 """What the user gave as a backbone -> where its weights lie. Cheap: nothing heavy is loaded."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sklearn.utils._param_validation import InvalidParameterError
-
 from sksve._exceptions import BackboneNotFoundError, FetchError
+from sksve.backbones._backbone import as_backbone
 from sksve.backbones._fetch import (
     check_fetched,
     check_weights,
@@ -42,12 +41,17 @@ class ResolvedBackbone:
         The local folder; None for a pair.
     pair : tuple or None
         (model, processor), the user's own objects; None otherwise.
+    pooling, target_modules, image_size
+        As in :class:`Backbone`.
     """
 
     name: str
     source: str
     folder: Path | None = None
     pair: tuple[Any, Any] | None = None
+    pooling: str = "auto"
+    target_modules: Any = "all-linear"
+    image_size: int | None = None
 
     @property
     def config(self) -> Any:
@@ -83,9 +87,9 @@ def resolve_backbone(backbone: Any) -> ResolvedBackbone:
 
     Parameters
     ----------
-    backbone : str, path-like or (model, processor) pair
-        A name, a folder written by ``save_pretrained``, or a loaded transformers model with its
-        tokenizer (or image processor).
+    backbone : str, path-like, (model, processor) pair or Backbone
+        A name, a folder written by ``save_pretrained``, a loaded transformers model with its
+        tokenizer (or image processor), or a :class:`Backbone` of one of these.
 
     Returns
     -------
@@ -99,8 +103,7 @@ def resolve_backbone(backbone: Any) -> ResolvedBackbone:
     IntegrityError
         If a package's weights do not have the hash they must have.
     ValueError
-        If `backbone` is neither a name nor a pair (it is also a TypeError; the other two are also
-        a ValueError).
+        If `backbone` is none of these (it is also a TypeError; the other two are also a ValueError).
 
     Examples
     --------
@@ -111,37 +114,19 @@ def resolve_backbone(backbone: Any) -> ResolvedBackbone:
     """
     if isinstance(backbone, ResolvedBackbone):
         return backbone
-    if isinstance(backbone, str | os.PathLike):
-        return _resolve_name(os.fspath(backbone))
-    return _resolve_pair(backbone)
-
-
-def _resolve_pair(backbone: Any) -> ResolvedBackbone:
-    wanted = "The 'backbone' parameter must be a name, a folder or a (model, processor) pair"
-    if not isinstance(backbone, tuple | list):
-        cure = " Give its tokenizer with it: (model, tokenizer)." if _is_model(backbone) else ""
-        raise _wrong(wanted, f"an object of class {type(backbone).__name__}", cure)
-    if len(backbone) != 2:
-        raise _wrong(wanted, f"a {type(backbone).__name__} of {len(backbone)} items")
-    model, processor = backbone
-    if not _is_model(model):
-        swapped = " They seem to be the wrong way round." if _is_model(processor) else ""
-        wanted += (
-            "; the first of a pair must be a transformers model (a torch module with a config)"
-        )
-        raise _wrong(wanted, f"an object of class {type(model).__name__}", swapped)
-    if not callable(processor) or _is_model(processor):
-        wanted += "; the second of a pair must be a tokenizer or an image processor"
-        raise _wrong(wanted, f"an object of class {type(processor).__name__}")
-    return ResolvedBackbone(type(model).__name__, "pair", None, (model, processor))
-
-
-def _wrong(wanted: str, got: str, cure: str = "") -> InvalidParameterError:
-    return InvalidParameterError(f"{wanted}. Got {got} instead.{cure}")
-
-
-def _is_model(thing: Any) -> bool:
-    return all(hasattr(thing, name) for name in ("config", "forward", "named_modules"))
+    wanted = as_backbone(backbone)
+    source = wanted.source
+    if isinstance(source, str | os.PathLike):
+        found = _resolve_name(os.fspath(source))
+    else:
+        model, processor = source
+        found = ResolvedBackbone(type(model).__name__, "pair", None, (model, processor))
+    return replace(
+        found,
+        pooling=wanted.pooling,
+        target_modules=wanted.target_modules,
+        image_size=wanted.image_size,
+    )
 
 
 def _resolve_name(name: str) -> ResolvedBackbone:

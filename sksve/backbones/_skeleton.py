@@ -16,7 +16,7 @@ __all__ = ["plan_from_config", "positions_from_config"]
 def plan_from_config(
     resolved: ResolvedBackbone,
     *,
-    target_modules: str | Sequence[str] = "all-linear",
+    target_modules: str | Sequence[str] | None = None,
     adapt_blocks: int | None = None,
 ) -> AdaptationPlan:
     """Decide which linear maps are adapted, from the configuration alone.
@@ -25,7 +25,9 @@ def plan_from_config(
     ----------
     resolved : ResolvedBackbone
         What :func:`resolve_backbone` gave.
-    target_modules, adapt_blocks
+    target_modules : str, sequence of str or None, default=None
+        As in :func:`plan_adaptation`; None: as `resolved` says.
+    adapt_blocks : int or None, default=None
         As in :func:`plan_adaptation`.
 
     Returns
@@ -46,6 +48,8 @@ def plan_from_config(
     ('h.1.mlp.c_fc', 'h.1.mlp.c_proj')
     """
     model = _skeleton(resolved)
+    if target_modules is None:
+        target_modules = resolved.target_modules
     return plan_adaptation(model, target_modules=target_modules, adapt_blocks=adapt_blocks)
 
 
@@ -60,7 +64,7 @@ def positions_from_config(resolved: ResolvedBackbone) -> int | None:
     Returns
     -------
     int or None
-        ``Backbone.max_positions`` of the loaded backbone.
+        ``LoadedBackbone.max_positions`` of the loaded backbone.
 
     Examples
     --------

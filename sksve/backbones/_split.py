@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sksve.backbones._class_token import reads_class_token
 from sksve.backbones._entry import entry_readers
-from sksve.backbones._load import Backbone
+from sksve.backbones._load import LoadedBackbone
 from sksve.backbones._plan import AdaptationPlan
 from sksve.backbones._pooling import pool_tokens
 from sksve.backbones._shell import (
@@ -31,7 +31,7 @@ class SplitBackbone(nn.Module):
 
     Parameters
     ----------
-    backbone : Backbone
+    backbone : LoadedBackbone
         What :func:`load_backbone` gave; its model is used, not copied, so the adapted layers may be
         swapped in before or after.
     plan : AdaptationPlan
@@ -66,7 +66,7 @@ class SplitBackbone(nn.Module):
     torch.Size([2, 16])
     """
 
-    def __init__(self, backbone: Backbone, plan: AdaptationPlan) -> None:
+    def __init__(self, backbone: LoadedBackbone, plan: AdaptationPlan) -> None:
         super().__init__()
         self.model = backbone.model
         self.pooling = backbone.pooling

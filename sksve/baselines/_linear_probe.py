@@ -109,7 +109,7 @@ n_features_in_, feature_names_in_
         self.checkpoint_dir = checkpoint_dir
 
     def _plan(self, resolved: ResolvedBackbone) -> AdaptationPlan:
-        return plan_from_config(resolved, adapt_blocks=0)
+        return plan_from_config(resolved, target_modules="all-linear", adapt_blocks=0)
 
     def _layer_factory(self) -> LayerFactory:
         return _nothing_to_adapt

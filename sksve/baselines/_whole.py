@@ -13,7 +13,9 @@ class WholeModelClassifier(MemberClassifier):
     """Base of the classifiers that fine-tune all parameters of the backbone, or of its last blocks."""
 
     def _plan(self, resolved: ResolvedBackbone) -> AdaptationPlan:
-        plan = plan_from_config(resolved, adapt_blocks=self.adapt_blocks)
+        plan = plan_from_config(
+            resolved, target_modules="all-linear", adapt_blocks=self.adapt_blocks
+        )
         if plan.first_block > 0:
             return plan
         # Nothing is left alone but a pooler, whose output is not used.

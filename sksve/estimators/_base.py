@@ -11,7 +11,7 @@ import numpy as np
 from sksve._validation import check_parameters
 from sksve.backbones import (
     AdaptationPlan,
-    Backbone,
+    LoadedBackbone,
     ResolvedBackbone,
     adapter_report,
     count_parameters,
@@ -238,7 +238,7 @@ class MemberClassifier(
         )
 
     def _tokenized(
-        self, task: Task, backbone: Backbone, plan: AdaptationPlan
+        self, task: Task, backbone: LoadedBackbone, plan: AdaptationPlan
     ) -> tuple[TokenDataset, TokenDataset | None]:
         """Training data, and the data judged after each epoch, if any."""
 
@@ -265,7 +265,7 @@ class MemberClassifier(
         texts, y = task.judged
         return parts[0], dataset(encoded(texts), None, y, np.ones(len(y)))
 
-    def _take_backbone(self, backbone: Backbone, precision: Precision) -> None:
+    def _take_backbone(self, backbone: LoadedBackbone, precision: Precision) -> None:
         """Remember what reading X and predicting need of the backbone."""
         self._tokenizer = backbone.processor
         self._pad_token_id = getattr(backbone.processor, "pad_token_id", None) or 0
@@ -329,7 +329,7 @@ class MemberClassifier(
         seed: int,
         members: TrainedMembers,
         plan: AdaptationPlan,
-        backbone: Backbone,
+        backbone: LoadedBackbone,
     ) -> None:
         module = members.net.module_
         self.classes_ = classes

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import nn
 
 from sksve.adapters import SVDLinear
+from sksve.backbones import Backbone
 
 __all__ = ["CONSTRAINTS", "Precision", "SVDFactory", "base_seed", "choose_device"]
 
@@ -45,7 +46,7 @@ _NON_NEGATIVE = _Number(Real, 0, None, closed="left")
 
 #: scikit-learn constraints of every parameter.
 CONSTRAINTS: dict[str, list[Any]] = {
-    "backbone": [str, os.PathLike, tuple, list],
+    "backbone": [str, os.PathLike, tuple, list, Backbone],
     "n_members": [_Number(Integral, 1, None, closed="left")],
     "rank": [
         _Number(Integral, 1, None, closed="left"),

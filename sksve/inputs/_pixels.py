@@ -123,7 +123,7 @@ class ImageRows:
                     f"Every image must come out of the image processor in one size. Row 0 of X became "
                     f"{self.shape}, row {row}, of shape {given.shape}, became {image.shape}. Let the "
                     "processor crop (do_center_crop=True) or give it a size of height and width, as "
-                    "sksve.backbones.with_image_size() does."
+                    "sksve.Backbone(..., image_size=...) does."
                 )
         return done
 

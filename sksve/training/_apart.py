@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sksve._exceptions import BackboneNotFoundError
 from sksve._registry import cache_folder
-from sksve.backbones import AdaptationPlan, Backbone, PackedBackbone, pack_backbone
+from sksve.backbones import AdaptationPlan, LoadedBackbone, PackedBackbone, pack_backbone
 from sksve.training._data import TokenDataset
 from sksve.training._feature_cache import FeatureFile
 from sksve.training._net import MemberNet
@@ -52,7 +52,7 @@ class Job:
 
     Attributes
     ----------
-    backbone : Backbone or PackedBackbone
+    backbone : LoadedBackbone or PackedBackbone
         Packed, if tasks run in other processes.
     plan, factory, config
         As :func:`sksve.training.train`.
@@ -61,7 +61,7 @@ class Job:
         What :func:`basis_of` gave; empty in this process.
     """
 
-    backbone: Backbone | PackedBackbone
+    backbone: LoadedBackbone | PackedBackbone
     plan: AdaptationPlan
     factory: "MemberFactory"
     train_data: TokenDataset
@@ -156,8 +156,8 @@ def train_apart(
     return [reply.members for reply in replies]
 
 
-def _bare(job: Job) -> Backbone:
-    assert isinstance(job.backbone, Backbone)
+def _bare(job: Job) -> LoadedBackbone:
+    assert isinstance(job.backbone, LoadedBackbone)
     return job.backbone
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from sksve import __version__
 from sksve._exceptions import IntegrityError, PersistenceError
 from sksve.adapters import dropout_layers
-from sksve.backbones import AdaptationPlan, Backbone
+from sksve.backbones import AdaptationPlan, LoadedBackbone
 from sksve.persistence import TEMPORARY, decode, encode, replace_file, sweep_temporary, sync_folder
 from sksve.training._data import TokenDataset
 from sksve.training._processes import ALONE, Processes
@@ -49,7 +49,7 @@ _HASH_BYTES = hashlib.sha256().digest_size
 
 
 def fit_hash(
-    backbone: Backbone,
+    backbone: LoadedBackbone,
     plan: AdaptationPlan,
     factory: Any,
     groups: Sequence[Sequence[int]],

@@ -14,7 +14,7 @@ from torch import nn
 
 from sksve.backbones import (
     AdaptationPlan,
-    Backbone,
+    LoadedBackbone,
     SplitBackbone,
     check_partition,
     swap_modules,
@@ -90,7 +90,7 @@ class TrainingConfig:
 
 
 def build_module(
-    backbone: Backbone,
+    backbone: LoadedBackbone,
     plan: AdaptationPlan,
     factory: MemberFactory,
     ids: Sequence[int],
@@ -100,7 +100,7 @@ def build_module(
 
     Parameters
     ----------
-    backbone : Backbone
+    backbone : LoadedBackbone
         Not modified.
     plan : AdaptationPlan
     factory : callable
@@ -135,7 +135,7 @@ def build_module(
 
 
 def _with_new_layers(
-    own: Backbone,
+    own: LoadedBackbone,
     plan: AdaptationPlan,
     factory: LayerFactory,
     generators: Sequence[torch.Generator],
@@ -149,7 +149,7 @@ def _with_new_layers(
 
 
 def train(
-    backbone: Backbone,
+    backbone: LoadedBackbone,
     plan: AdaptationPlan,
     factory: MemberFactory,
     ids: Sequence[int],
@@ -202,7 +202,7 @@ def train(
 
 
 def _keep_features(
-    backbone: Backbone,
+    backbone: LoadedBackbone,
     plan: AdaptationPlan,
     config: TrainingConfig,
     datasets: Sequence[TokenDataset],
@@ -233,7 +233,7 @@ def _keep_features(
 
 
 def _train_part(
-    backbone: Backbone,
+    backbone: LoadedBackbone,
     plan: AdaptationPlan,
     factory: MemberFactory,
     ids: tuple[int, ...],
@@ -300,7 +300,7 @@ def make_net(
 
 
 def assemble(
-    backbone: Backbone,
+    backbone: LoadedBackbone,
     plan: AdaptationPlan,
     factory: MemberFactory,
     members: TrainedMembers,

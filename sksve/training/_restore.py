@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sksve._exceptions import PersistenceError
 from sksve.adapters import BasisMismatchError
-from sksve.backbones import AdaptationPlan, Backbone
+from sksve.backbones import AdaptationPlan, LoadedBackbone
 from sksve.training._fit import LayerFactory, TrainingConfig, build_module, make_net
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
@@ -67,7 +67,7 @@ def describe_frozen(module: EnsembleModule) -> dict[str, str]:
 
 
 def restore_net(
-    backbone: Backbone,
+    backbone: LoadedBackbone,
     plan: AdaptationPlan,
     factory: LayerFactory,
     ids: Sequence[int],

@@ -24,7 +24,7 @@ def pair_of():
 
 @pytest.fixture
 def backbone_of():
-    """family, n_blocks, dtype -> a loaded Backbone."""
+    """family, n_blocks, dtype -> a LoadedBackbone."""
 
     def make(family="bert", n_blocks=3, dtype=torch.float32, **options):
         resolved = resolve_backbone(_pair(family, n_blocks))

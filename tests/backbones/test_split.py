@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sksve.backbones import (
-    Backbone,
+    LoadedBackbone,
     SplitBackbone,
     load_backbone,
     plan_adaptation,
@@ -382,7 +382,7 @@ def t5_encoder():
 
 def test_can_split__false_still_gives_the_right_result():
     model = t5_encoder()
-    backbone = Backbone(model, None, "mean", 16, None, "t5", "pair")
+    backbone = LoadedBackbone(model, None, "mean", 16, None, "t5", "pair")
     split = split_of(backbone, 1)
     ids = torch.arange(1, 9).view(2, 4)
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
@@ -409,7 +409,7 @@ def vision_backbone(kind):
             model = ViTModel(ViTConfig(intermediate_size=32, **sizes))
         else:
             model = Dinov2Model(Dinov2Config(mlp_ratio=2, **sizes))
-    return Backbone(model.eval(), None, "cls", 16, None, kind, "pair")
+    return LoadedBackbone(model.eval(), None, "cls", 16, None, kind, "pair")
 
 
 @pytest.mark.parametrize("kind", ["vit", "dinov2"])

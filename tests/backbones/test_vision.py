@@ -15,6 +15,7 @@ from transformers import (
 from sksve.adapters import SVDLinear, merged_member
 from sksve.backbones import (
     TINY_VISION_FAMILIES,
+    Backbone,
     SplitBackbone,
     count_image_tokens,
     entry_replaces_inputs,
@@ -25,7 +26,6 @@ from sksve.backbones import (
     positions_from_config,
     resolve_backbone,
     swap_modules,
-    with_image_size,
 )
 
 SIZES = {
@@ -156,30 +156,33 @@ def test_tiny__bad_size_is_refused():
 
 
 @pytest.mark.parametrize("family", TINY_VISION_FAMILIES)
-def test_with_image_size__resizes_without_cropping(family, tmp_path):
+def test_image_size__resizes_without_cropping(family, tmp_path):
     pair = make_tiny_backbone(family)
     before = copy.deepcopy(pair[1].to_dict())
     for part in pair:
         part.save_pretrained(tmp_path)
     image = np.zeros((40, 40, 3), dtype=np.uint8)
     image[:, 20:] = 255
-    for backbone in (pair, tmp_path):
-        model, processor = with_image_size(backbone, 14)
-        [values] = processor([image])["pixel_values"]
+    for source in (pair, tmp_path):
+        loaded = load_backbone(resolve_backbone(Backbone(source, image_size=14)))
+        [values] = loaded.processor([image])["pixel_values"]
         assert values.shape == (3, 14, 14)
         np.testing.assert_allclose(values[:, :, :5], -1, atol=0.1)  # nothing was cut off
         np.testing.assert_allclose(values[:, :, -5:], 1, atol=0.1)
-        blocks = plan_adaptation(model).blocks
-        assert count_image_tokens(model, blocks, (3, 14, 14)) == 5
+        blocks = plan_adaptation(loaded.model).blocks
+        assert count_image_tokens(loaded.model, blocks, (3, 14, 14)) == 5
     assert pair[1].to_dict() == before
-    assert with_image_size(pair, 14)[0] is pair[0]
 
 
-def test_with_image_size__names_what_is_wrong():
+def test_image_size__names_what_is_wrong():
+    def load(family, image_size):
+        wanted = Backbone(make_tiny_backbone(family), image_size=image_size)
+        load_backbone(resolve_backbone(wanted))
+
     with pytest.raises(ValueError, match=r"positive multiple of 7.*Got 15"):
-        with_image_size(make_tiny_backbone("vit"), 15)
+        load("vit", 15)
     with pytest.raises(ValueError, match=r"needs a vision backbone.*BertModel"):
-        with_image_size(make_tiny_backbone(), 14)
+        load("bert", 14)
 
 
 def test_load__refuses_a_pair_of_two_worlds():

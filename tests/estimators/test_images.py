@@ -282,5 +282,5 @@ def test__fit__refuses_a_size_the_model_cannot_take(make, pictures, labels):
     model, _ = make_tiny_backbone("vit")
     _, processor = make_tiny_backbone("vit")
     processor.size = {"shortest_edge": 28}
-    with pytest.raises(ValueError, match="with_image_size"):
+    with pytest.raises(ValueError, match="image_size="):
         make((model, processor), **SETTINGS).fit([*pictures[:11], pictures[0, :, :12]], labels)

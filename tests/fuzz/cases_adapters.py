@@ -225,12 +225,18 @@ def plan(source: Source, world: Any) -> None:
         assert bool(found.targets) == (told.get("adapt_blocks", 1) != 0)
 
 
-@fuzz("backbones.with_image_size", share=0.1)
-def image_size(source: Source, world: Any) -> None:
-    backbone = world.tiny("vit") if not source.seldom() else junk(source)
-    value = junk(source) if source.seldom(2) else source.int(7, 60)
-    if _small(value):
-        attempt(backbones.with_image_size, backbone, value)
+@fuzz("backbones.Backbone", "backbones.as_backbone", "Backbone", share=0.1)
+def backbone(source: Source, world: Any) -> None:
+    """What cannot be refused without looking for it is refused when it is loaded."""
+    given = world.tiny("vit") if not source.seldom() else junk(source)
+    size = junk(source) if source.seldom(2) else source.int(7, 60)
+    told: dict[str, Any] = {"image_size": size}
+    if source.seldom(2):
+        told["pooling"] = junk(source)
+    wanted = backbones.Backbone(given, **told)
+    done, checked = attempt(backbones.as_backbone, wanted)
+    if done and isinstance(given, tuple) and _small(size):
+        attempt(lambda: backbones.load_backbone(backbones.resolve_backbone(checked)))
 
 
 # -- loaders -------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ UNFUZZED = {
     "backbones.TINY_VISION_FAMILIES": "a mapping of names, which cannot be called",
     "backbones.AdaptationPlan": "a record that plan_adaptation makes, which is fuzzed",
     "backbones.AdapterReport": "a record that adapter_report makes out of a plan",
-    "backbones.Backbone": "a record that load_backbone makes, which is fuzzed through estimators",
+    "backbones.LoadedBackbone": "a record that load_backbone makes, which is fuzzed through estimators",
     "backbones.MemberCopies": _TENSORS,
     "backbones.PackedBackbone": "a record that pack_backbone makes out of a loaded backbone",
     "backbones.pack_backbone": "takes what load_backbone made; tests/training/test_apart.py damages it",
