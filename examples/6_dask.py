@@ -1,12 +1,11 @@
-"""One ensemble on several workers: its members apart, and a grid search, on a Dask cluster.
+"""One ensemble on several workers: member parallelism, and a grid search, on a Dask cluster.
 
     pip install "sksve[dask]"
     python examples/6_dask.py                            # two workers of this machine
     python examples/6_dask.py --scheduler 10.0.0.5:8786  # a cluster that you have
 
-Members do not depend on each other, so any joblib backend can train them in any process. What is sent
-to a worker is token ids and where the backbone lies, not its weights: they, and the decompositions,
-are read from disk.
+Members do not depend on each other, so any joblib backend can train them in any process. A worker is
+sent the model with the members it trains, and the token ids; their own values come back.
 """
 
 import argparse
@@ -74,7 +73,7 @@ def main():
     print(f"Dask: {len(workers)} workers")
     with parallel_config(backend="dask"):
         apart, seconds = timed(SVEClassifier(args.backbone, n_jobs=2, **settings).fit, X, y)
-    print(f"members apart, on Dask: {seconds:.1f} s, the workers' imports included")
+    print(f"in two tasks, on Dask: {seconds:.1f} s, the workers' imports included")
 
     # %%
     # They are the same members, in the same order, up to the rounding of float32.

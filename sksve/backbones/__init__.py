@@ -11,7 +11,6 @@ from sksve.backbones._fetch import fetch_backbone
 from sksve.backbones._identity import check_identity, describe_config, describe_processor
 from sksve.backbones._image_size import count_image_tokens
 from sksve.backbones._load import LoadedBackbone, load_backbone
-from sksve.backbones._packed import PackedBackbone, pack_backbone
 from sksve.backbones._plan import AdaptationPlan, plan_adaptation
 from sksve.backbones._pooling import POOLINGS, is_vision, pool_tokens, resolve_pooling
 from sksve.backbones._report import (
@@ -37,7 +36,6 @@ __all__ = [
     "Backbone",
     "LoadedBackbone",
     "MemberCopies",
-    "PackedBackbone",
     "ResolvedBackbone",
     "SplitBackbone",
     "adapter_report",
@@ -56,7 +54,6 @@ __all__ = [
     "is_vision",
     "load_backbone",
     "make_tiny_backbone",
-    "pack_backbone",
     "plan_adaptation",
     "plan_from_config",
     "pool_tokens",

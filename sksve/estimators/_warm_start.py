@@ -59,7 +59,7 @@ def check_unchanged(
 def members_of(net: MemberNet, history: list[dict[str, np.ndarray]]) -> TrainedMembers:
     """Return the members of a fitted net with copies of what is theirs."""
     state = tuple(t.detach().cpu().clone() for t in net.module_.member_tensors())
-    return TrainedMembers(net.member_ids, state, history, net)
+    return TrainedMembers(net.member_ids, state, history, net.history)
 
 
 def same_value(a: Any, b: Any) -> bool:

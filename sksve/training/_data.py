@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -165,13 +165,6 @@ class TokenDataset(Dataset):
             if self._features is None:  # not in reach here: to be computed anew
                 self._feature_file = None
 
-    def with_features_in(self, file: FeatureFile | None) -> Self:
-        """Return a twin that shares all data; its features lie in `file`, or are not computed (None)."""
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__, _feature_file=file)
-        twin._features = None if file is None else file.tensor
-        return twin
-
     def content_key(self) -> str | None:
         """Hash of the rows' tokens, in order; None if hashing costs more than it saves."""
         digest = hashlib.sha256(self.lengths.tobytes() + self.flat_ids.numpy().tobytes())
@@ -197,19 +190,6 @@ class TokenDataset(Dataset):
     def features(self) -> Tensor | None:
         """What :meth:`set_features` keeps."""
         return self._features
-
-    @property
-    def features_in_file(self) -> bool:
-        """Whether they lie in a mapped file."""
-        return self._feature_file is not None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of what is pickled with the data set, roughly: rows, targets, features in memory."""
-        held = [t for t in vars(self).values() if isinstance(t, (Tensor, np.ndarray))]
-        if self.features_in_file:
-            held = [t for t in held if t is not self._features]
-        return sum(t.nbytes for t in held)
 
     def set_features(
         self, flat: Tensor, lengths: np.ndarray, file: FeatureFile | None = None

@@ -81,25 +81,6 @@ class FeatureFile:
         flat = torch.from_file(str(self.path), shared=shared, size=self._size, dtype=self.dtype)
         return flat.reshape(self.shape)
 
-    @classmethod
-    def holding(cls, values: Tensor, folder: Path) -> "FeatureFile":
-        """Write a tensor into a file that other machines may read.
-
-        Written, not mapped: of a network file system only that is seen by others at once.
-
-        Raises
-        ------
-        OSError
-            If the folder cannot be written or is full.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        file = cls(tuple(values.shape), values.dtype, folder)
-        with open(file.path, "r+b") as stream:
-            stream.write(values.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        return file
-
     def _fingerprint(self) -> str:
         """Hash of every byte: a second or two for each gigabyte, which training reads many times."""
         assert self.tensor is not None

@@ -2,14 +2,20 @@
 
 import copy
 import functools
+import os
+import threading
+import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed, effective_n_jobs
 from skorch.callbacks import ProgressBar
+from skorch.history import History
 from torch import nn
 
 from sksve.backbones import (
@@ -19,7 +25,6 @@ from sksve.backbones import (
     check_partition,
     swap_modules,
 )
-from sksve.training._apart import Basis, Job, count_tasks, take_basis, train_apart
 from sksve.training._checkpoint import Checkpoint, check_same_fit, checkpoint_path, fit_hash
 from sksve.training._data import TokenDataset
 from sksve.training._data_parallel import DataParallelNet
@@ -175,30 +180,42 @@ def train(
     TrainedMembers
     """
     ids = tuple(ids)
-    n_tasks = count_tasks(n_jobs, len(ids))
-    whole_models = isinstance(factory, WholeBackbone)
-    n_parts = len(ids) if whole_models else n_tasks
-    parts = [tuple(int(k) for k in part) for part in np.array_split(ids, n_parts)]
+    n_tasks = _count_tasks(n_jobs, len(ids))
+    n_groups = len(ids) if isinstance(factory, WholeBackbone) else n_tasks
+    groups = [tuple(int(k) for k in group) for group in np.array_split(ids, n_groups)]
     keeps_products = bool(getattr(factory, "uses_products", False))
-    config = replace(config, interruptible=n_parts == 1, keeps_products=keeps_products)
+    config = replace(config, interruptible=n_groups == 1, keeps_products=keeps_products)
     datasets = [data for data in (train_data, valid_data) if data is not None]
     if config.checkpoint_dir is not None:
-        key = fit_hash(backbone, plan, factory, parts, datasets, config)
+        key = fit_hash(backbone, plan, factory, groups, datasets, config)
         check_same_fit(config.checkpoint_dir, key)
         config = replace(config, fit_hash=key)
     _keep_features(backbone, plan, config, datasets)
-    if n_parts == 1:
-        whole = _train_part(backbone, plan, factory, ids, train_data, valid_data, config)
-        warn_of(whole)
-        return whole if whole.assembled else assemble(backbone, plan, factory, whole, config)
-    first = functools.partial(build_module, backbone, plan, factory, ids[:1], config)
-    job = Job(backbone, plan, factory, train_data, valid_data, config, {})
-    make = None if whole_models else first
-    whole = functools.reduce(
-        join, train_apart(_train_part, job, make, _keep_features, parts, n_tasks)
-    )
-    warn_of(whole)
-    return assemble(backbone, plan, factory, whole, config)
+    # Built here, one after the other as tasks begin: all groups have this process's singular vectors.
+    modules = (build_module(backbone, plan, factory, group, config) for group in groups)
+    data = train_data, valid_data
+    if n_groups == 1:
+        members = _train_group(next(modules), ids, *data, config)
+        warn_of(members)
+        return members
+    run = delayed(_train_in_task)
+    tasks = (run(os.getpid(), m, group, *data, config) for m, group in zip(modules, groups))
+    replies = Parallel(n_jobs=n_tasks, pre_dispatch="n_jobs")(tasks)
+    shown: dict[Any, Any] = {}
+    for message, category, filename, line in (each for _, told in replies for each in told):
+        warnings.warn_explicit(message, category, filename, line, registry=shown)
+    members = functools.reduce(join, (members for members, _ in replies))
+    warn_of(members)
+    return assemble(backbone, plan, factory, members, config)
+
+
+def _count_tasks(n_jobs: int | None, n_members: int) -> int:
+    """Not more than members, than `n_jobs`, or than joblib's backend can run."""
+    if n_jobs is None:
+        return 1
+    # Dask's backend counts the cluster's cores, whatever it is asked for.
+    most = effective_n_jobs(n_jobs)
+    return min(n_members, most if n_jobs < 0 else min(n_jobs, most))
 
 
 def _keep_features(
@@ -232,18 +249,25 @@ def _keep_features(
     backbone.model.to("cpu")
 
 
-def _train_part(
-    backbone: LoadedBackbone,
-    plan: AdaptationPlan,
-    factory: MemberFactory,
+def _train_in_task(
+    caller: int, module: EnsembleModule, *args: Any
+) -> tuple[TrainedMembers, list[tuple[str, type[Warning], str, int]]]:
+    """Train a group in a joblib task; warnings come back with it, as loky would only print them."""
+    # `catch_warnings` is not for threads; theirs are shown here, or in the log of a Dask worker.
+    alone = os.getpid() != caller and threading.current_thread() is threading.main_thread()
+    with warnings.catch_warnings(record=True) if alone else nullcontext([]) as caught:
+        members = _train_group(module, *args)
+    told = [(str(w.message), w.category, w.filename, w.lineno) for w in caught or ()]
+    return replace(members, net=None), told
+
+
+def _train_group(
+    module: EnsembleModule,
     ids: tuple[int, ...],
     train_data: TokenDataset,
     valid_data: TokenDataset | None,
     config: TrainingConfig,
-    basis: Basis | None = None,
 ) -> TrainedMembers:
-    module = build_module(backbone, plan, factory, ids, config)
-    take_basis(module, basis or {})
     net = make_net(module, ids, config, valid_data)
     if config.checkpoint_dir is not None:
         path = checkpoint_path(config.checkpoint_dir, ids)
@@ -319,7 +343,6 @@ def assemble(
             tensor.copy_(value)
     net = make_net(module, members.ids, replace(config, verbose=0), None)
     net.initialize()
-    log = members.net.history
-    net.history = type(log)(dict(row) for row in log)  # whose own it is, may be kept
+    net.history = History(dict(row) for row in members.log)  # whose own it is, may be kept
     set_member_history(net, members.history)
-    return replace(members, net=net, assembled=True)
+    return replace(members, net=net)

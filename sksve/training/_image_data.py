@@ -64,11 +64,6 @@ class ImageDataset(TokenDataset):
     def content_key(self) -> str | None:
         return None
 
-    @property
-    def nbytes(self) -> int:
-        # One byte a value: images travel as they were given.
-        return super().nbytes + len(self.images) * self.input_bytes // self.dtype.itemsize
-
     def set_features(
         self, flat: Tensor, lengths: np.ndarray, file: FeatureFile | None = None
     ) -> None:

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,22 +29,23 @@ class TrainedMembers:
         ``EnsembleModule.member_tensors``.
     history : list of dict
         One per epoch; arrays of shape (len(ids),).
-    net : MemberNet
+    log : History
+        skorch's, of the net that trained them.
+    net : MemberNet or None
+        None: it was another process's, or there were several.
     notes : tuple of str
         What else the user is to be told.
     interrupted : bool
         Whether training was ended before its last step.
-    assembled : bool
-        Whether `net` holds these members.
     """
 
     ids: tuple[int, ...]
     state: tuple[Tensor, ...]
     history: list[dict[str, np.ndarray]]
-    net: MemberNet
+    log: Any
+    net: Any = None
     notes: tuple[str, ...] = ()
     interrupted: bool = False
-    assembled: bool = True
 
 
 def trained_members(net: MemberNet, since: int = 0) -> TrainedMembers:
@@ -51,7 +53,10 @@ def trained_members(net: MemberNet, since: int = 0) -> TrainedMembers:
 
     Parameters
     ----------
-    net : MemberNet
+    log : History
+        skorch's, of the net that trained them.
+    net : MemberNet or None
+        None: it was another process's, or there were several.
     since : int, default=0
         First epoch of the history that is wanted.
     """
@@ -60,6 +65,7 @@ def trained_members(net: MemberNet, since: int = 0) -> TrainedMembers:
         tuple(net.member_ids),
         state,
         member_history(net, since),
+        net.history,
         net,
         notes=interrupt_notes(net),
         interrupted=net.interrupted_,
@@ -67,7 +73,7 @@ def trained_members(net: MemberNet, since: int = 0) -> TrainedMembers:
 
 
 def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
-    """Members of both; the net is of those that trained longer, and must be assembled anew.
+    """Members of both; the log is of those that trained longer.
 
     An epoch that a member did not run is NaN in its history.
     """
@@ -89,15 +95,13 @@ def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
                 for key in keys
             }
         )
-    longer = first if len(first.net.history) > len(second.net.history) else second
     return TrainedMembers(
         first.ids + second.ids,
         state,
         history,
-        longer.net,
+        max(second.log, first.log, key=len),
         notes=first.notes + second.notes,
         interrupted=first.interrupted or second.interrupted,
-        assembled=False,
     )
 
 

@@ -56,8 +56,6 @@ UNFUZZED = {
     "backbones.AdapterReport": "a record that adapter_report makes out of a plan",
     "backbones.LoadedBackbone": "a record that load_backbone makes, which is fuzzed through estimators",
     "backbones.MemberCopies": _TENSORS,
-    "backbones.PackedBackbone": "a record that pack_backbone makes out of a loaded backbone",
-    "backbones.pack_backbone": "takes what load_backbone made; tests/training/test_apart.py damages it",
     "backbones.ResolvedBackbone": "a record that resolve_backbone makes, which is fuzzed",
     "backbones.SplitBackbone": _TENSORS,
     "backbones.adapter_report": _TENSORS,
