@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sksve._validation import check_parameters
 from sksve.calibration._scores import as_columns, keep_argmax, to_space
-from sksve.metrics._inputs import settle
+from sksve.metrics._inputs import validate_inputs
 
 __all__ = ["Calibrator", "shares"]
 
@@ -83,12 +83,12 @@ class Calibrator(ABC, BaseEstimator):
         y = np.asarray(y)
         if labels is None and sample_weight is not None:
             # A class seen only in rows of weight zero still has its column.
-            labels = settle(y, scores).labels
-        settled = settle(y, scores, labels, sample_weight)
-        fitted = self._fit(settled.proba, settled.codes, settled.weight)
+            labels = validate_inputs(y, scores, normalise=False).labels
+        rows = validate_inputs(y, scores, labels, sample_weight, normalise=False)
+        fitted = self._fit(rows.proba, rows.codes, rows.weight)
         for name, value in fitted.items():
             setattr(self, name, value)
-        self.classes_ = settled.labels
+        self.classes_ = rows.labels
         return self
 
     def predict_proba(self, y_proba: Any) -> np.ndarray:

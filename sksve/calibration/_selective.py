@@ -21,7 +21,7 @@ from sksve.calibration._threshold import (
     threshold_for_coverage,
     threshold_for_risk,
 )
-from sksve.metrics._labels import label_kind
+from sksve.metrics._inputs import label_kind
 from sksve.metrics._predict_uncertainty import has_members
 
 __all__ = ["SelectiveClassifier"]

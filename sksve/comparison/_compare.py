@@ -12,13 +12,12 @@ from sksve.comparison._calibrate import calibrate, choose, settle_methods
 from sksve.comparison._models import from_folds, from_test_set
 from sksve.comparison._result import CalibrationComparison
 from sksve.comparison._words import METRICS
-from sksve.metrics import MetricEstimate, brier_score, negative_log_likelihood
+from sksve.metrics import brier_score, negative_log_likelihood
 from sksve.metrics._bootstrap import centre_of, interval_of
-from sksve.metrics._inputs import Checked, make_generator
+from sksve.metrics._inputs import Rows, make_generator, reduce_rows
 from sksve.metrics._kinds import kind_of
-from sksve.metrics._paired import CommonResamples
-from sksve.metrics._report import headlines
-from sksve.metrics._top_label import reduce_rows
+from sksve.metrics._report import MetricEstimate, headlines
+from sksve.metrics._resampling import CommonResamples
 
 __all__ = ["compare_calibration"]
 
@@ -195,7 +194,7 @@ def _judge(probabilities, codes, labels, confidence_level, n_resamples, rng) -> 
     draws: dict[str, list] = {name: [] for name in METRICS}
     centres: dict[str, list] = {name: [] for name in METRICS}
     for variant, proba in probabilities.items():
-        rows = Checked(codes, proba, None, labels)
+        rows = Rows(codes, proba, None, labels)
         top = reduce_rows(codes, proba)
         jobs = headlines(rows, top)
         drawn = resamples.evaluate({name: jobs[name][0] for name in METRICS}, rows, top)
@@ -208,7 +207,7 @@ def _judge(probabilities, codes, labels, confidence_level, n_resamples, rng) -> 
             found[name] = MetricEstimate(value, *interval)
             draws[name].append(drawn[name])
             # Metrics with a centre of their own read the predicted class.
-            centres[name].append(centre_of(kind, value, top[0], top[1], None))
+            centres[name].append(centre_of(kind, value, top, None))
         metrics[variant] = found
     return {
         "metrics": metrics,

@@ -10,8 +10,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from sksve.metrics._inputs import as_array, check_inputs
-from sksve.metrics._labels import encode_labels
+from sksve.metrics._inputs import as_array, encode_labels, validate_inputs
 
 __all__ = ["Data", "Split", "from_folds", "from_test_set"]
 
@@ -69,7 +68,7 @@ def from_test_set(
         for word, proba in zip(("X_cal", "X_test"), probas):
             rows = "calibration" if word == "X_cal" else "test"
             try:
-                checked = check_inputs(y[word], proba, labels)
+                checked = validate_inputs(y[word], proba, labels)
             except ValueError as error:
                 raise ValueError(f"Model {name!r}, {rows} rows: {error}") from error
             found[word][name], codes[word] = checked.proba, checked.codes
@@ -115,7 +114,7 @@ def from_folds(
             fitted = clone(model).fit(_safe_indexing(X, fit), y[fit])
             for rows, into in ((cal, split.cal), (test, split.test)):
                 proba = _spread(fitted, fitted.predict_proba(_safe_indexing(X, rows)), labels)
-                into[name] = check_inputs(codes[rows], proba, np.arange(len(labels))).proba
+                into[name] = validate_inputs(codes[rows], proba, np.arange(len(labels))).proba
         splits.append(split)
     return Data(labels, codes, splits)
 

@@ -12,7 +12,7 @@ from sksve.comparison._calibrate import Variant
 from sksve.comparison._review import ReviewRow, rows_to_review
 from sksve.comparison._significance import Differences, chance_of_best, differences_from
 from sksve.comparison._words import METRICS, named
-from sksve.metrics import MetricEstimate
+from sksve.metrics._report import MetricEstimate
 
 __all__ = ["CalibrationComparison"]
 

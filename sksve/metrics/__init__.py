@@ -4,16 +4,14 @@ Needs numpy, scipy and scikit-learn only.
 """
 
 from sksve.metrics._bootstrap import bootstrap_interval
-from sksve.metrics._brier import BrierDecomposition, brier_decomposition, brier_score
 from sksve.metrics._calibration_error import (
     classwise_calibration_error,
+    debiased_calibration_error,
     expected_calibration_error,
     maximum_calibration_error,
 )
-from sksve.metrics._calibration_test import CalibrationTestResult, calibration_test
-from sksve.metrics._curve import CalibrationCurve, calibration_curve
-from sksve.metrics._debiased import debiased_calibration_error
-from sksve.metrics._likelihood import negative_log_likelihood
+from sksve.metrics._curve import calibration_curve, calibration_test
+from sksve.metrics._kinds import scorers
 from sksve.metrics._members import (
     Uncertainty,
     expected_entropy,
@@ -23,24 +21,12 @@ from sksve.metrics._members import (
     predictive_entropy,
 )
 from sksve.metrics._ood import fpr_at_tpr, ood_aupr, ood_auroc
-from sksve.metrics._report import CalibrationReport, MetricEstimate, calibration_report
-from sksve.metrics._scorers import scorers
-from sksve.metrics._selective import (
-    RiskCoverageCurve,
-    aurc,
-    eaurc,
-    risk_coverage_curve,
-    selective_accuracy,
-)
+from sksve.metrics._report import calibration_report
+from sksve.metrics._scores import brier_decomposition, brier_score, negative_log_likelihood
+from sksve.metrics._selective import aurc, eaurc, risk_coverage_curve, selective_accuracy
 from sksve.metrics._smooth import smooth_calibration_error
 
 __all__ = [
-    "BrierDecomposition",
-    "CalibrationCurve",
-    "CalibrationReport",
-    "CalibrationTestResult",
-    "MetricEstimate",
-    "RiskCoverageCurve",
     "Uncertainty",
     "aurc",
     "bootstrap_interval",

@@ -4,29 +4,22 @@ Bins are right-closed, ``(edge[b], edge[b + 1]]``; the first also holds 0. So co
 the last bin, and equal confidences are always in one bin.
 """
 
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
 
-__all__ = [
-    "Bins",
-    "bin_adder",
-    "bin_edges",
-    "bin_finder",
-    "bin_index",
-    "fill_bins",
-    "gap_adder",
-    "quantile_edges",
-    "uniform_edges",
-]
-
-# Rows at a time: what a chunk needs stays in a core's cache.
-CHUNK = 16384
-CELLS = 4096
+CHUNK = 2**18  # rows
+CONSTRAINTS = {
+    "n_bins": [Interval(Integral, 1, None, closed="left")],
+    "strategy": [StrOptions({"uniform", "quantile"})],
+    "norm": [StrOptions({"l1", "l2", "max"})],
+}
 
 
 class Bins(NamedTuple):
-    """What the rows of each bin add up to. Weights count as repeated rows."""
+    """What the rows of each bin add up to; a weight counts as that many rows."""
 
     weight: np.ndarray  # (b,) number of rows
     confidence: np.ndarray  # (b,) sum of confidences
@@ -51,12 +44,9 @@ def uniform_edges(n_bins):
 
 
 def quantile_edges(confidence, weight, n_bins):
-    """Return the edges of bins that hold equally many rows.
-
-    Each inner edge is a value that occurs: the largest of its bin, so that ties stay together and
-    the order of rows cannot matter. Where the rows cannot be shared out evenly the first bins get
-    one more (as ``numpy.array_split``, which the published estimators use).
-    """
+    """Return the edges of bins that hold equally many rows; ties stay in one bin."""
+    # Each inner edge is the largest value of its bin. Where rows do not divide evenly, the first
+    # bins get one more, as in numpy.array_split, which the published estimators use.
     if weight is None:
         ordered = np.sort(confidence)
         inner = ordered[_last_row_of_bins(len(ordered), n_bins) - 1]
@@ -89,93 +79,38 @@ def bin_index(values, edges):
     return np.clip(index, 0, len(edges) - 2, out=index)
 
 
-def bin_finder(edges, n_values):
-    """Return a function that gives the bin of each value; for many values by a table.
-
-    What it returns is valid until it is called again; threads need one each.
-    """
-    if n_values < CELLS:
-        return lambda values: bin_index(values, edges)
-    # value * 4096 is exact, 4096 being a power of two: cell t holds t/4096 <= value < (t+1)/4096.
-    # Only where an edge lies in the cell is there anything to search.
-    left = np.arange(CELLS + 1) / CELLS
-    first = bin_index(left, edges)
-    last = bin_index(np.nextafter(left + 1 / CELLS, 0.0), edges)
-    table = np.where(first == last, first, -1)
-
-    scaled, cells, found, unsure = (np.empty(0, dtype=t) for t in (float, np.int64, np.int64, bool))
-
-    def find(values):
-        nonlocal scaled, cells, found, unsure
-        n = len(values)
-        if n > len(scaled):  # memory is taken once: fresh memory costs more than the arithmetic
-            scaled, cells, found, unsure = (
-                np.empty(n, a.dtype) for a in (scaled, cells, found, unsure)
-            )
-        np.multiply(values, CELLS, out=scaled[:n])
-        np.copyto(cells[:n], scaled[:n], casting="unsafe")
-        # Cells are within bounds; any mode but "raise" spares numpy a copy.
-        index = table.take(cells[:n], out=found[:n], mode="clip")
-        np.less(index, 0, out=unsure[:n])
-        if unsure[:n].any():
-            search = np.flatnonzero(unsure[:n])
-            index[search] = bin_index(values[search], edges)
-        return index
-
-    return find
-
-
 def fill_bins(confidence, correct, weight, edges):
     """Add up weight, confidence and correctness in every bin."""
-    n = len(confidence)
-    slices = (slice(start, start + CHUNK) for start in range(0, n, CHUNK))
-    chunks = ((rows, confidence[rows], correct[rows]) for rows in slices)
-    return bin_adder(n, weight, edges)(chunks)
+    sums = np.zeros((3, len(edges) - 1))
+    for first in range(0, len(confidence), CHUNK):  # bounds the memory
+        rows = slice(first, first + CHUNK)
+        w = None if weight is None else weight[rows]
+        index = bin_index(confidence[rows], edges)
+        for total, values in zip(sums, (1.0, confidence[rows], correct[rows])):
+            weighted = values if w is None else w * values
+            total += np.bincount(index, np.broadcast_to(weighted, index.shape), len(total))
+    return Bins(*sums)
 
 
-def gap_adder(n_rows, weight, edges):
-    """Return a function that adds up only confidence minus correct, and the rows of all bins.
-
-    That is enough for an l1 error. It takes chunks of rows, given as (slice, confidence, correct),
-    and keeps its memory for the next call; threads need one each.
-    """
-    n_bins = len(edges) - 1
-    find, space = bin_finder(edges, n_rows), np.empty(0)
-
-    def add_up(chunks):
-        nonlocal space
-        gap, total = np.zeros(n_bins), 0.0
-        for rows, conf, hit in chunks:
-            space = space if len(conf) <= len(space) else np.empty(len(conf))
-            residual = np.subtract(conf, hit, out=space[: len(conf)])
-            if weight is not None:
-                residual *= weight[rows]
-            gap += np.bincount(find(conf), residual, minlength=n_bins)
-            total += len(conf) if weight is None else weight[rows].sum()
-        return gap, total
-
-    return add_up
+def error_of_bins(bins, norm):
+    """Calibration error from what the bins add up to; empty bins have no vote."""
+    return float(pool_bins(bins.gap, bins.weight, norm))
 
 
-def bin_adder(n_rows, weight, edges):
-    """As :func:`gap_adder`, for everything that :class:`Bins` holds."""
-    n_bins = len(edges) - 1
-    find = bin_finder(edges, n_rows)
+def pool_bins(gap, weight, norm):
+    """Combine bins (last axis): `gap` sums confidence minus correct, `weight` sums rows."""
+    if norm == "l1":
+        return np.abs(gap).sum(axis=-1) / weight.sum(axis=-1)
+    mean = np.abs(gap) / np.where(weight > 0, weight, 1.0)
+    if norm == "max":
+        return mean.max(axis=-1)
+    return np.sqrt((weight * mean**2).sum(axis=-1) / weight.sum(axis=-1))
 
-    def add_up(chunks):
-        counts, sums = np.zeros(2 * n_bins), np.zeros(2 * n_bins)
-        for rows, conf, hit in chunks:
-            # Even cells count the wrong rows of a bin, odd ones the right: two sums tell all three.
-            cell = find(conf)
-            cell *= 2
-            cell += hit
-            if weight is None:
-                counts += np.bincount(cell, minlength=2 * n_bins)
-                sums += np.bincount(cell, conf, minlength=2 * n_bins)
-            else:
-                w = weight[rows]
-                counts += np.bincount(cell, w, minlength=2 * n_bins)
-                sums += np.bincount(cell, w * conf, minlength=2 * n_bins)
-        return Bins(counts[::2] + counts[1::2], sums[::2] + sums[1::2], counts[1::2])
 
-    return add_up
+def pool_classes(errors, norm):
+    """Combine the classes' errors (last axis), each norm in its own way."""
+    if norm == "max":
+        return errors.max(axis=-1)
+    if norm == "l2":
+        return np.sqrt(np.mean(errors**2, axis=-1))
+    return errors.mean(axis=-1)

@@ -1,21 +1,31 @@
 """Bootstrap intervals around a metric."""
 
 import inspect
+import itertools
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from sksve._validation import check_parameters
-from sksve.metrics._binning import fill_bins, uniform_edges
-from sksve.metrics._calibration_error import pool_bins, pool_classes
-from sksve.metrics._class_draws import class_bootstrap_sums, class_null_gaps
-from sksve.metrics._draws import bootstrap_sums, count_weights, null_gaps, null_rows
-from sksve.metrics._inputs import Checked, check_inputs, make_generator, settle
+from sksve.metrics._binning import fill_bins, pool_bins, pool_classes, uniform_edges
+from sksve.metrics._inputs import make_generator, reduce_rows, validate_inputs
 from sksve.metrics._kinds import Kind, kind_of
-from sksve.metrics._top_label import reduce_rows
+from sksve.metrics._resampling import (
+    bootstrap_sums,
+    class_null_gaps,
+    counts_rows,
+    evaluate_counts,
+    null_gaps,
+    null_labels,
+    resampled_rows,
+    row_counts,
+)
 
-__all__ = ["bootstrap_interval", "centre_of", "interval_of"]
+INTERVAL_CONSTRAINTS = {
+    "confidence_level": [Interval(Real, 0, 1, closed="neither")],
+    "n_resamples": [Interval(Integral, 2, None, closed="left")],
+}
 
 
 def bootstrap_interval(
@@ -113,10 +123,7 @@ def bootstrap_interval(
             f"Got {metric!r}."
         )
     check_parameters(
-        {
-            "confidence_level": [Interval(Real, 0, 1, closed="neither")],
-            "n_resamples": [Interval(Integral, 2, None, closed="left")],
-        },
+        INTERVAL_CONSTRAINTS,
         {"confidence_level": confidence_level, "n_resamples": n_resamples},
         owner="bootstrap_interval",
     )
@@ -128,57 +135,32 @@ def bootstrap_interval(
         )
     # Also checks the options of a partial, in the metric's own words.
     estimate = metric(y_true, y_proba, labels=labels, sample_weight=sample_weight)
-    if kind.reads == "top":
-        # Not the whole of check_inputs: a copy of all columns is not needed.
-        codes, proba, weight, names = settle(y_true, y_proba, labels, sample_weight)
-    else:
-        codes, proba, weight, names = check_inputs(y_true, y_proba, labels, sample_weight)
-    rows = Checked(codes, proba, weight, names)
+    rows = validate_inputs(y_true, y_proba, labels, sample_weight)
     return interval_of(kind, estimate, rows, confidence_level, n_resamples, rng)
 
 
 def interval_of(
     kind: Kind, estimate, rows, confidence_level, n_resamples, rng, top=None, drawn=None
 ):
-    """Interval of one of our metrics from checked rows.
-
-    `top` spares a second reduction; `drawn` is the metric on resamples that were made before.
-    """
+    """Interval of one of our metrics; `drawn` is the metric on resamples that were made before."""
     tail = (1.0 - confidence_level) / 2
-    weight = rows.weight
-    if kind.reads == "top":
-        a, b = reduce_rows(rows.codes, rows.proba) if top is None else top
-    elif kind.reads == "all":
-        a, b = rows.codes, rows.proba
-    else:
-        a, b = kind.core(rows.codes, rows.proba), None
-    uniform = kind.reads == "top" and kind.options.get("strategy") == "uniform"
-    if drawn is not None:
-        pass
-    elif uniform and weight is None:
-        edges = uniform_edges(kind.options["n_bins"])
-        gap, size = bootstrap_sums(a, b, edges, n_resamples, rng)
-        drawn = pool_bins(gap, size, kind.options["norm"])
-    else:
-        drawn = _evaluate(kind, a, b, weight, n_resamples, rng)
-    centre = centre_of(kind, estimate, a, b, weight)
-    low, high = _reflect(estimate, centre, drawn, tail)
+    top = reduce_rows(rows.codes, rows.proba) if top is None else top
+    drawn = _resample(kind, rows, top, n_resamples, rng) if drawn is None else drawn
+    low, high = _reflect(estimate, centre_of(kind, estimate, top, rows.weight), drawn, tail)
     if kind.is_calibration_error:
         # Where true gaps are about as large as chance's, resamples overstate the bias, and taking
         # it out in full leaves the true value above the interval in one case of eight.
         high = max(high, estimate + np.median(drawn) - np.quantile(drawn, tail))
         if low > 0:
-            chance = _errors_by_chance(kind, a, b, weight, n_resamples, rng)
+            chance = _errors_by_chance(kind, rows, top, n_resamples, rng)
             if estimate <= np.quantile(chance, 1 - tail):
                 low = 0.0
     return float(max(low, 0.0)), float(min(high, kind.high))
 
 
-def centre_of(kind: Kind, estimate, a, b, weight):
+def centre_of(kind: Kind, estimate, top, weight):
     """Return the metric's value if the rows themselves are the law: what resamples spread around."""
-    if kind.population is None:
-        return estimate
-    return kind.population(a, b, weight, **kind.options)
+    return estimate if kind.population is None else kind.population(*top, weight, **kind.options)
 
 
 def _reflect(estimate, centre, drawn, tail):
@@ -188,62 +170,45 @@ def _reflect(estimate, centre, drawn, tail):
     return min(low, estimate), max(high, estimate)
 
 
-def _resamples(n, weight, n_resamples, rng):
-    """Yield rows and their weights, drawn with replacement."""
-    if not count_weights(weight):
-        for _ in range(n_resamples):
-            rows = rng.integers(0, n, n)
-            yield rows, None if weight is None else weight[rows]
-        return
-    total = weight.sum()
-    for _ in range(n_resamples):
-        counts = rng.multinomial(int(total), weight / total)
-        rows = np.flatnonzero(counts)
-        yield rows, counts[rows].astype(np.float64)
-
-
-def _evaluate(kind, a, b, weight, n_resamples, rng):
+def _resample(kind, rows, top, n_resamples, rng):
     """Return the metric on every resample."""
-    if kind.reads == "all" and weight is None and kind.options["strategy"] == "uniform":
-        gap, size = class_bootstrap_sums(a, b, kind.options["n_bins"], n_resamples, rng)
-        return _pool_bins_and_classes(gap, size, kind.options["norm"])
-    if kind.reads == "top" and weight is None:
-        # Most confident first, and so in every resample: there is nothing left to sort.
-        order = np.argsort(-a)
-        a, b, n = a[order], b[order], len(a)
-        counts = (np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(n_resamples))
-        rows = (np.repeat(np.arange(n), count) for count in counts)
-        return np.array([kind.core(a[r], b[r], None, **kind.options) for r in rows])
-    resamples = _resamples(len(a), weight, n_resamples, rng)
+    codes, proba, weight, _ = rows
+    n = len(codes)
+    if weight is None and kind.is_binned and kind.reads == "top":
+        edges = uniform_edges(kind.options["n_bins"])
+        return pool_bins(*bootstrap_sums(*top, edges, n_resamples, rng), kind.options["norm"])
+    if weight is None:
+        if kind.reads == "top":
+            order = np.argsort(-top[0])
+            top = top[0][order], top[1][order]
+        blocks = row_counts(n, n_resamples, itertools.repeat(rng))
+        return evaluate_counts({"metric": kind}, rows, top, blocks)["metric"]
+    resamples = resampled_rows(n, weight, n_resamples, rng)
     if kind.reads == "losses":
-        return np.array([np.average(a[rows], weights=w) for rows, w in resamples])
-    return np.array([kind.core(a[rows], b[rows], w, **kind.options) for rows, w in resamples])
+        losses = kind.core(codes, proba)
+        return np.array([np.average(losses[drawn], weights=w) for drawn, w in resamples])
+    a, b = top if kind.reads == "top" else (codes, proba)
+    return np.array([kind.core(a[drawn], b[drawn], w, **kind.options) for drawn, w in resamples])
 
 
-def _pool_bins_and_classes(gap, size, norm):
-    return pool_classes(pool_bins(gap, size, norm), norm)
-
-
-def _errors_by_chance(kind, a, b, weight, n_resamples, rng):
-    """Return the metric under labels drawn from the probabilities."""
-    options = kind.options
-    if kind.reads == "top" and options.get("strategy") == "uniform" and kind.population is None:
+def _errors_by_chance(kind, rows, top, n_resamples, rng):
+    """Return a calibration error under labels drawn from the probabilities."""
+    weight, options, is_top = rows.weight, kind.options, kind.reads == "top"
+    if is_top and kind.is_binned:
         edges = uniform_edges(options["n_bins"])
-        mass = fill_bins(a, b, weight, edges).weight
-        return pool_bins(null_gaps(a, weight, edges, n_resamples, rng), mass, options["norm"])
-    confidence_or_proba = a if kind.reads == "top" else b
-    if count_weights(weight):
-        # A row of weight 2 is two rows, whose labels are drawn apart.
-        confidence_or_proba = np.repeat(confidence_or_proba, weight.astype(np.int64), axis=0)
-        weight = None
-    p = confidence_or_proba
-    if kind.reads == "top":
+        mass = fill_bins(*top, weight, edges).weight
+        return pool_bins(null_gaps(top[0], weight, edges, n_resamples, rng), mass, options["norm"])
+    p = top[0] if is_top else rows.proba
+    if counts_rows(weight):
+        # A row of weight 2 is two rows, each with a label of its own.
+        p, weight = np.repeat(p, weight.astype(np.int64), axis=0), None
+    if is_top:
         draws = ((p, rng.random(len(p)) < p) for _ in range(n_resamples))
-    elif weight is None and options["strategy"] == "uniform":
+    elif weight is None and kind.is_binned:
         gap, size = class_null_gaps(p, options["n_bins"], n_resamples, rng)
-        return _pool_bins_and_classes(gap, size, options["norm"])
+        return pool_classes(pool_bins(gap, size, options["norm"]), options["norm"])
     else:
-        draws = ((null_rows(p, rng), p) for _ in range(n_resamples))
+        draws = ((null_labels(p, rng), p) for _ in range(n_resamples))
     return np.array([kind.core(*pair, weight, **options) for pair in draws])
 
 
@@ -251,7 +216,7 @@ def _interval_of_callable(
     metric, y_true, y_proba, labels, sample_weight, confidence_level, n_resamples, rng
 ):
     """Interval of anybody's metric, unclipped: its range is not known."""
-    codes, proba, weight, names = check_inputs(y_true, y_proba, labels, sample_weight)
+    codes, proba, weight, names = validate_inputs(y_true, y_proba, labels, sample_weight)
     y = names[codes]
     if np.ndim(y_proba) == 1:
         proba = proba[:, 1]
@@ -268,7 +233,7 @@ def _interval_of_callable(
         return float(metric(y[rows], proba[rows], **extra))
 
     estimate = value(slice(None), weight)
-    drawn = np.array([value(*draw) for draw in _resamples(len(y), weight, n_resamples, rng)])
+    drawn = np.array([value(*draw) for draw in resampled_rows(len(y), weight, n_resamples, rng)])
     if np.isnan(drawn).any():
         raise ValueError(
             f"metric returned NaN on {int(np.isnan(drawn).sum())} of {n_resamples} resamples. "

@@ -1,33 +1,16 @@
-"""Binned calibration errors: top-label, classwise, maximum."""
-
-from numbers import Integral
+"""Binned calibration errors: top-label, classwise, maximum, debiased."""
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksve._validation import check_parameters
 from sksve.metrics._binning import (
-    Bins,
-    bin_adder,
+    CONSTRAINTS,
     bin_edges,
+    error_of_bins,
     fill_bins,
-    gap_adder,
-    uniform_edges,
+    pool_classes,
 )
-from sksve.metrics._inputs import check_inputs, settle
-from sksve.metrics._top_label import each_block, reduce_rows
-
-__all__ = [
-    "classwise_calibration_error",
-    "expected_calibration_error",
-    "maximum_calibration_error",
-]
-
-CONSTRAINTS = {
-    "n_bins": [Interval(Integral, 1, None, closed="left")],
-    "strategy": [StrOptions({"uniform", "quantile"})],
-    "norm": [StrOptions({"l1", "l2", "max"})],
-}
+from sksve.metrics._inputs import top_label, validate_inputs
 
 
 def expected_calibration_error(
@@ -99,7 +82,7 @@ def expected_calibration_error(
     """
     options = {"n_bins": n_bins, "strategy": strategy, "norm": norm}
     check_parameters(CONSTRAINTS, options, owner="expected_calibration_error")
-    return _top_label_error(y_true, y_proba, labels, sample_weight, **options)
+    return binned_error(*top_label(y_true, y_proba, labels, sample_weight), **options)
 
 
 def maximum_calibration_error(
@@ -154,7 +137,8 @@ def maximum_calibration_error(
     """
     options = {"n_bins": n_bins, "strategy": strategy}
     check_parameters(CONSTRAINTS, options, owner="maximum_calibration_error")
-    return _top_label_error(y_true, y_proba, labels, sample_weight, **options, norm="max")
+    top = top_label(y_true, y_proba, labels, sample_weight)
+    return binned_error(*top, **options, norm="max")
 
 
 def classwise_calibration_error(
@@ -220,23 +204,77 @@ def classwise_calibration_error(
     """
     options = {"n_bins": n_bins, "strategy": strategy, "norm": norm}
     check_parameters(CONSTRAINTS, options, owner="classwise_calibration_error")
-    codes, proba, weight, _ = check_inputs(y_true, y_proba, labels, sample_weight)
+    codes, proba, weight, _ = validate_inputs(y_true, y_proba, labels, sample_weight)
     return classwise_error(codes, proba, weight, **options)
 
 
-def _top_label_error(y_true, y_proba, labels, sample_weight, *, n_bins, strategy, norm):
-    codes, proba, weight, _ = settle(y_true, y_proba, labels, sample_weight)
-    if strategy == "uniform":  # the edges are known, so nothing of length n needs to be kept
-        edges = uniform_edges(n_bins)
-        adder = gap_adder if norm == "l1" else bin_adder
-        blocks = each_block(lambda: adder(len(codes), weight, edges), codes, proba)
-        sums = [sum(parts) for parts in zip(*blocks)]
-        if norm == "l1":
-            gap, total = sums
-            return float(np.abs(gap).sum() / total)
-        return error_of_bins(Bins(*sums), norm)
-    confidence, correct = reduce_rows(codes, proba)
-    return binned_error(confidence, correct, weight, n_bins=n_bins, strategy=strategy, norm=norm)
+def debiased_calibration_error(
+    y_true, y_proba, *, labels=None, sample_weight=None, n_bins=15, strategy="quantile"
+):
+    r"""Debiased l2 calibration error of the predicted class (Kumar et al., 2019).
+
+    Even a calibrated model's bins are off by chance, so the plain error is too large. The expected
+    square of that chance is estimated in each bin and subtracted:
+
+    .. math::
+        \Big[ \sum_b \frac{n_b}{n} \Big( (\mathrm{acc}(b) - \mathrm{conf}(b))^2
+        - \frac{\mathrm{acc}(b) (1 - \mathrm{acc}(b))}{n_b - 1} \Big) \Big]_+^{1/2}
+
+    A bin of fewer than two rows counts 0, as in the authors' code.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Labels of any kind.
+    y_proba : array-like of shape (n_samples, n_classes) or (n_samples,)
+        Probabilities; one-dimensional: of the positive class.
+    labels : array-like of shape (n_classes,), default=None
+        The columns' labels. None: the sorted labels of `y_true`.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights; weight 2 equals the row twice. As numbers of rows they have a scale here: weights
+        that sum to 1 would say that there is one row in all, and are refused.
+    n_bins : int, default=15
+        Number of bins.
+    strategy : {"uniform", "quantile"}, default="quantile"
+        Bins of equal width, or of equally many rows (the authors' choice).
+
+    Returns
+    -------
+    error : float
+        Between 0 (best, and where the corrected square is negative) and 1.
+
+    Raises
+    ------
+    ValueError
+        If shapes, labels, probabilities, weights or parameters are not as above.
+
+    See Also
+    --------
+    expected_calibration_error : With ``norm="l2"``, the same without the correction.
+
+    References
+    ----------
+    Kumar, Liang and Ma, "Verified Uncertainty Calibration", NeurIPS 2019, arXiv:1909.10155.
+
+    Examples
+    --------
+    >>> from sksve.metrics import debiased_calibration_error, expected_calibration_error
+    >>> y_true = [0, 0, 1, 1, 1, 1, 1, 0]
+    >>> y_proba = [0.1, 0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 0.9]
+    >>> round(expected_calibration_error(y_true, y_proba, norm="l2"), 4)
+    0.275
+    >>> round(debiased_calibration_error(y_true, y_proba), 4)
+    0.2053
+    """
+    options = {"n_bins": n_bins, "strategy": strategy}
+    check_parameters(CONSTRAINTS, options, owner="debiased_calibration_error")
+    confidence, correct, weight = top_label(y_true, y_proba, labels, sample_weight)
+    if weight is not None and len(weight) > 1 and weight.sum() < 2:
+        raise ValueError(
+            "sample_weight counts rows in debiased_calibration_error (weight 2 is the row twice), "
+            f"but the weights sum to {weight.sum():g}. Multiply them up to the number of rows."
+        )
+    return debiased_error(confidence, correct, weight, **options)
 
 
 def binned_error(confidence, correct, weight, *, n_bins, strategy, norm):
@@ -245,36 +283,23 @@ def binned_error(confidence, correct, weight, *, n_bins, strategy, norm):
     return error_of_bins(fill_bins(confidence, correct, weight, edges), norm)
 
 
-def classwise_error(codes, proba, weight, *, n_bins, strategy, norm):
-    """Calibration error of each checked column, put together."""
-    errors = np.array(
-        [
-            binned_error(p, codes == k, weight, n_bins=n_bins, strategy=strategy, norm=norm)
-            for k, p in enumerate(proba.T)
-        ]
-    )
-    return float(pool_classes(errors, norm))
+def classwise_error(codes, proba, weight, **options):
+    """Calibration error of the checked columns, combined."""
+    errors = [binned_error(p, codes == k, weight, **options) for k, p in enumerate(proba.T)]
+    return float(pool_classes(np.array(errors), options["norm"]))
 
 
-def pool_classes(errors, norm):
-    """Put the classes' errors (last axis) together, each norm in its own way."""
-    if norm == "max":
-        return errors.max(axis=-1)
-    if norm == "l2":
-        return np.sqrt(np.mean(errors**2, axis=-1))
-    return errors.mean(axis=-1)
+def debiased_error(confidence, correct, weight, *, n_bins, strategy):
+    """Debiased l2 error of checked confidences."""
+    edges = bin_edges(confidence, weight, n_bins, strategy)
+    bins = fill_bins(confidence, correct, weight, edges)
+    many = bins.weight >= 2
+    n = bins.weight[many]
+    accuracy = bins.hits[many] / n
+    square = (bins.gap[many] / n) ** 2 - accuracy * (1 - accuracy) / (n - 1)
+    return float(np.sqrt(max(n @ square / bins.weight.sum(), 0.0)))
 
 
-def error_of_bins(bins, norm):
-    """Calibration error from what the bins add up to; empty bins have no vote."""
-    return float(pool_bins(bins.gap, bins.weight, norm))
-
-
-def pool_bins(gap, weight, norm):
-    """Put bins (last axis) together: `gap` sums confidence minus correct, `weight` sums rows."""
-    if norm == "l1":
-        return np.abs(gap).sum(axis=-1) / weight.sum(axis=-1)
-    mean = np.abs(gap) / np.where(weight > 0, weight, 1.0)
-    if norm == "max":
-        return mean.max(axis=-1)
-    return np.sqrt((weight * mean**2).sum(axis=-1) / weight.sum(axis=-1))
+def plugin_error(confidence, correct, weight, **options):
+    """Debiased error without the correction: that of the population that the rows themselves are."""
+    return binned_error(confidence, correct, weight, **options, norm="l2")

@@ -1,52 +1,44 @@
-"""Input checks: every metric settles labels, probabilities and weights here, and nowhere else."""
+"""Input checks: every metric validates labels, probabilities and weights here, and nowhere else."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from sksve.metrics._labels import encode_labels
-
-__all__ = [
-    "ROW_SUM_TOLERANCE",
-    "Checked",
-    "Settled",
-    "as_array",
-    "as_float64",
-    "as_real",
-    "check_inputs",
-    "check_members",
-    "check_sample_weight",
-    "make_generator",
-    "normalise_rows",
-    "settle",
-]
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
 # How far a row of probabilities may sum from 1 and still be renormalised (half precision passes).
 ROW_SUM_TOLERANCE = 1e-3
 # Rows this near to 1 are left alone: dividing by 1 - 1e-16 would push 0.7 over the bin edge 0.7.
 ROUNDING = 1e-12
+CHUNK = 2**18  # numbers worked on at a time: they stay in a core's cache
 
 
-class Settled(NamedTuple):
-    """Rows of positive weight; labels are codes 0..c-1; probabilities are not yet looked at."""
+class Rows(NamedTuple):
+    """Validated rows of positive weight."""
 
-    codes: np.ndarray  # (n,) integers: the column of each row's label
-    proba: np.ndarray  # (n, c), or (n,) for the positive class; the caller's own numbers
+    codes: np.ndarray  # (n,) integers 0..c-1: the column of each row's label
+    proba: np.ndarray  # (n, c) float64 that sums to 1; with normalise=False what the user passed
     weight: np.ndarray | None  # (n,) float64, all positive
     labels: np.ndarray  # (c,)
 
 
-class Checked(NamedTuple):
-    """As `Settled`, with float64 probabilities of shape ``(n, c)`` whose rows sum to 1."""
+class TopLabel(NamedTuple):
+    """The predicted class of every row; of equal probabilities the first, as ``argmax`` has it."""
 
-    codes: np.ndarray
-    proba: np.ndarray
-    weight: np.ndarray | None
-    labels: np.ndarray
+    confidence: np.ndarray  # (n,) float64
+    correct: np.ndarray  # (n,) bool
+    weight: np.ndarray | None  # (n,) float64
 
 
-def settle(y_true: Any, y_proba: Any, labels: Any = None, sample_weight: Any = None) -> Settled:
-    """Check shapes, labels and weights, and drop the rows of weight zero."""
+def validate_inputs(
+    y_true: Any,
+    y_proba: Any,
+    labels: Any = None,
+    sample_weight: Any = None,
+    *,
+    normalise: bool = True,
+) -> Rows:
+    """Check shapes, labels, weights and probabilities, and drop the rows of weight zero."""
     y = as_array(y_true, "y_true")
     proba = as_real(y_proba, "y_proba")
     if y.ndim != 1:
@@ -65,17 +57,39 @@ def settle(y_true: Any, y_proba: Any, labels: Any = None, sample_weight: Any = N
         raise ValueError("At least one row is needed. Got none.")
     weight = check_sample_weight(sample_weight, len(y))
     if weight is not None and not weight.all():
-        kept = weight > 0
-        y, proba, weight = y[kept], proba[kept], weight[kept]
+        positive = weight > 0
+        y, proba, weight = y[positive], proba[positive], weight[positive]
     labels = None if labels is None else as_array(labels, "labels")
     codes, labels = encode_labels(y, 2 if proba.ndim == 1 else proba.shape[1], labels)
-    return Settled(codes, proba, weight, labels)
+    return Rows(codes, normalise_rows(proba, "y_proba") if normalise else proba, weight, labels)
 
 
-def check_inputs(y_true, y_proba, labels=None, sample_weight=None) -> Checked:
-    """Check everything, and return codes and normalised ``(n, c)`` probabilities."""
-    settled = settle(y_true, y_proba, labels, sample_weight)
-    return Checked(*settled._replace(proba=normalise_rows(settled.proba, "y_proba")))
+def top_label(y_true, y_proba, labels=None, sample_weight=None) -> TopLabel:
+    """Validate the input and reduce it to confidence and correctness of the predicted class."""
+    rows = validate_inputs(y_true, y_proba, labels, sample_weight, normalise=False)
+    return TopLabel(*reduce_rows(rows.codes, rows.proba), rows.weight)
+
+
+def reduce_rows(codes, proba):
+    """Confidence and correctness of the predicted class, chunk by chunk without a copy of `proba`."""
+    n, step = len(proba), max(CHUNK // proba[0].size, 1)
+    confidence, correct = np.empty(n), np.empty(n, dtype=bool)
+
+    def fill(start):
+        chunk = slice(start, start + step)
+        p = normalise_rows(proba[chunk], "y_proba", first_row=start)
+        predicted = p.argmax(axis=1)
+        confidence[chunk] = p[np.arange(len(p)), predicted]
+        correct[chunk] = predicted == codes[chunk]
+
+    starts = range(0, n, step)
+    if len(starts) == 1:
+        fill(0)
+        return confidence, correct
+    # numpy releases the interpreter lock; OMP_NUM_THREADS is respected, as in scikit-learn's loops.
+    with ThreadPoolExecutor(_openmp_effective_n_threads()) as pool:
+        list(pool.map(fill, starts))  # the first bad row raises, whichever thread meets it
+    return confidence, correct
 
 
 def check_members(y_proba_members):
@@ -93,39 +107,35 @@ def check_members(y_proba_members):
     return normalise_rows(flat, "y_proba_members").reshape(members.shape)
 
 
-def normalise_rows(p, name):
+def normalise_rows(p, name, first_row=0):
     """Return probabilities as float64 ``(n, c)`` rows that sum to 1, or raise a ValueError."""
     p = as_float64(p)
     if p.ndim == 1:
-        p = two_columns(p, name)
-    with np.errstate(over="ignore", invalid="ignore"):  # what is wrong is said below, in words
-        sums = p.sum(axis=1)
-    check_rows(p, sums, name)
-    off = np.abs(sums - 1.0) > ROUNDING
-    if not off.any():
-        return p
-    return p / np.where(off, sums, 1.0)[:, None]
+        p = _two_columns(p, name, first_row)
+    with np.errstate(over="ignore", invalid="ignore"):  # the error below says what is wrong
+        sums = p @ np.ones(p.shape[1])
+    # A NaN or an infinity anywhere in a row shows in its sum, and no comparison with NaN is true.
+    distance = np.abs(sums - 1.0)
+    if not ((distance <= ROW_SUM_TOLERANCE).all() and p.min() >= 0):
+        _raise_for_bad_row(p, sums, name, first_row)
+    off = distance > ROUNDING
+    return p / np.where(off, sums, 1.0)[:, None] if off.any() else p
 
 
-def two_columns(p, name):
-    """Return ``[1 - p, p]``; a positive class's probability may pass 1 as a row's sum may."""
+def _two_columns(p, name, first_row):
+    """``[1 - p, p]``; a positive class's probability may pass 1 as a row's sum may."""
     bad = ~((p >= 0) & (p <= 1 + ROW_SUM_TOLERANCE))
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(
             f"A one-dimensional {name} is the probability of the positive class and must lie in "
-            f"[0, 1]. Row {row} holds {p[row]:.6g}. Logits go through a sigmoid first."
+            f"[0, 1]. Row {first_row + row} holds {p[row]:.6g}. Logits go through a sigmoid first."
         )
     p = np.minimum(p, 1.0)
     return np.column_stack([1.0 - p, p])
 
 
-def check_rows(p, sums, name, first_row=0):
-    """Raise unless every row is finite, not negative, and sums to 1 within the tolerance."""
-    # A NaN or an infinity anywhere in a row shows in its sum, and no comparison with NaN is true.
-    good = np.abs(sums - 1.0) <= ROW_SUM_TOLERANCE
-    if good.all() and p.min() >= 0:
-        return
+def _raise_for_bad_row(p, sums, name, first_row):
     finite = np.isfinite(p).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
@@ -139,11 +149,17 @@ def check_rows(p, sums, name, first_row=0):
             f"{name} must hold probabilities, not below 0. Row {first_row + row} is "
             f"{_show(p[row])}. Logits go through a softmax first."
         )
-    row = int(np.argmin(good))
+    row = int(np.argmin(np.abs(sums - 1.0) <= ROW_SUM_TOLERANCE))
     raise ValueError(
         f"Rows of {name} must sum to 1 within {ROW_SUM_TOLERANCE:g}. Row {first_row + row} sums to "
         f"{sums[row]:.6g}: {_show(p[row])}. Logits go through a softmax first."
     )
+
+
+def _show(row):
+    """Print a row of numbers, cut when it is long."""
+    words = ", ".join(f"{value:.4g}" for value in row[:6])
+    return f"[{words}{', ...' if len(row) > 6 else ''}]"
 
 
 def as_array(values, name):
@@ -155,7 +171,7 @@ def as_array(values, name):
 
 
 def as_float64(values):
-    """Return float64; a longdouble beyond its range becomes infinite, which is told where it matters."""
+    """Return float64; a longdouble beyond its range becomes infinite, which later checks refuse."""
     with np.errstate(over="ignore", under="ignore"):
         return values.astype(np.float64, copy=False)
 
@@ -212,7 +228,93 @@ def make_generator(random_state) -> np.random.Generator:
         ) from None
 
 
-def _show(row):
-    """Print a row of numbers, cut when it is long."""
-    words = ", ".join(f"{value:.4g}" for value in row[:6])
-    return f"[{words}{', ...' if len(row) > 6 else ''}]"
+def encode_labels(y, n_classes, labels=None):
+    """Return each row's column in ``y_proba``, and the labels in the order of the columns."""
+    y = _plain(y)
+    try:
+        seen = np.unique(y)
+    except TypeError:
+        kinds = sorted({type(label).__name__ for label in y.tolist()})
+        raise ValueError(
+            f"y_true must hold labels of one kind. Got {', '.join(kinds)}; "
+            "missing labels (None, NaN) must be removed first."
+        ) from None
+    if seen.dtype.kind == "f" and np.isnan(seen[-1]):
+        raise ValueError("y_true must not hold NaN. Remove rows without a label first.")
+    if labels is None and len(seen) != n_classes:
+        raise ValueError(
+            f"y_true holds {len(seen)} different labels, but y_proba has {n_classes} columns, so "
+            "which column belongs to which label cannot be known. Pass labels= with one label a "
+            f"column, in the columns' order. Found in y_true: {_short(seen)}."
+        )
+    labels = seen if labels is None else _check_labels(labels, n_classes)
+    if label_kind(seen) != label_kind(labels):
+        raise ValueError(
+            f"y_true and labels must be of one kind. Got {label_kind(seen)} in y_true "
+            f"and {label_kind(labels)} in labels."
+        )
+    column = _columns_of(seen, labels)
+    if y.dtype.kind in "iu" and np.array_equal(seen, column):
+        return y.astype(np.intp, copy=False), labels
+    return column[np.searchsorted(seen, y)], labels
+
+
+def _columns_of(seen, labels):
+    """Column of each sorted, distinct label."""
+    if seen.dtype.kind in "iu" and np.result_type(seen, labels).kind == "f":
+        seen, labels = seen.astype(object), labels.astype(object)  # as floats, large ones could tie
+    order = np.argsort(labels)
+    column = order[np.searchsorted(labels[order], seen).clip(max=len(labels) - 1)]
+    unknown = seen[labels[column] != seen]
+    if len(unknown):
+        raise ValueError(
+            f"y_true holds labels that are not in labels: {_short(unknown)}. "
+            f"labels is {_short(labels)}."
+        )
+    return column
+
+
+def _check_labels(labels, n_classes):
+    labels = np.asarray(labels)
+    labels = _plain(labels) if labels.ndim == 1 else labels
+    if labels.shape != (n_classes,):
+        raise ValueError(
+            f"labels must name every column of y_proba: {n_classes} columns, "
+            f"but labels has shape {labels.shape}."
+        )
+    try:
+        distinct = len(np.unique(labels))
+    except TypeError:
+        raise ValueError(f"labels must be of one kind. Got {labels.tolist()}.") from None
+    if distinct != n_classes:
+        raise ValueError(f"labels must differ from each other. Got {labels.tolist()}.")
+    return labels
+
+
+def _plain(y):
+    """Object array of one builtin kind -> array of that kind, so that it compares."""
+    if y.dtype.kind != "O" or not len(y):
+        return y
+    kinds = {type(label) for label in y.tolist()}
+    if kinds <= {bool, np.bool_}:
+        return y.astype(bool)
+    if kinds <= {int, float, bool, np.bool_} or all(issubclass(k, np.number) for k in kinds):
+        try:
+            return y.astype(np.int64 if kinds <= {int} else np.float64)
+        except OverflowError:  # integers that only Python can hold compare as they are
+            return y
+    return y
+
+
+def label_kind(labels):
+    """'numbers', 'strings' or the like: only labels of one kind can be compared."""
+    if labels.dtype.kind in "biuf":
+        return "numbers"
+    if labels.dtype.kind in "UT" or all(isinstance(label, str) for label in labels.tolist()):
+        return "strings"
+    return "objects"
+
+
+def _short(values):
+    words = [repr(value) for value in np.asarray(values).tolist()]
+    return f"[{', '.join(words[:10])}{', ...' if len(words) > 10 else ''}]"

@@ -11,15 +11,6 @@ from scipy.special import entr
 
 from sksve.metrics._inputs import as_float64, as_real, check_members, check_sample_weight
 
-__all__ = [
-    "Uncertainty",
-    "expected_entropy",
-    "member_disagreement",
-    "member_diversity",
-    "mutual_information",
-    "predictive_entropy",
-]
-
 
 def predictive_entropy(y_proba_members):
     r"""Entropy of the ensemble's mean probability, per row: the total uncertainty.

@@ -3,12 +3,11 @@
 from numbers import Real
 
 import numpy as np
+from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.utils._param_validation import Interval
 
 from sksve._validation import check_parameters
 from sksve.metrics._inputs import as_float64, as_real, check_sample_weight
-
-__all__ = ["fpr_at_tpr", "ood_aupr", "ood_auroc"]
 
 
 def ood_auroc(score_in, score_out, *, sample_weight_in=None, sample_weight_out=None):
@@ -50,8 +49,6 @@ def ood_auroc(score_in, score_out, *, sample_weight_in=None, sample_weight_out=N
     >>> ood_auroc([0.1, 0.2, 0.6], [0.5, 0.9])
     0.8333333333333334
     """
-    from sklearn.metrics import roc_auc_score  # only here: keeps the import light
-
     foreign, score, weight = _pool(score_in, score_out, sample_weight_in, sample_weight_out)
     return float(roc_auc_score(foreign, score, sample_weight=weight))
 
@@ -98,8 +95,6 @@ def ood_aupr(score_in, score_out, *, sample_weight_in=None, sample_weight_out=No
     >>> ood_aupr([0.1, 0.2, 0.6], [0.5, 0.9])
     0.8333333333333333
     """
-    from sklearn.metrics import average_precision_score  # only here: keeps the import light
-
     foreign, score, weight = _pool(score_in, score_out, sample_weight_in, sample_weight_out)
     return float(average_precision_score(foreign, score, sample_weight=weight))
 

@@ -18,14 +18,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from sksve.metrics._members import Uncertainty
 
-__all__ = [
-    "has_members",
-    "is_mean_of_members",
-    "predict_members",
-    "predict_uncertainty",
-    "row_names",
-]
-
 # Wrappers that answer with one inner estimator's answer, and where they keep it once fitted. Others with an
 # `estimator` (bagging, one-versus-rest, ...) answer with many: its members are not theirs.
 _KEEPS = {

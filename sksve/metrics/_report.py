@@ -2,44 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
 from sksve._validation import check_parameters
-from sksve.metrics._bootstrap import interval_of
-from sksve.metrics._brier import brier_score
-from sksve.metrics._calibration_error import (
-    classwise_calibration_error,
-    expected_calibration_error,
-    maximum_calibration_error,
-)
-from sksve.metrics._calibration_test import CalibrationTestResult, calibration_test
-from sksve.metrics._debiased import debiased_calibration_error
-from sksve.metrics._inputs import check_inputs, make_generator
-from sksve.metrics._kinds import Kind, kind_of
-from sksve.metrics._likelihood import negative_log_likelihood
-from sksve.metrics._selective import aurc, eaurc, selective_accuracy
-from sksve.metrics._smooth import smooth_calibration_error
-from sksve.metrics._top_label import reduce_rows
-
-__all__ = ["CalibrationReport", "MetricEstimate", "calibration_report", "headlines"]
-
-_HEADLINES = (
-    expected_calibration_error,
-    classwise_calibration_error,
-    maximum_calibration_error,
-    debiased_calibration_error,
-    smooth_calibration_error,
-    brier_score,
-    negative_log_likelihood,
-    aurc,
-    eaurc,
-    selective_accuracy,
-)
+from sksve.metrics._bootstrap import INTERVAL_CONSTRAINTS, interval_of
+from sksve.metrics._curve import CalibrationTestResult, calibration_test
+from sksve.metrics._inputs import make_generator, reduce_rows, validate_inputs
+from sksve.metrics._kinds import KINDS, Kind
+from sksve.metrics._resampling import counts_rows
 
 
 class MetricEstimate(NamedTuple):
@@ -198,15 +171,12 @@ def calibration_report(
     (11, 3)
     """
     check_parameters(
-        {
-            "confidence_level": [Interval(Real, 0, 1, closed="neither")],
-            "n_resamples": [Interval(Integral, 2, None, closed="left")],
-        },
+        INTERVAL_CONSTRAINTS,
         {"confidence_level": confidence_level, "n_resamples": n_resamples},
         owner="calibration_report",
     )
     rng = make_generator(random_state)
-    rows = check_inputs(y_true, y_proba, labels, sample_weight)
+    rows = validate_inputs(y_true, y_proba, labels, sample_weight)
     top = reduce_rows(rows.codes, rows.proba)
     given = {"labels": rows.labels, "sample_weight": rows.weight}
     y = rows.labels[rows.codes]
@@ -231,18 +201,15 @@ def calibration_report(
 
 def headlines(rows, top):
     """Return kind and value of every headline metric, by name."""
-    # Accuracy is a mean over rows like any other.
-    accuracy = Kind(lambda codes, proba: top[1].astype(np.float64), "losses")
+    # Accuracy is a mean over rows, like a loss.
+    accuracy = Kind(lambda codes, proba: (proba.argmax(axis=1) == codes).astype(float), "losses")
     found = {"accuracy": (accuracy, float(np.average(top[1], weights=rows.weight)))}
     given = {"labels": rows.labels, "sample_weight": rows.weight}
     y = rows.labels[rows.codes]
-    for metric in _HEADLINES:
-        kind = kind_of(metric)
-        assert kind is not None  # every headline is one of ours
+    for metric, kind in KINDS.items():
         found[metric.__name__] = (kind, metric(y, rows.proba, **given))
     return found
 
 
 def _rows_counted(weight):
-    total = weight.sum()
-    return int(total) if (weight == np.rint(weight)).all() else len(weight)
+    return int(weight.sum()) if counts_rows(weight) else len(weight)

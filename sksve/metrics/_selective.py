@@ -12,9 +12,7 @@ from scipy.special import digamma
 from sklearn.utils._param_validation import Interval
 
 from sksve._validation import check_parameters
-from sksve.metrics._top_label import top_label
-
-__all__ = ["RiskCoverageCurve", "aurc", "eaurc", "risk_coverage_curve", "selective_accuracy"]
+from sksve.metrics._inputs import top_label
 
 
 class RiskCoverageCurve(NamedTuple):

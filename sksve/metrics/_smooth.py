@@ -4,16 +4,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from sksve.metrics._top_label import top_label
-
-__all__ = ["smooth_calibration_error", "smooth_error"]
+from sksve.metrics._inputs import top_label
 
 # The numerical choices below are those of the authors' own package, so that the numbers agree.
 SMALLEST_BANDWIDTH = 1e-3
 HALVINGS = 10
-# Between these a sum of waves is faster than a transform: below there are too many of them, above the
-# kernel is cut off at both ends of [0, 1] and has no last frequency.
-FEW_WAVES = (1 / 64, 1 / 16)
 DENSITY_FLOOR = 1e-4  # rows: where there are practically none, residuals get no vote
 
 
@@ -81,30 +76,23 @@ def smooth_error(confidence, correct, weight):
     """Smooth calibration error of checked confidences, at its own bandwidth."""
     weight = np.ones(len(confidence)) if weight is None else weight
     residuals = weight * (confidence - correct)
-    on_grid: dict[int, np.ndarray] = {}
+    spectra: dict[int, np.ndarray] = {}
 
     def error_at(sigma):
         size = max(2000, round(20 / sigma)) // 2 + 1
-        if size not in on_grid:  # one grid serves every bandwidth from 0.01 up
+        if size not in spectra:  # one grid serves every bandwidth from 0.01 up
             values = _to_grid(confidence, (residuals, weight), size)
             # Mirrored at both ends, so that no mass leaves: a period of an even periodic sequence.
-            on_grid[size] = np.fft.rfft(
-                np.concatenate([values, values[:, -2:0:-1]], axis=1), axis=1
-            )
-        return _error_at(sigma, on_grid[size], size)
+            mirrored = np.concatenate([values, values[:, -2:0:-1]], axis=1)
+            spectra[size] = np.fft.rfft(mirrored, axis=1)
+        return _error_at(sigma, spectra[size], size)
 
-    def too_narrow(sigma):
-        return sigma < SMALLEST_BANDWIDTH or sigma < error_at(sigma)
-
-    # The error shrinks as the bandwidth grows: one that is wide enough spares the wider ones.
-    wide, narrow, halvings = FEW_WAVES[1], 0.0, HALVINGS - 4
-    if too_narrow(wide):
-        if too_narrow(1.0):
-            return error_at(1.0)
-        wide, halvings = 1.0, HALVINGS
-    for _ in range(halvings):
+    narrow, wide = 0.0, 1.0
+    if error_at(wide) > wide:
+        return error_at(wide)
+    for _ in range(HALVINGS):
         middle = (wide + narrow) / 2
-        if too_narrow(middle):
+        if middle < SMALLEST_BANDWIDTH or middle < error_at(middle):
             narrow = middle
         else:
             wide = middle
@@ -113,11 +101,6 @@ def smooth_error(confidence, correct, weight):
 
 def _error_at(sigma, spectrum, size):
     """Error at one bandwidth, from the transform of mirrored residuals and weights."""
-    if FEW_WAVES[0] <= sigma <= FEW_WAVES[1]:
-        values, mass = _waves(sigma, size)
-        votes = np.abs(values @ spectrum.real[0, : len(mass)].copy()).sum()
-        total = mass @ spectrum[1, : len(mass)].real + len(values) * DENSITY_FLOOR
-        return float(votes / total)
     smooth = np.fft.irfft(spectrum * _kernel(sigma, size), 2 * size - 2, axis=1)
     mesh, grid = _mesh(max(round(10 / sigma), 200)), _mesh(size)
     votes = np.abs(np.interp(mesh, grid, smooth[0, :size])).sum()
@@ -133,24 +116,6 @@ def _kernel(sigma, size):
     # An even size has two middle points; the authors take the right one for 0.
     around_0[(np.arange(size) - size // 2) % len(around_0)] = kernel
     return np.fft.rfft(around_0)
-
-
-@lru_cache(maxsize=64)
-def _waves(sigma, size):
-    """Values on the mesh of every frequency that the kernel lets pass, and their sums.
-
-    What the inverse transform and the interpolation of `_error_at` do, as a matrix: the kernel
-    leaves about 3 / sigma of the frequencies. The sequences are even, so cosines are enough.
-    """
-    kernel = _kernel(sigma, size).real
-    kept = min(int(3 / sigma) + 2, size)  # the next is exp(-(3 pi)**2 / 2) = 5e-20 of the first
-    k = np.arange(kept)
-    period = 2 * size - 2
-    weight = np.where((k == 0) | (k == size - 1), 1.0, 2.0) * kernel[:kept] / period
-    on_grid = np.cos(2 * np.pi / period * np.outer(k, np.arange(size)))
-    mesh, grid = _mesh(max(round(10 / sigma), 200)), _mesh(size)
-    values = np.stack([np.interp(mesh, grid, wave) for wave in on_grid], axis=1) * weight
-    return values, values.sum(axis=0)
 
 
 @lru_cache(maxsize=64)

@@ -5,11 +5,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from sksve.metrics import CalibrationCurve, calibration_curve, expected_calibration_error
+from sksve.metrics import calibration_curve, expected_calibration_error
 from sksve.metrics._bootstrap import interval_of
-from sksve.metrics._inputs import check_inputs, make_generator
+from sksve.metrics._curve import CalibrationCurve
+from sksve.metrics._inputs import make_generator, reduce_rows, validate_inputs
 from sksve.metrics._kinds import kind_of
-from sksve.metrics._top_label import reduce_rows
 from sksve.plotting._base import ProbabilityDisplay
 from sksve.plotting._canvas import (
     GREY,
@@ -174,7 +174,7 @@ class ReliabilityDisplay(ProbabilityDisplay):
             confidence_level=confidence_level,
             **binning,
         )
-        rows = check_inputs(y_true, y_proba, labels, sample_weight)
+        rows = validate_inputs(y_true, y_proba, labels, sample_weight)
         if class_label is None:
             score, hit = reduce_rows(rows.codes, rows.proba)
         else:

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 
 from sksve._validation import check_parameters
-from sksve.metrics import RiskCoverageCurve, aurc, risk_coverage_curve
+from sksve.metrics import aurc, risk_coverage_curve
 from sksve.metrics._curve import clopper_pearson
+from sksve.metrics._selective import RiskCoverageCurve
 from sksve.plotting._base import ProbabilityDisplay
 from sksve.plotting._canvas import (
     GREY,

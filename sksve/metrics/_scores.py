@@ -1,12 +1,10 @@
-"""Brier score and its decomposition by isotonic recalibration (CORP)."""
+"""Proper scores: Brier score, its decomposition by isotonic recalibration (CORP), log-likelihood."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from sksve.metrics._inputs import check_inputs
-
-__all__ = ["BrierDecomposition", "brier_decomposition", "brier_losses", "brier_score"]
+from sksve.metrics._inputs import validate_inputs
 
 SMALL = 1e-200  # of weights
 
@@ -63,7 +61,7 @@ def brier_score(y_true, y_proba, *, labels=None, sample_weight=None):
     >>> brier_score(["a", "b"], [[0.5, 0.5], [0.5, 0.5]])
     0.5
     """
-    codes, proba, weight, _ = check_inputs(y_true, y_proba, labels, sample_weight)
+    codes, proba, weight, _ = validate_inputs(y_true, y_proba, labels, sample_weight)
     return float(np.average(brier_losses(codes, proba), weights=_relative(weight)))
 
 
@@ -119,14 +117,62 @@ def brier_decomposition(y_true, y_proba, *, labels=None, sample_weight=None):
     >>> brier_decomposition([0, 0, 1, 1], [0.2, 0.2, 0.2, 0.8])
     BrierDecomposition(reliability=0.0466..., resolution=0.1666..., uncertainty=0.5)
     """
-    codes, proba, weight, _ = check_inputs(y_true, y_proba, labels, sample_weight)
+    codes, proba, weight, _ = validate_inputs(y_true, y_proba, labels, sample_weight)
     w = np.ones(len(codes)) if weight is None else _relative(weight)
     parts = np.array([_split_column(p, codes == k, w) for k, p in enumerate(proba.T)])
     return BrierDecomposition(*np.maximum(parts.sum(axis=0), 0.0).tolist())
 
 
+def negative_log_likelihood(y_true, y_proba, *, labels=None, sample_weight=None):
+    r"""Mean negative log-likelihood (log loss, cross-entropy), in nats.
+
+    .. math:: \mathrm{NLL} = -\frac1n \sum_i \log p_{i, y_i}
+
+    A proper score: only the true probabilities minimise it in expectation. Probabilities are
+    floored at float64's epsilon (2.2e-16), so a row can cost at most 36.04.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Labels of any kind.
+    y_proba : array-like of shape (n_samples, n_classes) or (n_samples,)
+        Probabilities; one-dimensional: of the positive class.
+    labels : array-like of shape (n_classes,), default=None
+        The columns' labels. None: the sorted labels of `y_true`.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights; weight 2 equals the row twice.
+
+    Returns
+    -------
+    loss : float
+        In nats, at least 0; ``log(n_classes)`` for a uniform prediction.
+
+    Raises
+    ------
+    ValueError
+        If shapes, labels, probabilities or weights are not as above.
+
+    See Also
+    --------
+    brier_score : The other common proper score, with a bound.
+
+    References
+    ----------
+    Gneiting and Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", JASA 2007,
+    doi:10.1198/016214506000001437.
+
+    Examples
+    --------
+    >>> from sksve.metrics import negative_log_likelihood
+    >>> round(negative_log_likelihood([0, 1], [[0.5, 0.5], [0.25, 0.75]]), 6)
+    0.490415
+    """
+    codes, proba, weight, _ = validate_inputs(y_true, y_proba, labels, sample_weight)
+    return float(np.average(log_losses(codes, proba), weights=weight))
+
+
 def _relative(weight):
-    """Weights; next to the largest, where all are so small that products would lose their digits."""
+    """Weights; relative to the largest, where all are so small that products would lose digits."""
     return weight if weight is None or weight.max() > SMALL else weight / weight.max()
 
 
@@ -144,15 +190,21 @@ def _split_column(p, hit, w):
     score = w @ (p - hit) ** 2 / total
     base = w @ hit / total
     uncertainty = base * (1.0 - base)
-    recalibrated = w @ (isotonic(p, hit, w) - hit) ** 2 / total
+    recalibrated = w @ (_isotonic(p, hit, w) - hit) ** 2 / total
     return score - recalibrated, uncertainty - recalibrated, uncertainty
 
 
-def isotonic(x, y, w):
+def _isotonic(x, y, w):
     """Fit y by a non-decreasing function of x in weighted least squares; equal x, equal fit."""
-    from sklearn.isotonic import isotonic_regression  # only here: keeps the import light
+    from sklearn.isotonic import isotonic_regression  # only here: slow to import
 
     _, group = np.unique(x, return_inverse=True)
     mass = np.bincount(group, w)
     mean = np.bincount(group, w * y) / mass
     return isotonic_regression(mean, sample_weight=mass)[group]
+
+
+def log_losses(codes, proba):
+    """Negative log-probability of each row's label."""
+    p = proba[np.arange(len(codes)), codes]
+    return -np.log(np.maximum(p, np.finfo(np.float64).eps))
