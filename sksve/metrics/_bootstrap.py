@@ -176,7 +176,8 @@ def _resample(kind, rows, top, n_resamples, rng):
     n = len(codes)
     if weight is None and kind.is_binned and kind.reads == "top":
         edges = uniform_edges(kind.options["n_bins"])
-        return pool_bins(*bootstrap_sums(*top, edges, n_resamples, rng), kind.options["norm"])
+        gap, size = bootstrap_sums(top[0], top[1], edges, n_resamples, rng)
+        return pool_bins(gap, size, kind.options["norm"])
     if weight is None:
         if kind.reads == "top":
             order = np.argsort(-top[0])
@@ -196,7 +197,7 @@ def _errors_by_chance(kind, rows, top, n_resamples, rng):
     weight, options, is_top = rows.weight, kind.options, kind.reads == "top"
     if is_top and kind.is_binned:
         edges = uniform_edges(options["n_bins"])
-        mass = fill_bins(*top, weight, edges).weight
+        mass = fill_bins(top[0], top[1], weight, edges).weight
         return pool_bins(null_gaps(top[0], weight, edges, n_resamples, rng), mass, options["norm"])
     p = top[0] if is_top else rows.proba
     if counts_rows(weight):

@@ -67,7 +67,8 @@ def validate_inputs(
 def top_label(y_true, y_proba, labels=None, sample_weight=None) -> TopLabel:
     """Validate the input and reduce it to confidence and correctness of the predicted class."""
     rows = validate_inputs(y_true, y_proba, labels, sample_weight, normalise=False)
-    return TopLabel(*reduce_rows(rows.codes, rows.proba), rows.weight)
+    confidence, correct = reduce_rows(rows.codes, rows.proba)
+    return TopLabel(confidence, correct, rows.weight)
 
 
 def reduce_rows(codes, proba):

@@ -93,7 +93,12 @@ def _of_counts(kind, rows, top):
             top if kind.reads == "top" else (proba, codes[:, None] == np.arange(proba.shape[1]))
         )
         sums, norm = BinSums(p, hit, kind.options["n_bins"]), kind.options["norm"]
-        return lambda counts: pool_classes(pool_bins(*sums.of(counts), norm), norm)
+
+        def pooled(counts):
+            gap, weight = sums.of(counts)
+            return pool_classes(pool_bins(gap, weight, norm), norm)
+
+        return pooled
 
     def of_rows(drawn):
         return kind.core(a[drawn], b[drawn], None, **kind.options)

@@ -5,18 +5,6 @@ import pytest
 from scipy.stats import ttest_rel
 
 from sksve.comparison._significance import chance_of_best, differences_from
-from sksve.metrics import (
-    aurc,
-    classwise_calibration_error,
-    debiased_calibration_error,
-    expected_calibration_error,
-    maximum_calibration_error,
-    negative_log_likelihood,
-    smooth_calibration_error,
-)
-from sksve.metrics._inputs import Checked
-from sksve.metrics._kinds import kind_of
-from sksve.metrics._paired import AT_ONCE, CommonResamples
 
 
 def resampled_means(losses, n_resamples, rng):
@@ -82,30 +70,3 @@ def test_chance_of_best__a_difference_without_spread_is_certain():
     means = np.array([0.1, 0.2, 0.1])
     draws = np.tile(means[:, None], 50)
     assert chance_of_best(means, draws, means).tolist() == [1.0, 1 / 51, 1.0]
-
-
-@pytest.mark.parametrize(
-    "metric",
-    [
-        expected_calibration_error,
-        maximum_calibration_error,
-        classwise_calibration_error,
-        debiased_calibration_error,
-        smooth_calibration_error,
-        negative_log_likelihood,
-        aurc,
-    ],
-)
-def test_common_resamples__metric_of_the_repeated_rows(metric, rng, monkeypatch):
-    monkeypatch.setattr("sksve.metrics._paired.AT_ONCE", 200)  # several blocks
-    proba = rng.dirichlet([1, 1, 1], size=80)
-    codes = rng.integers(0, 3, 80)
-    resamples = CommonResamples(80, 7, rng)
-    found = resamples.evaluate({"m": kind_of(metric)}, Checked(codes, proba, None, np.arange(3)))
-    counts = np.concatenate([block for _, block in resamples.counts()])
-    assert counts.shape == (7, 80)
-    assert (counts.sum(axis=1) == 80).all()
-    for value, count in zip(found["m"], counts):
-        rows = np.repeat(np.arange(80), count)
-        assert value == pytest.approx(metric(codes[rows], proba[rows], labels=[0, 1, 2]), abs=1e-12)
-    assert AT_ONCE > 200

@@ -79,7 +79,7 @@ def metric(source: Source, world: Any) -> None:
         is_number(value, -1e-12, HIGHEST[name] + 1e-9)
 
 
-@fuzz("metrics.brier_decomposition", "metrics.BrierDecomposition")
+@fuzz("metrics.brier_decomposition")
 def decomposition(source: Source, world: Any) -> None:
     y, p, told, _, _ = problem(source)
     done, value = attempt(metrics.brier_decomposition, y, p, **told)
@@ -91,7 +91,7 @@ def decomposition(source: Source, world: Any) -> None:
         np.testing.assert_allclose(whole, score, atol=1e-9)
 
 
-@fuzz("metrics.calibration_curve", "metrics.CalibrationCurve")
+@fuzz("metrics.calibration_curve")
 def curve(source: Source, world: Any) -> None:
     y, p, told, _n, _ = problem(source)
     told |= options(source, "calibration_curve")
@@ -107,7 +107,7 @@ def curve(source: Source, world: Any) -> None:
             assert ((part[filled] >= 0) & (part[filled] <= 1 + 1e-9)).all()
 
 
-@fuzz("metrics.calibration_test", "metrics.CalibrationTestResult", share=0.5)
+@fuzz("metrics.calibration_test", share=0.5)
 def significance(source: Source, world: Any) -> None:
     y, p, told, _, _ = problem(source)
     told |= {"test": source.one_of(["resampling", "z", "spiegelhalter", "skce"])}
@@ -134,9 +134,7 @@ def interval(source: Source, world: Any) -> None:
         is_number(high, low, math.inf)
 
 
-@fuzz(
-    "metrics.calibration_report", "metrics.CalibrationReport", "metrics.MetricEstimate", share=0.3
-)
+@fuzz("metrics.calibration_report", share=0.3)
 def report(source: Source, world: Any) -> None:
     y, p, told, _n, _c = problem(source)
     done, found = attempt(
@@ -148,7 +146,7 @@ def report(source: Source, world: Any) -> None:
         assert repr(found)
 
 
-@fuzz("metrics.risk_coverage_curve", "metrics.RiskCoverageCurve")
+@fuzz("metrics.risk_coverage_curve")
 def risk_coverage(source: Source, world: Any) -> None:
     y, p, told, _n, _ = problem(source)
     done, found = attempt(metrics.risk_coverage_curve, y, p, **told)

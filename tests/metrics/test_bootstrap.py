@@ -1,29 +1,25 @@
-"""Bootstrap intervals: coverage of known true values, scipy as oracle, the fast routes' laws."""
+"""Bootstrap intervals: coverage of known true values, and scipy as oracle."""
 
 from functools import partial
 
 import numpy as np
 import pytest
 import scipy.stats
-from scipy.stats import ks_2samp
 from sklearn.metrics import accuracy_score, log_loss
 
 from sksve import metrics
 from sksve.metrics import bootstrap_interval, expected_calibration_error
-from sksve.metrics._binning import bin_index, uniform_edges
-from sksve.metrics._calibration_error import pool_bins, pool_classes
-from sksve.metrics._class_draws import class_bootstrap_sums, class_null_gaps
-from sksve.metrics._draws import bootstrap_sums
 
 ERRORS = [
     expected_calibration_error,
     partial(expected_calibration_error, strategy="quantile"),
     partial(expected_calibration_error, norm="l2"),
+    partial(metrics.debiased_calibration_error, strategy="uniform"),
     metrics.classwise_calibration_error,
     metrics.debiased_calibration_error,
     metrics.smooth_calibration_error,
 ]
-ERROR_NAMES = ["ece", "quantile", "l2", "classwise", "debiased", "smooth"]
+ERROR_NAMES = ["ece", "quantile", "l2", "debiased-uniform", "classwise", "debiased", "smooth"]
 OTHERS = [
     metrics.brier_score,
     metrics.negative_log_likelihood,
@@ -71,18 +67,6 @@ def test_bootstrap_interval__of_ece_covers_known_errors(n, temperature, populati
     true = expected_calibration_error(*population[temperature])
     assert 0.02 < true < 0.15
     assert coverage(expected_calibration_error, true, n, temperature, 300) >= 0.85
-
-
-def test_bootstrap_interval__a_percentile_interval_would_not_cover():
-    """Why it is not one: here both ends lie above a calibrated model's 0."""
-    for seed in range(5):
-        y, p = draw(seed, 500)
-        rng = np.random.default_rng(seed)
-        drawn = []
-        for _ in range(200):
-            rows = rng.integers(0, 500, 500)
-            drawn.append(expected_calibration_error(y[rows], p[rows], labels=range(4)))
-        assert np.quantile(drawn, 0.025) > 0.01
 
 
 @pytest.mark.slow
@@ -177,7 +161,7 @@ def test_bootstrap_interval__a_significant_error_has_a_low_end_above_zero():
         assert low > 0.02
 
 
-def test_bootstrap_interval__labels_are_settled_once():
+def test_bootstrap_interval__labels_are_the_same_in_every_resample():
     """Three rows of 200 hold the third class: many resamples miss it."""
     rng = np.random.default_rng(0)
     y = np.array(["a", "b"])[rng.integers(0, 2, 200)].astype(object)
@@ -191,7 +175,7 @@ def test_bootstrap_interval__labels_are_settled_once():
 def test_bootstrap_interval__whole_weights_are_repeated_rows():
     y, p = draw(0, 150, 0.5)
     weight = np.random.default_rng(0).integers(1, 4, 150)
-    for metric in (metrics.brier_score, *ERRORS[:4], metrics.aurc):
+    for metric in (metrics.brier_score, *ERRORS[:5], metrics.aurc):
         ours = bootstrap_interval(
             metric, y, p, sample_weight=weight, n_resamples=1500, random_state=0
         )
@@ -213,55 +197,6 @@ def test_bootstrap_interval__fractional_weights_stay_with_their_row():
             metric, y, p, sample_weight=weight, n_resamples=60, random_state=0
         )
         assert low <= metric(y, p, sample_weight=weight) <= high
-
-
-@pytest.mark.parametrize("n", [800, 60_000])
-def test_bootstrap_sums__follow_the_law_of_resampled_rows(n):
-    """800 rows are drawn singly; with 60000 a bin's confidences come from the normal law."""
-    rng = np.random.default_rng(0)
-    conf = rng.beta(4, 1.5, n)
-    hit = rng.random(n) < conf**1.3
-    edges = uniform_edges(15)
-    gap, weight = bootstrap_sums(conf, hit, edges, 400, rng)
-    assert (weight.sum(axis=1) == n).all()
-    index = bin_index(conf, edges)
-    slow = []
-    for _ in range(400):
-        rows = rng.integers(0, n, n)
-        slow.append(np.bincount(index[rows], (conf - hit)[rows], minlength=15))
-    slow = np.array(slow)
-    error = np.sqrt(2 / 400) * slow.std(axis=0)
-    assert (np.abs(gap.mean(axis=0) - slow.mean(axis=0)) <= 4.5 * error).all()
-    for b in (8, 11, 14):
-        assert ks_2samp(gap[:, b], slow[:, b]).pvalue > 1e-3
-    assert ks_2samp(np.abs(gap).sum(axis=1), np.abs(slow).sum(axis=1)).pvalue > 1e-3
-
-
-def test_class_draws__equal_the_metric_on_resampled_rows():
-    y, p = draw(0, 300, 0.7)
-    gap, size = class_bootstrap_sums(y, p, 15, 400, np.random.default_rng(0))
-    rng = np.random.default_rng(1)
-    for norm in ("l1", "l2", "max"):
-        slow = []
-        for _ in range(300):
-            rows = rng.integers(0, 300, 300)
-            slow.append(
-                metrics.classwise_calibration_error(y[rows], p[rows], labels=range(4), norm=norm)
-            )
-        ours = pool_classes(pool_bins(gap, size, norm), norm)
-        assert ks_2samp(ours, slow).pvalue > 1e-3
-
-
-def test_class_draws__labels_drawn_from_the_probabilities():
-    _, p = draw(0, 300)
-    gap, size = class_null_gaps(p, 15, 400, np.random.default_rng(0))
-    ours = pool_classes(pool_bins(gap, size, "l1"), "l1")
-    slow = []
-    for seed in range(300):
-        rng = np.random.default_rng(seed)
-        y = (rng.random((300, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1)
-        slow.append(metrics.classwise_calibration_error(y, p, labels=range(4)))
-    assert ks_2samp(ours, slow).pvalue > 1e-3
 
 
 def nan_without_class_three(y, p):

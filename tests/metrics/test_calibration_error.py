@@ -1,7 +1,5 @@
 """Binned calibration errors: other people's numbers, a slow reference, and properties."""
 
-import sys
-
 import calibration as kumar
 import netcal.metrics
 import numpy as np
@@ -225,24 +223,6 @@ def test_expected_calibration_error__ten_equal_rows_that_are_right_seven_times_a
     assert classwise_calibration_error(y, p) == pytest.approx(0, abs=1e-15)
 
 
-def test_expected_calibration_error__a_tie_counts_for_the_first_class():
-    p = [[0.5, 0.5], [0.5, 0.5], [0.4, 0.6]]
-    assert expected_calibration_error([0, 0, 1], p, n_bins=1) == pytest.approx(1 - 1.6 / 3)
-    assert expected_calibration_error([1, 1, 0], p, n_bins=1) == pytest.approx(1.6 / 3)
-    wide = np.full((4, 50), 1 / 50)
-    hit_once = expected_calibration_error([0, 1, 2, 3], wide, labels=range(50), n_bins=1)
-    assert hit_once == pytest.approx(1 / 4 - 1 / 50)
-
-
-def test_expected_calibration_error__chunks_do_not_show(rng, monkeypatch):
-    p = rng.dirichlet(np.ones(3), size=1000)
-    y = rng.integers(0, 3, 1000)
-    whole = expected_calibration_error(y, p)
-    monkeypatch.setattr(sys.modules["sksve.metrics._top_label"], "CHUNK_ELEMENTS", 21)
-    monkeypatch.setattr(sys.modules["sksve.metrics._binning"], "CHUNK", 13)
-    assert expected_calibration_error(y, p) == pytest.approx(whole, abs=1e-14)
-
-
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_expected_calibration_error__other_dtypes_and_layouts(dtype, order, rng):
@@ -266,27 +246,3 @@ def test_expected_calibration_error__other_dtypes_and_layouts(dtype, order, rng)
 def test_expected_calibration_error__bad_parameters_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         expected_calibration_error([0, 1], [0.2, 0.8], **options)
-
-
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_expected_calibration_error__threads_do_not_show(norm, strategy, rng, monkeypatch):
-    p = rng.dirichlet(np.ones(3), size=1000)
-    y, weight = rng.integers(0, 3, 1000), rng.uniform(size=1000)
-    options = {"norm": norm, "strategy": strategy, "sample_weight": weight}
-    whole = expected_calibration_error(y, p, **options)
-    room = sys.modules["sksve.metrics._top_label"]
-    monkeypatch.setattr(room, "CHUNK_ELEMENTS", 60)
-    monkeypatch.setattr(room, "THREADED", 1)
-    monkeypatch.setattr(room, "BLOCK_ROWS", 130)
-    found = []
-    for threads in (1, 2, 3):
-        monkeypatch.setattr(
-            "sklearn.utils._openmp_helpers._openmp_effective_n_threads", lambda n=threads: n
-        )
-        found.append(expected_calibration_error(y, p, **options))
-    assert found[0] == found[1] == found[2]
-    assert found[0] == pytest.approx(whole, abs=1e-14)
-    p[777] = 0.5
-    with pytest.raises(ValueError, match=r"Row 777 sums to 1\.5"):
-        expected_calibration_error(y, p, **options)

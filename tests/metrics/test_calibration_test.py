@@ -4,11 +4,9 @@ import pickle
 
 import numpy as np
 import pytest
-from scipy.stats import chisquare, kstest, norm
+from scipy.stats import kstest, norm
 
 from sksve.metrics import calibration_test, expected_calibration_error
-from sksve.metrics._binning import fill_bins, uniform_edges
-from sksve.metrics._draws import null_gaps
 
 TESTS = ["resampling", "spiegelhalter"]
 
@@ -100,45 +98,6 @@ def test_calibration_test__weights_are_rows_with_labels_of_their_own():
     weighted = calibration_test(y, p, sample_weight=weight, n_resamples=4000, random_state=1)
     assert weighted.statistic == pytest.approx(twice.statistic, abs=1e-12)
     assert weighted.pvalue == pytest.approx(twice.pvalue, abs=0.04)
-
-
-@pytest.mark.parametrize("kind", ["none", "whole", "fractions"])
-def test_null_gaps__have_the_mean_and_variance_of_drawn_labels(kind, rng, monkeypatch):
-    conf = rng.uniform(0.2, 1, 3000)
-    weight = {
-        "none": None,
-        "whole": rng.integers(1, 4, 3000).astype(float),
-        "fractions": rng.uniform(0.5, 2, 3000),
-    }[kind]
-    edges = uniform_edges(10)
-    w = np.ones(3000) if weight is None else weight
-    # A row of whole weight w is w rows; one of fractional weight is one row that counts w.
-    spread = w**2 if kind == "fractions" else w
-    variance = np.bincount(
-        np.ceil(conf * 10).astype(int) - 1, spread * conf * (1 - conf), minlength=10
-    )
-    for exact_rows in (10**9, 10):  # label by label, and by the binomial law of narrow cells
-        monkeypatch.setattr("sksve.metrics._draws.EXACT_ROWS", exact_rows)
-        gap = null_gaps(conf, weight, edges, 4000, np.random.default_rng(0))
-        assert gap.shape == (4000, 10)
-        np.testing.assert_allclose(gap.mean(axis=0), 0, atol=5 * np.sqrt(variance.max() / 4000))
-        full = variance > 0
-        np.testing.assert_allclose(gap.var(axis=0)[full], variance[full], rtol=0.12)
-        assert (gap[:, ~full] == 0).all()
-
-
-def test_null_gaps__narrow_cells_follow_the_law_of_single_labels(rng):
-    conf = rng.beta(5, 1, 20_000)
-    edges = uniform_edges(5)
-    rows = fill_bins(conf, conf > 2, None, edges)
-    gap = null_gaps(conf, None, edges, 2000, np.random.default_rng(0))  # 20000 rows: cells
-    hits = np.rint(rows.confidence - gap)
-    single = np.random.default_rng(1)
-    last = conf[conf > 0.8]
-    slow = np.array([(single.random(len(last)) < last).sum() for _ in range(2000)])
-    cuts = np.quantile(slow, [0.1, 0.3, 0.5, 0.7, 0.9])
-    ours, theirs = (np.bincount(np.searchsorted(cuts, h), minlength=6) for h in (hits[:, 4], slow))
-    assert chisquare(ours, theirs * ours.sum() / theirs.sum()).pvalue > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -184,13 +184,6 @@ def test_metrics__wrong_input_says_what_is_wrong(metric, y, p, options, message)
         metric(y, p, **options)
 
 
-def test_metrics__the_row_of_an_error_is_counted_through_the_chunks():
-    p = np.tile([0.5, 0.5], (200_000, 1))
-    p[150_000] = [0.5, 0.6]
-    with pytest.raises(ValueError, match=r"Row 150000 sums to 1\.1"):
-        metrics.expected_calibration_error(np.arange(200_000) % 2, p)
-
-
 def test_metrics__numpy_global_state_stays(data):
     y, p = data
     before = np.random.get_state()[1].copy()  # noqa: NPY002

@@ -215,7 +215,7 @@ def test_plot__global_state_is_left_alone(answers):
 def test_plot__nothing_is_computed_while_drawing(answers, monkeypatch):
     display = ReliabilityDisplay.from_predictions(*answers)
     again = display.line_.get_xydata().copy()
-    for name in ("calibration_curve", "interval_of", "check_inputs"):
+    for name in ("calibration_curve", "interval_of", "validate_inputs"):
         monkeypatch.delattr(f"sksve.plotting._reliability.{name}")
     np.testing.assert_array_equal(display.plot().line_.get_xydata(), again)
 
