@@ -148,7 +148,7 @@ def main():
     clf = fitted["float32"]
     module = clf.net_.module_
     ids = tokenize(clf._tokenizer, X[test], MAX_LENGTH, warn=False)
-    data = TokenDataset(ids, pad_token_id=clf._pad_token_id)
+    data = TokenDataset(ids, pad_token_id=clf._tokenizer.pad_token_id or 0)
     for precision, one in fitted.items():
         low = torch.bfloat16 if precision == "bfloat16" else None
         logits = predict_logits(one.net_.module_, data, autocast=low)

@@ -21,6 +21,10 @@ class NonFiniteLossError(SksveError, FloatingPointError):
     """Training met a loss that is NaN or infinite; the message names member, epoch, batch and cure."""
 
 
+class NotRowsError(SksveError, ValueError, TypeError):
+    """X is no sequence of rows: it has no order, or can be read only once."""
+
+
 class NotTextError(SksveError, ValueError, TypeError):
     """Something among the texts is no text; the message names the row."""
 

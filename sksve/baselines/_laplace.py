@@ -177,15 +177,16 @@ n_features_in_, feature_names_in_
         import_laplace()  # before anything slow
         return super().fit(X, y, sample_weight, X_val=X_val, y_val=y_val)
 
-    def _read_task(self, *args: Any, **kwargs: Any) -> Any:
-        task = super()._read_task(*args, **kwargs)
-        if task.y.ndim == 2:
+    def _read_parts(self, *args: Any, **kwargs: Any) -> Any:
+        parts = super()._read_parts(*args, **kwargs)
+        y = parts[0][1].y
+        if y.ndim == 2:
             raise ValueError(
                 "LaplaceClassifier takes labels, y of shape (n_samples,): laplace-torch has no "
-                f"posterior for soft labels. Got y of shape {task.y.shape}; take y.argmax(axis=1), or "
+                f"posterior for soft labels. Got y of shape {y.shape}; take y.argmax(axis=1), or "
                 "another classifier."
             )
-        return task
+        return parts
 
     def _after_training(self, data: TokenDataset) -> None:
         heads = self.net_.module_.heads

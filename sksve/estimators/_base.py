@@ -2,7 +2,6 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -24,16 +23,14 @@ from sksve.backbones import (
 from sksve.estimators._card import data_sizes
 from sksve.estimators._export import ExportMixin
 from sksve.estimators._first_members import FirstMembersMixin
-from sksve.estimators._labels import encode_labels, read_targets
+from sksve.estimators._labels import Targets, read_targets
 from sksve.estimators._partial_fit import PartialFitMixin
 from sksve.estimators._predict import MemberPredictor
-from sksve.estimators._rows import EncodedRows, encode_rows
 from sksve.estimators._saving import SavingMixin
 from sksve.estimators._settings import CONSTRAINTS, Precision, choose_device
 from sksve.estimators._survival import fit_seed, forget_checkpoints, writable_folder
-from sksve.estimators._task import Task, hold_out
 from sksve.estimators._warm_start import STRUCTURE_FREE, check_unchanged, members_of
-from sksve.inputs import as_paths, check_kind, max_tokens
+from sksve.inputs import CheckedRows, check_max_length
 from sksve.training import (
     EnsembleModule,
     MemberFactory,
@@ -48,8 +45,10 @@ from sksve.training import (
 
 __all__ = ["MemberClassifier"]
 
+Parts = list[tuple[CheckedRows, Targets]]
+
 _LEARNED_PRIVATELY = {
-    "_data_sizes", "_dtype", "_max_length", "_n_parts", "_pad_token_id", "_prediction_autocast", "_seed",
+    "_data_sizes", "_dtype", "_max_length", "_n_parts", "_prediction_autocast", "_seed",
     "_serializer",
     "_structure", "_tokenizer",
 }  # fmt: skip
@@ -156,19 +155,17 @@ class MemberClassifier(
             factory = self._layer_factory()
             # Learns in place of self; what it has learned moves here when all has gone well.
             fresh = type(self)(**params)
-            task = fresh._read_task(X, y, sample_weight, X_val, y_val, seed, classes)
+            parts = fresh._read_parts(X, y, sample_weight, X_val, y_val, seed, classes)
             resolved = resolve_backbone(self.backbone)
-            if fresh.input_kind_ == "text" and is_vision(resolved.config):  # strings are paths here
-                paths = [as_paths(rows) for rows in (X, X_val)]
-                task = fresh._read_task(paths[0], y, sample_weight, paths[1], y_val, seed, classes)
-            check_kind(fresh.input_kind_, resolved.name, vision=is_vision(resolved.config))
+            parts = fresh._for_backbone(parts, resolved)
+            classes = parts[0][1].classes
             plan = self._plan(resolved)
-            max_tokens(self.max_length, positions_from_config(resolved), resolved.name)
+            check_max_length(self.max_length, positions_from_config(resolved), resolved.name)
             precision = Precision.choose(self.precision, device)
             old = None
             if warm:
                 self._read(X, reset=False)  # the old members know this kind and width only
-                old = self._members_to_keep(task.classes)
+                old = self._members_to_keep(classes)
                 if len(old.ids) == self.n_members:
                     warnings.warn(
                         "Warm-start fitting without increasing n_members does not fit new members.",
@@ -180,9 +177,12 @@ class MemberClassifier(
             checkpoints = writable_folder(self) if max_epochs is None else None
             backbone = load_backbone(resolved, pooling=self.pooling, dtype=precision.dtype)
             fresh._take_backbone(backbone, precision)
-            fresh._data_sizes = data_sizes(task)
-            data = fresh._tokenized(task, backbone, plan)
-            config = self._training_config(len(task.classes), seed, device, precision)
+            fresh._data_sizes = data_sizes(*(targets for _, targets in parts))
+            data = [
+                fresh._dataset(rows, backbone.model, plan.blocks, targets, keep_images=True)
+                for rows, targets in parts
+            ]
+            config = self._training_config(len(classes), seed, device, precision)
             config = replace(
                 config, max_epochs=max_epochs or self.max_epochs, checkpoint_dir=checkpoints
             )
@@ -190,10 +190,11 @@ class MemberClassifier(
         ids = range(self.n_members)
         if old is not None:
             ids = range(len(old.ids), self.n_members)
-        members = train(backbone, plan, factory, ids, *data, config, n_jobs=self.n_jobs)
+        valid = data[1] if len(data) > 1 else None
+        members = train(backbone, plan, factory, ids, data[0], valid, config, n_jobs=self.n_jobs)
         if old is not None:
             members = assemble(backbone, plan, factory, join(old, members), config)
-        fresh._record(task.classes, seed, members, plan, backbone)
+        fresh._record(classes, seed, members, plan, backbone)
         fresh._after_training(data[0])
         self._take_over(fresh)
         forget_checkpoints(config, members)
@@ -201,7 +202,7 @@ class MemberClassifier(
 
     # -- data ------------------------------------------------------------------------------------
 
-    def _read_task(
+    def _read_parts(
         self,
         X: Any,
         y: Any,
@@ -210,65 +211,37 @@ class MemberClassifier(
         y_val: Any,
         seed: int,
         classes: np.ndarray | None = None,
-    ) -> Task:
-        """Check the data and bring them into the form that training takes."""
+    ) -> Parts:
+        """Check the data: rows and targets to train on and, if any, to judge by after each epoch."""
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val go together: give both or neither.")
-        samples = self._read(X, reset=True)
-        targets = read_targets(y, samples.n_samples, sample_weight, self.class_weight, classes)
-        held_out, codes = None, None
+        rows = self._read(X, reset=True)
+        targets = read_targets(y, len(rows), sample_weight, self.class_weight, classes)
         if X_val is not None:
-            held_out = self._read(X_val, reset=False)
-            codes = encode_labels(y_val, targets.classes, held_out.n_samples, "y_val")
-        train_rows = np.arange(len(targets.y))
-        valid_rows = train_rows[:0]
-        if self.early_stopping and held_out is None:
-            train_rows, valid_rows = hold_out(targets, self.validation_fraction, seed)
-        texts = self._texts(X, samples, reset=True)
-        judged = None
-        if held_out is not None and codes is not None:
-            judged = self._texts(X_val, held_out, reset=False), codes
-        kept = [texts[row] for row in targets.rows]
-        return Task(
-            targets.classes, kept, targets.y, targets.weight, train_rows, valid_rows, judged
-        )
+            rows_val = self._read(X_val, reset=False)
+            judged = Targets.to_judge_by(y_val, targets.classes, len(rows_val))
+            rows = self._written(rows, reset=True)
+            return [(rows, targets), (self._written(rows_val, reset=False), judged)]
+        parts = [targets]
+        if self.early_stopping:
+            parts = list(targets.split(self.validation_fraction, seed))
+        rows = self._written(rows, reset=True)
+        return [(rows, part) for part in parts]
 
-    def _tokenized(
-        self, task: Task, backbone: LoadedBackbone, plan: AdaptationPlan
-    ) -> tuple[TokenDataset, TokenDataset | None]:
-        """Training data, and the data judged after each epoch, if any."""
-
-        def encoded(rows: Sequence[Any]) -> EncodedRows:
-            kind, processor = self.input_kind_, self._tokenizer
-            return encode_rows(kind, rows, processor, self._max_length, backbone.model, keep=True)
-
-        def dataset(
-            rows: EncodedRows, which: np.ndarray | None, y: np.ndarray, weight: np.ndarray
-        ) -> TokenDataset:
-            return rows.dataset(
-                backbone.model, plan.blocks, which, y, weight,
-                pad_token_id=self._pad_token_id, dtype=self._dtype,
-            )  # fmt: skip
-
-        all_rows = encoded(task.texts)
-        parts = [
-            dataset(all_rows, rows, task.y[rows], task.weight[rows]) if len(rows) else None
-            for rows in (task.train_rows, task.valid_rows)
-        ]
-        assert parts[0] is not None
-        if task.judged is None:
-            return parts[0], parts[1]
-        texts, y = task.judged
-        return parts[0], dataset(encoded(texts), None, y, np.ones(len(y)))
+    def _for_backbone(self, parts: Parts, resolved: ResolvedBackbone) -> Parts:
+        """Check that the backbone can read the rows; strings are paths for one of vision."""
+        vision = is_vision(resolved.config)
+        parts = [(rows.for_backbone(resolved.name, vision=vision), t) for rows, t in parts]
+        self.input_kind_ = parts[0][0].kind
+        return parts
 
     def _take_backbone(self, backbone: LoadedBackbone, precision: Precision) -> None:
         """Remember what reading X and predicting need of the backbone."""
         self._tokenizer = backbone.processor
-        self._pad_token_id = getattr(backbone.processor, "pad_token_id", None) or 0
         self._max_length = self.max_length
         self._dtype = precision.dtype
         self._prediction_autocast = precision.prediction

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sksve.estimators._labels import Targets
 from sksve.persistence import CardFacts
 
 __all__ = ["card_facts", "data_sizes"]
@@ -19,23 +20,14 @@ _NOT_SHOWN = {
 }  # fmt: skip
 
 
-def data_sizes(task: Any) -> dict[str, Any]:
-    """Count the rows a classifier is fitted on.
-
-    Parameters
-    ----------
-    task : sksve.estimators._task.Task
-
-    Returns
-    -------
-    dict
-        ``training`` and ``validation``: rows; ``classes``: training rows of each class, where a row
-        has one class.
-    """
-    y = np.asarray(task.y)[task.train_rows]
-    n_valid = len(task.valid_rows) if task.judged is None else len(task.judged[1])
-    counts = np.bincount(y, minlength=len(task.classes)).tolist() if y.ndim == 1 else []
-    return {"training": len(task.train_rows), "validation": n_valid, "classes": counts}
+def data_sizes(train: Targets, valid: Targets | None = None) -> dict[str, Any]:
+    """Count the rows trained on and judged, and (of labels that are not soft) those of each class."""
+    hard = train.y.ndim == 1
+    return {
+        "training": len(train.y),
+        "validation": 0 if valid is None else len(valid.y),
+        "classes": np.bincount(train.y, minlength=len(train.classes)).tolist() if hard else [],
+    }
 
 
 def card_facts(

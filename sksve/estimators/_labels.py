@@ -1,17 +1,21 @@
-"""Labels and weights: encoded, counted and scaled before anything slow begins."""
+"""Labels and weights: encoded, counted, scaled and split before anything slow begins."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
 
-from sksve.estimators._soft_labels import class_factors, read_soft_labels
-from sksve.inputs import is_missing
+from sksve.preprocessing._cell import is_missing
+from sksve.preprocessing._table import from_arrow
 
-__all__ = ["Targets", "encode_labels", "read_targets"]
+__all__ = ["Targets", "encode_labels", "expected_accuracy", "read_soft_labels", "read_targets"]
+
+# Rows of probabilities may miss 1 by rounding, as everywhere in sksve.
+_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,32 @@ class Targets:
     y: np.ndarray
     weight: np.ndarray
 
-    @property
-    def codes(self) -> np.ndarray:
-        """Encoded labels, of soft ones the most probable, shape (n_kept,)."""
-        return self.y if self.y.ndim == 1 else self.y.argmax(axis=1)
+    @classmethod
+    def to_judge_by(cls, y: Any, classes: np.ndarray, n_samples: int) -> Self:
+        """Encode the labels `y_val` of rows that are not trained on."""
+        codes = encode_labels(y, classes, n_samples, "y_val")
+        return cls(classes, np.arange(n_samples), codes, np.ones(n_samples))
+
+    def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
+        """Hold out a stratified share of the rows, for early stopping: those to train on, those held out."""
+        codes = self.y if self.y.ndim == 1 else self.y.argmax(axis=1)
+        counts = np.bincount(codes)
+        n_valid = int(np.ceil(fraction * len(codes)))
+        n_classes = int((counts > 0).sum())
+        if n_valid < n_classes or len(codes) - n_valid < n_classes or counts[counts > 0].min() < 2:
+            raise ValueError(
+                f"early_stopping=True holds out {n_valid} of {len(codes)} rows, which cannot hold "
+                f"every one of the {n_classes} classes on both sides. Use more rows, another "
+                "validation_fraction, or pass X_val and y_val."
+            )
+        parts = train_test_split(
+            np.arange(len(codes)), test_size=n_valid, stratify=codes, random_state=seed % 2**32
+        )
+        train, valid = (self._of(np.sort(rows)) for rows in parts)
+        return train, valid
+
+    def _of(self, rows: np.ndarray) -> Self:
+        return replace(self, rows=self.rows[rows], y=self.y[rows], weight=self.weight[rows])
 
 
 def read_targets(
@@ -50,27 +76,8 @@ def read_targets(
 ) -> Targets:
     """Check labels and weights, drop rows of weight zero, scale the rest to mean 1.
 
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,), or (n_samples, n_classes)
-        Labels, or soft labels: rows of probabilities.
-    n_samples : int
-        Rows of X.
-    sample_weight : array-like of shape (n_samples,) or None
-    class_weight : dict, "balanced" or None
-    classes : ndarray of shape (n_classes,), optional
-        The classes there are, of which `y` may hold any part (``partial_fit``). Without it they
-        are those of `y`, and at least two must have weight.
-
-    Returns
-    -------
-    Targets
-
-    Raises
-    ------
-    ValueError
-        If lengths differ, labels are missing or continuous, weights are negative or all zero, or
-        fewer than two classes remain.
+    `classes` are those there are, of which `y` may hold any part (``partial_fit``). Without it they are
+    those of `y`, and at least two must have weight.
     """
     soft = read_soft_labels(y, classes=classes)
     if soft is not None:
@@ -98,7 +105,7 @@ def read_targets(
             factor = compute_sample_weight(class_weight, found[encoded])
         else:
             # A weighted cross-entropy is that of other shares under another row weight.
-            shares = encoded * class_factors(class_weight, found, encoded)
+            shares = encoded * _class_factors(class_weight, found, encoded)
             factor = shares.sum(axis=1)
             kept = factor > 0
             encoded = np.where(kept[:, None], shares / np.where(kept, factor, 1)[:, None], encoded)
@@ -111,6 +118,7 @@ def read_targets(
 def _hard_labels(
     y: Any, n_samples: int, classes: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
+    y = from_arrow(y)
     if isinstance(y, (list, tuple)):
         try:
             np.shape(y)
@@ -160,18 +168,12 @@ def _check_two_classes(classes: np.ndarray, encoded: np.ndarray) -> None:
 
 
 def encode_labels(y: Any, classes: np.ndarray, n_samples: int, name: str) -> np.ndarray:
-    """Encode labels by known classes; soft labels come back as rows of shape (n_classes,).
-
-    Raises
-    ------
-    ValueError
-        If lengths differ or a label is unknown.
-    """
+    """Encode labels by known classes; soft labels come back as rows of shape (n_classes,)."""
     soft = read_soft_labels(y, classes=classes, name=name)
     if soft is not None:
         check_consistent_length(soft[1], np.empty(n_samples))
         return soft[1]
-    y = column_or_1d(y, warn=True)
+    y = column_or_1d(from_arrow(y), warn=True)
     check_consistent_length(y, np.empty(n_samples))
     codes = {label: code for code, label in enumerate(classes.tolist())}
     unknown = list(dict.fromkeys(label for label in y.tolist() if label not in codes))
@@ -181,3 +183,85 @@ def encode_labels(y: Any, classes: np.ndarray, n_samples: int, name: str) -> np.
             f"{classes.tolist()}."
         )
     return np.array([codes[label] for label in y.tolist()], dtype=np.int64)
+
+
+# -- soft labels ---------------------------------------------------------------------------------
+
+
+def read_soft_labels(
+    y: Any, *, classes: np.ndarray | None = None, name: str = "y"
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Read `y` as classes and rows of probabilities; None if it is a vector or a single column.
+
+    Soft labels have two columns or more, of floats. A frame's columns are the classes, in any order if
+    `classes` are known; without names they are ``0, 1, ...``.
+    """
+    y = from_arrow(y)
+    values = _table(y)
+    if values is None:
+        return None
+    what = (
+        f"{name} of shape {values.shape} must hold soft labels: floats >= 0, each row summing to 1."
+    )
+    if values.dtype.kind in "iub":
+        raise ValueError(
+            f"{what} Got {values.dtype.name}s. For one class a row, pass {name}.argmax(axis=1), or "
+            f"{name}.astype(float) as soft labels; several classes a row are not supported."
+        )
+    if values.dtype.kind != "f":
+        raise ValueError(f"{what} Got {values.dtype.name}s.")
+    proba = values.astype(np.float64)
+    if not np.isfinite(proba).all():
+        raise ValueError(f"{what} Input {name} contains NaN or infinity.")
+    sums = proba.sum(axis=1)
+    wrong = np.flatnonzero((np.abs(sums - 1) > _TOLERANCE) | (proba < 0).any(axis=1))
+    if wrong.size:
+        raise ValueError(f"{what} Got {values[wrong[0]].tolist()} in row {wrong[0]}.")
+    named = hasattr(y, "columns")
+    own = np.array(list(y.columns)) if named else np.arange(proba.shape[1])
+    if len(np.unique(own)) < len(own):
+        raise ValueError(f"The columns of {name} are its classes, each once. Got {own.tolist()}.")
+    proba = proba / sums[:, None]
+    if classes is None:
+        return own, proba
+    if len(classes) != len(own) or (named and set(classes.tolist()) != set(own.tolist())):
+        raise ValueError(
+            f"{name} must have one column per class. Known: {classes.tolist()}. Got {own.tolist()}."
+        )
+    if named:
+        place = {label: j for j, label in enumerate(own.tolist())}
+        proba = proba[:, [place[label] for label in classes.tolist()]]
+    return classes, proba
+
+
+def _table(y: Any) -> np.ndarray | None:
+    if hasattr(y, "to_numpy"):
+        values = y.to_numpy()
+    elif isinstance(y, np.ndarray):
+        values = y
+    elif isinstance(y, (list, tuple)) and len(y) and isinstance(y[0], (list, tuple, np.ndarray)):
+        try:
+            values = np.asarray(y)
+        except ValueError:  # ragged: scikit-learn's own message
+            return None
+    else:
+        return None
+    return values if values.ndim == 2 and values.shape[1] >= 2 else None
+
+
+def _class_factors(class_weight: Any, classes: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """Weight of each class, shape (n_classes,); "balanced" counts shares of rows."""
+    if isinstance(class_weight, str):  # "balanced"
+        mass = proba.sum(axis=0)
+        present = mass > 0
+        return np.where(present, len(proba) / (present.sum() * np.where(present, mass, 1.0)), 1.0)
+    return np.array([float(class_weight.get(label, 1.0)) for label in classes.tolist()])
+
+
+def expected_accuracy(
+    predicted: np.ndarray, proba: np.ndarray, classes: np.ndarray, sample_weight: Any
+) -> float:
+    """Mean chance that a label drawn from a row of `proba` is the one predicted there."""
+    place = {label: j for j, label in enumerate(classes.tolist())}
+    columns = np.array([place[label] for label in predicted.tolist()])
+    return float(np.average(proba[np.arange(len(proba)), columns], weights=sample_weight))

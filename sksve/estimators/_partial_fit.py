@@ -7,10 +7,8 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 
 from sksve._validation import check_parameters
-from sksve.estimators._labels import read_targets
-from sksve.estimators._rows import encode_rows
+from sksve.estimators._labels import read_soft_labels, read_targets
 from sksve.estimators._settings import CONSTRAINTS, Precision, choose_device
-from sksve.estimators._soft_labels import read_soft_labels
 from sksve.estimators._warm_start import STRUCTURE_FREE, same_value
 from sksve.training import join_processes, train_further
 
@@ -104,19 +102,11 @@ class PartialFitMixin:
                     f"partial_fit or in fit, {self.classes_.tolist()!r}."
                 )
             self._check_shape()
-            samples = self._read(X, reset=False)
-            targets = read_targets(
-                y, samples.n_samples, sample_weight, self.class_weight, self.classes_
-            )
-            texts = self._texts(X, samples, reset=False)
+            rows = self._read(X, reset=False)
+            targets = read_targets(y, len(rows), sample_weight, self.class_weight, self.classes_)
+            rows = self._written(rows, reset=False)
             split = self.net_.module_.split
-            rows = encode_rows(
-                samples.kind, texts, self._tokenizer, self._max_length, split.model, keep=True
-            )
-            data = rows.dataset(
-                split.model, split.blocks, targets.rows, targets.y, targets.weight,
-                pad_token_id=self._pad_token_id, dtype=self._dtype,
-            )  # fmt: skip
+            data = self._dataset(rows, split.model, split.blocks, targets, keep_images=True)
         precision = Precision.choose(self.precision, device)
         config = self._training_config(len(self.classes_), self._seed, device, precision)
         config = replace(config, max_epochs=1, part=self._n_parts)

@@ -1,105 +1,48 @@
-"""The half of a classifier with members that reads X and predicts."""
+"""The half of a classifier with members that predicts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from sksve.estimators._rows import encode_rows
-from sksve.estimators._soft_labels import expected_accuracy, read_soft_labels
-from sksve.estimators._stream import pieces
-from sksve.inputs import Samples, read_pairs, read_samples, token_cache
+from sksve.estimators._labels import expected_accuracy, read_soft_labels
+from sksve.estimators._rows import RowReader
+from sksve.inputs import CheckedRows, read_rows
 from sksve.metrics import Uncertainty
-from sksve.preprocessing import TabularToText
-from sksve.preprocessing._table import in_fitted_order, with_plain_cells
+from sksve.preprocessing._table import from_arrow, plain_container
 from sksve.training import Progress, TokenDataset, predict_logits, softmax64, without_bars
 
 __all__ = ["MemberPredictor"]
 
 
-class MemberPredictor(ClassifierMixin, BaseEstimator):
+class MemberPredictor(ClassifierMixin, RowReader):
     """Predictions of a classifier whose members share one backbone.
 
     What ``fit`` of a subclass must leave: ``classes_``, ``net_`` and ``input_kind_``, and the private
-    ``_tokenizer``, ``_pad_token_id``, ``_max_length``, ``_dtype`` and ``_prediction_autocast``.
+    ``_tokenizer``, ``_max_length``, ``_dtype`` and ``_prediction_autocast``.
     """
 
-    input_kind_: str
     _pools_by_mean = True  # sksve.metrics reads it: wrappers need one sweep for members and mean
 
-    def _read(self, X: Any, *, reset: bool) -> Samples:
-        """Check X and that its kind is the one seen in fit."""
-        if not reset:
-            X = in_fitted_order(X, getattr(self, "feature_names_in_", None))
-        known = None if reset else self.input_kind_
-        if known == "text_pair" or (reset and isinstance(self.serializer, str)):
-            samples = read_pairs(X)
-        else:
-            samples = read_samples(X, paths=known == "image")
-        if reset:
-            self.input_kind_ = samples.kind
-        elif samples.kind != self.input_kind_:
-            raise ValueError(
-                f"{type(self).__name__} was fitted on X of kind {self.input_kind_!r}. Got "
-                f"{samples.kind!r} instead."
-            )
-        if samples.kind == "table":
-            table = with_plain_cells(X)
-            validate_data(self, table, reset=reset, dtype=None, ensure_all_finite="allow-nan")
-        elif samples.kind in ("text_column", "text_pair"):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-        return samples
-
-    def _texts(self, X: Any, samples: Samples, *, reset: bool) -> list[Any]:
-        """Rows for the processor: texts, pairs of texts, or images."""
-        rows = samples.texts if samples.images is None else samples.images
-        if rows is not None:
-            return rows
-        if reset:
-            serializer = TabularToText() if self.serializer is None else clone(self.serializer)
-            self._serializer = serializer.fit(X)
-        else:
-            X = in_fitted_order(X, getattr(self, "feature_names_in_", None))
-        written = read_samples(self._serializer.transform(X))
-        if written.texts is None or written.n_samples != samples.n_samples:
-            raise ValueError(
-                f"The 'serializer' must turn {samples.n_samples} rows into as many texts. "
-                f"{type(self._serializer).__name__} made a {written.kind} of {written.n_samples} rows."
-            )
-        return written.texts
-
-    # -- predict ---------------------------------------------------------------------------------
-
-    def _dataset(self, X: Any) -> tuple[TokenDataset, Samples]:
-        """Read X as in fit and tokenise it."""
+    def _member_logits(self, X: Any) -> tuple[np.ndarray, CheckedRows]:
         check_is_fitted(self)
-        samples = self._read(X, reset=False)
-        texts = self._texts(X, samples, reset=False)
+        rows = self._written(self._read(X, reset=False), reset=False)
         split = self.net_.module_.split
-        rows = encode_rows(
-            samples.kind, texts, self._tokenizer, self._max_length, split.model, keep=False
-        )
-        data = rows.dataset(
-            split.model, split.blocks, pad_token_id=self._pad_token_id, dtype=self._dtype
-        )
-        return data, samples
-
-    def _member_logits(self, X: Any) -> tuple[np.ndarray, Samples]:
-        data, samples = self._dataset(X)
-        logits = self._logits(data)
+        logits = self._logits(self._dataset(rows, split.model, split.blocks))
         if not np.isfinite(logits).all():  # a runaway last step, which no loss has seen
             member, row = np.argwhere(~np.isfinite(logits))[0][:2]
             raise FloatingPointError(
                 f"Member {member} has no finite answer for row {row} of X: training has run away. "
                 "Fit again with a lower lr, head_lr or init_scale, or with precision='float32'."
             )
-        return logits, samples
+        return logits, rows
 
     def _logits(self, data: TokenDataset) -> np.ndarray:
         """Logits (m, n, c) of the members."""
@@ -180,7 +123,9 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
                 f"'chunk_size' must be an int in the range [1, inf). Got {chunk_size!r}."
             )
         if isinstance(X, str):
-            read_samples(X)  # raises: the letters of a text are not rows
+            read_rows(X)  # raises: the letters of a text are not rows
+        if isinstance(X, Mapping):
+            plain_container(X)  # raises
         try:
             iter(X)
         except TypeError:
@@ -194,8 +139,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
     def _stream(self, X: Any, chunk_size: int) -> Iterator[np.ndarray]:
         total = len(X) if hasattr(X, "__len__") else None
         with Progress(total, "row", show=self.verbose >= 1) as bar:
-            for piece in pieces(X, chunk_size, texts=self.input_kind_ == "text"):
-                with without_bars(), token_cache.unused():  # each piece comes once
+            for piece in _pieces(X, chunk_size, texts=self.input_kind_ == "text"):
+                with without_bars():
                     proba = self.predict_proba(piece)
                 bar.advance(len(proba))
                 yield proba
@@ -258,7 +203,7 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         float
             In [0, 1].
         """
-        predicted = self.predict(X)
+        predicted, y = self.predict(X), from_arrow(y)
         soft = read_soft_labels(y, classes=self.classes_)
         if soft is None:
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
@@ -278,8 +223,8 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
             Arrays of shape (n_samples,): ``total``, ``aleatoric`` and ``epistemic`` in nats,
             ``disagreement``, ``variance``, ``confidence``; ``.to_frame()`` has the input's index.
         """
-        logits, samples = self._member_logits(X)
-        return Uncertainty.from_members(softmax64(logits), index=samples.index)
+        logits, rows = self._member_logits(X)
+        return Uncertainty.from_members(softmax64(logits), index=rows.index)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -298,3 +243,54 @@ def _pool(members: np.ndarray) -> np.ndarray:
 def _pooled_log_proba(logits: np.ndarray) -> np.ndarray:
     """Log of the mean of the members' probabilities, without underflow."""
     return logsumexp(log_softmax(logits, axis=-1), axis=0) - np.log(len(logits))
+
+
+# -- rows that do not fit in memory together -----------------------------------------------------
+
+
+def _pieces(X: Any, size: int, *, texts: bool) -> Iterator[Any]:
+    """Cut rows into pieces of at most `size`, one at a time.
+
+    What can be sliced is sliced, so that a memory-mapped array is read piece by piece; anything else is
+    iterated once. Chunks (record batches, tables and arrays of pyarrow, frames and series of pandas or
+    polars) are cut each by itself. `texts`: of a pyarrow table with one column, take that column.
+    """
+    if _is_sliced(X):
+        yield from _slices(X, size, texts)
+        return
+    rows = iter(X)
+    for first in rows:
+        rows = chain([first], rows)
+        if not _is_chunk(first):
+            yield from _batched(rows, size)
+            return
+        for chunk in rows:
+            yield from _slices(chunk, size, texts)
+
+
+def _is_sliced(X: Any) -> bool:
+    if isinstance(X, Sequence):  # a deque, for one, has no slices
+        return isinstance(X, (list, tuple, range))
+    return hasattr(X, "__getitem__") and hasattr(X, "__len__")
+
+
+def _slices(X: Any, size: int, texts: bool) -> Iterator[Any]:
+    rows = getattr(X, "iloc", X)  # of a frame or a series: by position
+    for start in range(0, len(X), size):
+        piece = rows[start : start + size]
+        if texts and getattr(piece, "num_columns", 0) == 1:  # pyarrow's
+            piece = piece.column(0)
+        yield from_arrow(piece)
+
+
+def _is_chunk(x: Any) -> bool:
+    return hasattr(x, "__len__") and type(x).__module__.partition(".")[0] in _CHUNKS
+
+
+_CHUNKS = ("pandas", "polars", "pyarrow")
+
+
+def _batched(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    rows = iter(rows)
+    while piece := list(islice(rows, size)):
+        yield piece

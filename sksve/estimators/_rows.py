@@ -1,110 +1,110 @@
-"""From rows of one kind (texts, pairs of texts, images) to the data sets that training takes."""
+"""Reading X: checked, demanded to be of the kind seen in fit, and brought into a data set."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import validate_data
 
 from sksve.backbones import count_image_tokens, entry_replaces_inputs
-from sksve.inputs import ImageRows, tokenize, tokenize_pairs
+from sksve.estimators._labels import Targets
+from sksve.inputs import CheckedRows, ImageRows, read_rows, tokenize, tokenize_pairs
+from sksve.preprocessing import TabularToText
+from sksve.preprocessing._table import in_fitted_order, plain_container, with_plain_cells
 from sksve.training import ImageDataset, TokenDataset
 
-__all__ = ["EncodedRows", "encode_rows"]
+__all__ = ["RowReader"]
 
 # Resized images are kept between epochs up to this size; beyond it they are made anew. The data set lets
 # go of them as soon as the frozen part's output makes them needless.
 KEEP_BYTES = 2**30
 
 
-@dataclass(frozen=True)
-class EncodedRows:
-    """Rows as the backbone's processor gave them, to be cut into data sets.
+class RowReader(BaseEstimator):
+    """The half of a classifier that reads X."""
 
-    Attributes
-    ----------
-    ids, types : list of list of int, or None
-        Token ids, and token types where the tokenizer knows them.
-    images : ImageRows or None
-    """
+    input_kind_: str
+    serializer: Any
+    _dtype: torch.dtype
+    _max_length: int
+    _serializer: Any
+    _tokenizer: Any
 
-    ids: list[list[int]] | None
-    types: list[list[int]] | None
-    images: ImageRows | None
+    def _read(self, X: Any, *, reset: bool) -> CheckedRows:
+        """Check X; in fit (`reset`) learn its kind and columns, else demand them."""
+        X = plain_container(X)
+        if not reset:
+            X = in_fitted_order(X, getattr(self, "feature_names_in_", None))
+        kind = None if reset else self.input_kind_
+        pairs = isinstance(self.serializer, str) if reset else kind == "text_pair"
+        rows = read_rows(X, pairs=pairs, paths=kind == "image")
+        if reset:
+            self.input_kind_ = rows.kind
+        elif rows.kind != kind:
+            raise ValueError(
+                f"{type(self).__name__} was fitted on X of kind {kind!r}. Got {rows.kind!r} instead."
+            )
+        if rows.kind == "table":
+            table = with_plain_cells(rows.rows)
+            validate_data(self, table, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+        elif rows.kind in ("text_column", "text_pair"):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+        return rows
 
-    def dataset(
+    def _written(self, rows: CheckedRows, *, reset: bool) -> CheckedRows:
+        """Rows as the processor takes them: those of a table written as texts."""
+        if rows.kind != "table":
+            return rows
+        if reset:
+            serializer = TabularToText() if self.serializer is None else clone(self.serializer)
+            self._serializer = serializer.fit(rows.rows)
+        texts = read_rows(self._serializer.transform(rows.rows))
+        if texts.kind not in ("text", "text_column") or len(texts) != len(rows):
+            raise ValueError(
+                f"The 'serializer' must turn {len(rows)} rows into as many texts. "
+                f"{type(self._serializer).__name__} made a {texts.kind} of {len(texts)} rows."
+            )
+        return replace(rows, rows=texts.rows)
+
+    def _dataset(
         self,
+        rows: CheckedRows,
         model: Any,
         blocks: str,
-        rows: np.ndarray | None = None,
-        y: np.ndarray | None = None,
-        weight: np.ndarray | None = None,
+        targets: Targets | None = None,
         *,
-        pad_token_id: int,
-        dtype: torch.dtype,
+        keep_images: bool = False,
     ) -> TokenDataset:
-        """Make a data set of some rows.
+        """Make the data set of all rows, or of those that have targets.
 
-        Parameters
-        ----------
-        model : nn.Module
-            The backbone's model, adapted or not.
-        blocks : str
-            Dotted name of its transformer blocks.
-        rows : ndarray of int, optional
-            Which; all without it.
-        y, weight : ndarray, optional
-            One entry for each of these rows.
-        pad_token_id, dtype
-            As in ``TokenDataset``.
+        `model` is the backbone's, adapted or not, `blocks` the dotted name of its transformer blocks.
+        `keep_images` says that images are asked for again and again, so that keeping them resized pays.
         """
-        if self.images is not None:
-            return ImageDataset(
-                self.images,
-                count_image_tokens(model, blocks, self.images.shape),
-                rows,
-                y,
-                weight,
-                dtype=dtype,
-                features_suffice=entry_replaces_inputs(model),
+        chosen = None
+        learned: dict[str, Any] = {"dtype": self._dtype}
+        if targets is not None:
+            chosen = targets.rows
+            learned |= {"y": targets.y, "sample_weight": targets.weight}
+        if rows.kind == "image":
+            images = ImageRows(
+                rows.rows,
+                self._tokenizer,
+                n_channels=getattr(model.config, "num_channels", 3),
+                keep_bytes=KEEP_BYTES if keep_images else 0,
             )
-        assert self.ids is not None
-        chosen = range(len(self.ids)) if rows is None else rows
-        return TokenDataset(
-            [self.ids[row] for row in chosen],
-            y,
-            weight,
-            pad_token_id=pad_token_id,
-            dtype=dtype,
-            token_types=None if self.types is None else [self.types[row] for row in chosen],
-        )
-
-
-def encode_rows(
-    kind: str, rows: Sequence[Any], processor: Any, max_length: int, model: Any, *, keep: bool
-) -> EncodedRows:
-    """Tokenise texts or pairs of texts, or make images ready to be processed.
-
-    Parameters
-    ----------
-    kind : str
-        As in ``Samples``.
-    rows : sequence of str, of (str, str), or of images
-    processor : tokenizer or image processor
-    max_length : int
-        For texts.
-    model : nn.Module
-        The backbone's model.
-    keep : bool
-        Whether images are asked for again and again, so that keeping them resized pays.
-    """
-    if kind == "image":
-        channels = getattr(model.config, "num_channels", 3)
-        keep_bytes = KEEP_BYTES if keep else 0
-        images = ImageRows(rows, processor, n_channels=channels, keep_bytes=keep_bytes)
-        return EncodedRows(None, None, images)
-    if kind == "text_pair":
-        ids, types = tokenize_pairs(processor, rows, max_length)
-        return EncodedRows(ids, types, None)
-    return EncodedRows(tokenize(processor, rows, max_length), None, None)
+            return ImageDataset(
+                images,
+                count_image_tokens(model, blocks, images.shape),
+                chosen,
+                features_suffice=entry_replaces_inputs(model),
+                **learned,
+            )
+        texts = rows.rows if chosen is None else [rows.rows[row] for row in chosen]
+        types = None
+        if rows.kind == "text_pair":
+            ids, types = tokenize_pairs(self._tokenizer, texts, self._max_length)
+        else:
+            ids = tokenize(self._tokenizer, texts, self._max_length)
+        pad = getattr(self._tokenizer, "pad_token_id", None) or 0
+        return TokenDataset(ids, pad_token_id=pad, token_types=types, **learned)

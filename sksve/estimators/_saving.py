@@ -36,7 +36,7 @@ __all__ = ["SavingMixin"]
 _APART = {"backbone", "callbacks", "checkpoint_dir", "device", "serializer"}
 # Learned attributes that follow from the backbone, the parameters and the members.
 _DERIVED = {
-    "net_", "adapter_report_", "_dtype", "_prediction_autocast", "_tokenizer", "_pad_token_id",
+    "net_", "adapter_report_", "_dtype", "_prediction_autocast", "_tokenizer",
     "_max_length", "_serializer", "_structure",
 }  # fmt: skip
 _SECTIONS = ("parameters", "fit_parameters", "serializer", "backbone", "attributes")

@@ -1,11 +1,44 @@
 """Any 2-D container as an object array whose cells are the values that were given."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, MappingView, Sequence, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
+
+from sksve._exceptions import NotRowsError
+
+
+def from_arrow(X: Any) -> Any:
+    """Bring pyarrow's tables and record batches to a frame, its arrays to a list; leave all else."""
+    if type(X).__module__.partition(".")[0] != "pyarrow":
+        return X
+    return X.to_pandas() if hasattr(X, "num_columns") else X.to_pylist()
+
+
+def plain_container(X: Any) -> Any:
+    """Bring any sequence to a list, pyarrow's tables to frames; refuse what holds no rows in order.
+
+    Raises
+    ------
+    NotRowsError
+        If `X` is a dict, a set, a view of a dict, or an iterator (a generator, zip, map, an open file).
+    """
+    if isinstance(X, (list, tuple, str, bytes)):
+        return X
+    X = from_arrow(X)
+    if isinstance(X, (Mapping, MappingView, Set, Iterator)):
+        cure = "list(X)"
+        if isinstance(X, Set) and not isinstance(X, MappingView):
+            cure = "a list, in the order of y"
+        elif isinstance(X, Mapping):
+            cure = "pandas.DataFrame(X) if it holds columns, list(X.values()) if its values are the rows"
+        raise NotRowsError(
+            "X must be a list, an array, a frame, or another sequence whose rows have an order and can be "
+            f"read more than once. Got {type(X).__name__} instead: pass {cure}."
+        )
+    return list(X) if isinstance(X, Sequence) and not hasattr(X, "shape") else X
 
 
 def object_table(X: Any, estimator: Any) -> NDArray[np.object_]:
@@ -30,6 +63,7 @@ def object_table(X: Any, estimator: Any) -> NDArray[np.object_]:
     TypeError
         If `X` is sparse.
     """
+    X = plain_container(X)
     kind = getattr(getattr(X, "dtype", None), "kind", None)
     if kind == "c":
         raise ValueError(f"Complex data not supported\n{X}\n")

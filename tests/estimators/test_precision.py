@@ -3,19 +3,14 @@
 import numpy as np
 import torch
 
-from sksve.training import predict_logits, softmax64
+from sksve.inputs import tokenize
+from sksve.training import TokenDataset, predict_logits, softmax64
 
 
 def test__bfloat16__changes_probabilities_by_at_most_five_percent_points(make, texts, labels):
     clf = make(max_epochs=5, precision="float32").fit(texts, labels)
     rows = clf.predict_proba_members(texts)
-    split = clf.net_.module_.split
-    from sksve.estimators._rows import encode_rows
-
-    encoded = encode_rows(
-        "text", list(texts), clf._tokenizer, clf._max_length, split.model, keep=False
-    )
-    data = encoded.dataset(split.model, split.blocks, pad_token_id=0, dtype=torch.float32)
+    data = TokenDataset(tokenize(clf._tokenizer, texts, 128), dtype=torch.float32)
     for merge in (True, False):
         logits = predict_logits(clf.net_.module_, data, autocast=torch.bfloat16, merge=merge)
         change = np.abs(softmax64(logits) - rows).max()

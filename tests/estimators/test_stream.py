@@ -5,8 +5,6 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from sksve.estimators._stream import pieces
-from sksve.inputs import token_cache
 
 
 def joined(clf, X, **kwargs):
@@ -57,25 +55,6 @@ def test__predict_proba_iter__faults_are_raised_at_once(make, texts, labels):
             clf.predict_proba_iter(texts, chunk_size=bad)
     with pytest.raises(ValueError, match="str"):
         clf.predict_proba_iter("one text")
-
-
-def test__predict_proba_iter__leaves_the_token_cache_to_those_who_come_back(make, texts, labels):
-    clf = make(max_epochs=1).fit(texts, labels)
-    token_cache.clear()
-    rows = [texts[k % len(texts)] for k in range(600)]
-    for proba in clf.predict_proba_iter(rows, chunk_size=300):
-        assert len(token_cache) == 0
-        clf.predict_proba(rows)  # between two pieces everything is as always
-        assert len(token_cache) == 1
-        token_cache.clear()
-        assert proba.shape == (300, 2)
-
-
-def test_pieces__hold_every_row_once():
-    frame = pd.DataFrame({"a": range(7)}, index=list("gfedcba"))
-    assert [p["a"].tolist() for p in pieces(frame, 3)] == [[0, 1, 2], [3, 4, 5], [6]]
-    assert list(pieces(range(5), 2)) == [range(2), range(2, 4), range(4, 5)]
-    assert list(pieces(iter([]), 2)) == []
 
 
 # -- chunks: Parquet, pandas, polars -------------------------------------------------------------

@@ -112,37 +112,27 @@ def tabular(source: Source, world: Any) -> None:
 # -- inputs --------------------------------------------------------------------------------------
 
 
-@fuzz("inputs.read_samples", "inputs.Samples", share=2)
-def samples(source: Source, world: Any) -> None:
+@fuzz("inputs.read_rows", "inputs.CheckedRows", share=3)
+def rows(source: Source, world: Any) -> None:
     n = source.int(1, 5)
     X, _good = any_input(source, n)
-    done, found = attempt(inputs.read_samples, X, paths=source.seldom(8))
-    if done:
-        assert found.kind in KINDS
-        assert found.n_samples >= 1
-        if found.texts is not None:
-            assert len(found.texts) == found.n_samples
-            assert all(type(t) is str for t in found.texts)
-            for text in found.texts:
-                text.encode()
-        if found.images is not None:
-            assert len(found.images) == found.n_samples
-
-
-@fuzz("inputs.read_pairs")
-def pairs(source: Source, world: Any) -> None:
-    n = source.int(1, 4)
-    X, _ = any_input(source, n)
-    if source.seldom(2):
-        first, _ = pick_texts(source, n)
-        second, _ = pick_texts(source, n)
+    pairs = source.seldom()
+    if pairs:
+        first, second = pick_texts(source, n)[0], pick_texts(source, n)[0]
         if isinstance(first, list) and isinstance(second, list):
             X = list(zip(first, second))
             X = pd.DataFrame(X) if source.seldom(2) and X else X
-    done, found = attempt(inputs.read_pairs, X)
-    if done:
-        assert len(found.texts) == found.n_samples
-        assert all(type(a) is str and type(b) is str for a, b in found.texts)
+    done, found = attempt(inputs.read_rows, X, pairs=pairs, paths=source.seldom(8))
+    if not done:
+        return
+    assert found.kind in KINDS
+    assert len(found) >= 1
+    assert not pairs or found.kind == "text_pair"
+    if found.kind.startswith("text"):
+        for text in (text for row in found.rows for text in (row if pairs else [row])):
+            assert type(text) is str
+            text.encode()
+    attempt(found.for_backbone, "name", vision=source.seldom(2))
 
 
 @fuzz("inputs.tokenize", "inputs.tokenize_pairs", share=0.5)
@@ -151,7 +141,7 @@ def tokens(source: Source, world: Any) -> None:
     X, good = pick_texts(source, n, one_in=100)
     if not good:
         return
-    texts = inputs.read_samples(X).texts
+    texts = inputs.read_rows(X).rows
     length = source.int(5, 40)
     tokenizer = world.tokenizer()
     if world.name == "tokenize_pairs":
@@ -164,24 +154,9 @@ def tokens(source: Source, world: Any) -> None:
     assert all(1 <= len(row) <= length and all(type(t) is int for t in row) for row in found)
 
 
-@fuzz("inputs.is_missing", "inputs.as_paths")
-def cell(source: Source, world: Any) -> None:
-    if world.name == "as_paths":
-        X, good = pick_texts(source, 2)
-        if good:
-            attempt(inputs.as_paths, X)
-        return
-    done, found = attempt(inputs.is_missing, junk(source))
-    assert done
-    assert type(found) is bool
-
-
-@fuzz("inputs.max_tokens", "inputs.check_kind", share=0.2)
+@fuzz("inputs.check_max_length", share=0.2)
 def small_checks(source: Source, world: Any) -> None:
-    if world.name == "max_tokens":
-        attempt(inputs.max_tokens, source.int(1, 99), source.one_of([None, 1, 50]), "name")
-    else:
-        attempt(inputs.check_kind, source.one_of(KINDS), "name", vision=source.seldom(2))
+    attempt(inputs.check_max_length, source.int(1, 99), source.one_of([None, 1, 50]), "name")
 
 
 # -- persistence ---------------------------------------------------------------------------------

@@ -88,5 +88,4 @@ UNFUZZED = {
     "persistence.replace_file": "writes bytes to a path that other parts of sksve have checked",
     "persistence.sweep_temporary": "looks into a folder that other parts of sksve have checked",
     "persistence.sync_folder": "waits for a disk; does nothing where there is no folder",
-    "inputs.token_cache": "the one cache of the process, an object; tokenize is fuzzed",
 }

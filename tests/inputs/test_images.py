@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from sksve._exceptions import NotImageError
-from sksve.inputs import as_paths, check_kind, read_samples
+from sksve.inputs import read_rows
 from sksve.inputs._images import to_array
 
 
@@ -40,31 +40,35 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_read_samples__reads_the_same_image_from_every_form(form, colour, file):
+def test_read_rows__reads_the_same_image_from_every_form(form, colour, file):
     X = FORMS[form](colour, file)
-    samples = read_samples(X)
-    assert (samples.kind, samples.n_samples, samples.texts) == ("image", 2, None)
-    for row, image in enumerate(samples.images):
+    rows = read_rows(X)
+    assert (rows.kind, len(rows)) == ("image", 2)
+    for row, image in enumerate(rows.rows):
         np.testing.assert_array_equal(to_array(image, row), colour)
-    assert (samples.index is not None) == (form == "series")
+    assert (rows.index is not None) == (form == "series")
 
 
-def test_read_samples__strings_are_paths_where_that_is_said(file, colour):
-    assert read_samples([str(file)]).kind == "text"
-    samples = read_samples([str(file), file], paths=True)
-    assert samples.kind == "image"
-    np.testing.assert_array_equal(to_array(samples.images[0], 0), colour)
-    assert read_samples(as_paths(np.array([str(file)]))).kind == "image"
-    assert as_paths(None) is None
+def test_read_rows__strings_are_paths_where_that_is_said(file, colour):
+    texts = read_rows(np.array([str(file)]))
+    assert texts.kind == "text"
+    for rows in (
+        read_rows([str(file), file], paths=True),
+        texts.for_backbone("dino", vision=True),
+    ):
+        assert rows.kind == "image"
+        np.testing.assert_array_equal(to_array(rows.rows[0], 0), colour)
+    with pytest.raises(NotImageError, match=r"Row 1 of X must be an image file.*'no.png'"):
+        read_rows([str(file), "no.png"]).for_backbone("dino", vision=True)
 
 
-def test_read_samples__grey_stacks_are_images_and_tables_stay_tables(rng):
+def test_read_rows__grey_stacks_are_images_and_tables_stay_tables(rng):
     grey = rng.integers(0, 256, (4, 6, 9)).astype(np.uint8)
     for X in (grey, grey[..., None]):
-        assert read_samples(X).kind == "image"
-    np.testing.assert_array_equal(to_array(read_samples(grey).images[2], 2)[..., 1], grey[2])
-    assert read_samples(grey[0]).kind == "table"
-    assert read_samples(list(grey[0])).kind == "table"
+        assert read_rows(X).kind == "image"
+    np.testing.assert_array_equal(to_array(read_rows(grey).rows[2], 2)[..., 1], grey[2])
+    assert read_rows(grey[0]).kind == "table"
+    assert read_rows(list(grey[0])).kind == "table"
 
 
 def sizes(*shapes, dtype=np.uint8):
@@ -95,21 +99,21 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_read_samples__names_the_fault_and_the_row(case):
+def test_read_rows__names_the_fault_and_the_row(case):
     X, words = BAD[case]
     with pytest.raises(ValueError, match=words):
-        read_samples(X)
+        read_rows(X)
 
 
 def test_files__that_are_no_image_or_broken_are_named(tmp_path, rng):
     text = tmp_path / "notes.png"
     text.write_text("not an image")
     with pytest.raises(NotImageError, match=r"Row 0 .*notes.png.*UnidentifiedImageError"):
-        read_samples([text])
+        read_rows([text])
     broken = tmp_path / "broken.png"
     Image.fromarray(rng.integers(0, 256, (90, 90, 3)).astype(np.uint8)).save(broken)
     broken.write_bytes(broken.read_bytes()[:5000])
-    [image] = read_samples([broken]).images  # its head is whole: that is all that is read
+    [image] = read_rows([broken]).rows  # its head is whole: that is all that is read
     with pytest.raises(NotImageError, match=r"Row 4 .*broken.png"):
         to_array(image, 4)
 
@@ -140,10 +144,12 @@ def test_to_array__palette_with_transparency_is_quiet(colour):
     assert to_array(image, 0).shape == (5, 7, 3)  # a warning would be an error here
 
 
-def test_check_kind__sends_each_to_the_other_backbone():
-    check_kind("image", "b", vision=True)
-    check_kind("table", "b", vision=False)
-    with pytest.raises(ValueError, match=r"'b' is a vision backbone.*all-MiniLM"):
-        check_kind("text", "b", vision=True)
+def test_for_backbone__sends_each_to_the_other_backbone(colour):
+    images, table = read_rows([colour]), read_rows([[1, 2]])
+    assert images.for_backbone("b", vision=True) is images
+    assert table.for_backbone("b", vision=False) is table
+    for other in (table, read_rows([["a text"]])):
+        with pytest.raises(ValueError, match=r"'b' is a vision backbone.*all-MiniLM"):
+            other.for_backbone("b", vision=True)
     with pytest.raises(ValueError, match=r"X holds images, but 'b' is no vision backbone.*dinov2"):
-        check_kind("image", "b", vision=False)
+        images.for_backbone("b", vision=False)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sksve import TruncationWarning
 from sksve.backbones import TINY_FAMILIES, load_backbone, make_tiny_backbone, resolve_backbone
-from sksve.inputs import _long_texts, _pairs, token_cache, tokenize, tokenize_pairs
+from sksve.inputs import _tokenize, tokenize, tokenize_pairs
 
 WORDS = st.lists(
     st.sampled_from(["good", "film", "ab", "ü", "\U0001f600", " ", "a" * 300, "!"]), max_size=40
@@ -26,11 +26,10 @@ def both_ways(call, *args):
     """As the tokenizer cuts, and as we do."""
     found = []
     for most in (10**9, -1):
-        token_cache.clear()
         with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
             warnings.simplefilter("ignore", TruncationWarning)
-            patch.setattr(_long_texts, "MOST_CHARACTERS", most)
-            patch.setattr(_long_texts, "MOST_PIECES", most)
+            patch.setattr(_tokenize, "MOST_CHARACTERS", most)
+            patch.setattr(_tokenize, "MOST_PIECES", most)
             found.append(call(*args))
     return found
 
@@ -72,9 +71,9 @@ def test_pair_of_megabytes__fits_into_memory():
 def test_pairs__of_many_pieces_are_cut_here_too(tokenizer, monkeypatch):
     """Cut to few tokens, texts of 500 words leave a quarter of a million combinations of pieces."""
     pair, given = ("good bad " * 250, "film fun " * 250), []
-    encode = _pairs._encode
+    encode = _tokenize._encode
     monkeypatch.setattr(
-        _pairs, "_encode", lambda t, rows, *a: given.extend(rows) or encode(t, rows, *a)
+        _tokenize, "_encode", lambda t, rows, *a: given.extend(rows) or encode(t, rows, *a)
     )
     length = 2 + tokenizer.num_special_tokens_to_add(pair=True)
     found = tokenize_pairs(tokenizer, [pair, ("good", "film")], length, warn=False)

@@ -7,7 +7,7 @@ import pytest
 
 from sksve import TruncationWarning
 from sksve.backbones import TINY_FAMILIES, make_tiny_backbone
-from sksve.inputs import read_pairs, tokenize_pairs
+from sksve.inputs import read_rows, tokenize_pairs
 
 PAIRS = [("good film", "bad"), ("a", "the plot of that story, in 3 words"), ("", "worst"), ("", "")]
 FORMS = {
@@ -22,10 +22,10 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_read_pairs__reads_the_same_from_every_form(form):
-    samples = read_pairs(FORMS[form](PAIRS))
-    assert (samples.kind, samples.n_samples) == ("text_pair", 4)
-    assert samples.texts == PAIRS
-    assert all(type(text) is str for pair in samples.texts for text in pair)
+    rows = read_rows(FORMS[form](PAIRS), pairs=True)
+    assert (rows.kind, len(rows)) == ("text_pair", 4)
+    assert rows.rows == PAIRS
+    assert all(type(text) is str for pair in rows.rows for text in pair)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_read_pairs__reads_the_same_from_every_form(form):
 )
 def test_read_pairs__names_the_fault(X, words):
     with pytest.raises(ValueError, match=words):
-        read_pairs(X)
+        read_rows(X, pairs=True)
 
 
 @pytest.mark.parametrize("family", TINY_FAMILIES)

@@ -6,7 +6,7 @@ import pytest
 
 from sksve import TruncationWarning
 from sksve.backbones import load_backbone, make_tiny_backbone, resolve_backbone
-from sksve.inputs import max_tokens, tokenize
+from sksve.inputs import check_max_length, tokenize
 
 
 @pytest.fixture(scope="module", params=["bert", "gpt2"])
@@ -63,8 +63,8 @@ def test__tokenize__does_not_remember_a_former_max_length(tokenizer):
     assert tokenize(tokenizer, [words(20)], 128) == before
 
 
-def test__max_tokens__compares_with_the_positions():
-    assert max_tokens(128, 128, "b") == 128
-    assert max_tokens(10**6, None, "b") == 10**6
+def test__check_max_length__compares_with_the_positions():
+    check_max_length(128, 128, "b")
+    check_max_length(10**6, None, "b")
     with pytest.raises(ValueError, match=r"at most 128.*'b'\. Got 129"):
-        max_tokens(129, 128, "b")
+        check_max_length(129, 128, "b")

@@ -14,7 +14,6 @@ import torch
 
 from sksve import SVEClassifier
 from sksve.adapters import svd_cache
-from sksve.inputs._token_cache import token_cache
 from sksve.training import _feature_cache as feature_module
 from sksve.training._feature_cache import FeatureFile, feature_cache
 from tests.survival.conftest import LABELS, SETTINGS, TEXTS
@@ -69,7 +68,7 @@ def test__fork__while_other_threads_hold_every_lock(two_models, backbone, texts,
         from sksve._forks import lock_of
         from sksve.backbones import _fetch, _load
 
-        locks = [svd_cache._lock, feature_cache._lock, token_cache._lock, _load._lock, _fetch._lock]
+        locks = [svd_cache._lock, feature_cache._lock, _load._lock, _fetch._lock]
         locks.append(lock_of(clf._tokenizer))
         with locks[0], locks[1], locks[2], locks[3], locks[4], locks[5]:
             held.set()
