@@ -11,10 +11,10 @@ from sksve._exceptions import NotRowsError
 
 
 def from_arrow(X: Any) -> Any:
-    """Bring pyarrow's tables and record batches to a frame, its arrays to a list; leave all else."""
+    """Bring pyarrow's tables and record batches to frames, its arrays to numpy's; leave all else."""
     if type(X).__module__.partition(".")[0] != "pyarrow":
         return X
-    return X.to_pandas() if hasattr(X, "num_columns") else X.to_pylist()
+    return X.to_pandas() if hasattr(X, "num_columns") else np.asarray(X)
 
 
 def plain_container(X: Any) -> Any:
@@ -31,7 +31,7 @@ def plain_container(X: Any) -> Any:
     if isinstance(X, (Mapping, MappingView, Set, Iterator)):
         cure = "list(X)"
         if isinstance(X, Set) and not isinstance(X, MappingView):
-            cure = "a list, in the order of y"
+            cure = "a list, in an order of your choice"
         elif isinstance(X, Mapping):
             cure = "pandas.DataFrame(X) if it holds columns, list(X.values()) if its values are the rows"
         raise NotRowsError(

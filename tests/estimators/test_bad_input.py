@@ -1,7 +1,12 @@
 """Bad input: one clear error each, before any model is loaded."""
 
+import array
+import io
+from collections import deque
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.sparse
 from sklearn.exceptions import NotFittedError
@@ -42,14 +47,37 @@ BAD_X = {
     "none": (None, Y, ValueError, "Expected 2D array"),
     "zero-d": (np.array("good film"), Y, ValueError, "Expected 2D array, got scalar"),
     "a-number": (3, Y, ValueError, "Expected 2D array"),
-    "a-dict": ({"a": 1}, Y, ValueError, "Expected 2D array"),
-    "a-set": ({"good", "bad"}, [0, 1], ValueError, "Expected 2D array"),
+    "a-dict": ({"a": [1, 2, 3, 4]}, Y, ValueError, r"Got dict instead: pass pandas.DataFrame\(X\)"),
+    "a-set": ({"good", "bad"}, [0, 1], ValueError, "Got set instead: pass a list"),
+    "a-generator": ((t for t in T), Y, ValueError, r"Got generator instead: pass list\(X\)"),
+    "an-iterator": (iter(T), Y, TypeError, r"Got list_iterator instead: pass list\(X\)"),
+    "a-map": (map(str, T), Y, ValueError, r"Got map instead: pass list\(X\)"),
+    "a-zip": (zip(T, T), Y, ValueError, r"Got zip instead: pass list\(X\)"),
+    "dict-keys": (dict.fromkeys(T).keys(), Y, ValueError, r"Got dict_keys instead: pass list\(X\)"),
+    "dict-values": ({1: "a"}.values(), Y, ValueError, r"Got dict_values instead: pass list\(X\)"),
+    "a-file": (
+        io.StringIO("good\nbad"),
+        [0, 1],
+        ValueError,
+        r"Got StringIO instead: pass list\(X\)",
+    ),
     "one-d-ints": ([1, 2, 3, 4], Y, ValueError, "Reshape your data"),
     "one-d-floats": (np.arange(4.0), Y, ValueError, "Reshape your data"),
     "one-d-bools": (np.array([True, False, True, False]), Y, ValueError, "Reshape your data"),
     "one-d-nan": (np.full(4, np.nan), Y, ValueError, "Reshape your data"),
     "one-d-series": (pd.Series([1, 2, 3, 4]), Y, ValueError, "Reshape your data"),
-    "text-none": (["good", "bad", None, "dull"], Y, ValueError, "missing text: row 2 is None"),
+    "one-d-NA": (pd.Series([1, None, 3, 4], dtype="Int64"), Y, ValueError, "Reshape your data"),
+    "one-d-range": (range(4), Y, ValueError, "Reshape your data"),
+    "one-d-deque": (deque([1, 2, 3, 4]), Y, ValueError, "Reshape your data"),
+    "one-d-stdlib": (array.array("d", [1, 2, 3, 4]), Y, ValueError, "Reshape your data"),
+    "one-d-arrow": (pa.array([1, 2, None, 4]), Y, ValueError, "Reshape your data"),
+    "text-none": (
+        ["good", None, None, "dull"],
+        Y,
+        ValueError,
+        r"missing text: row 1 is None \(missing in all: 2 of 4\)",
+    ),
+    "text-arrow": (pa.array([None, "a", "b", None]), Y, ValueError, "row 0 is None .*2 of 4"),
     "text-nan": (["good", np.nan, "a", "dull"], Y, ValueError, "missing text: row 1 is nan"),
     "text-NA": (
         pd.Series(["good", "bad", "a", pd.NA], dtype="string", index=list("abcd")),

@@ -1,10 +1,12 @@
 """What X may be: every container of the same texts gives the same answer, other kinds are refused."""
 
 import datetime
+from collections import UserList, deque
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_html_repr
@@ -25,6 +27,12 @@ CONTAINERS = {
     "series-repeated-index": lambda t: pd.Series(t, index=[0] * len(t)),
     "index": pd.Index,
     "polars-series": pl.Series,
+    "deque": deque,
+    "user-list": UserList,
+    "arrow": pa.array,
+    "arrow-chunks": lambda t: pa.chunked_array([t[:5], t[5:]]),
+    "arrow-dictionary": lambda t: pa.array(t).dictionary_encode(),
+    "series-arrow": lambda t: pd.Series(t, dtype=pd.ArrowDtype(pa.string())),
 }
 COLUMNS = {
     "array-object": lambda t: np.array(t, dtype=object)[:, None],
@@ -33,6 +41,7 @@ COLUMNS = {
     "pandas": lambda t: pd.DataFrame({"review": t}),
     "pandas-odd-index": lambda t: pd.DataFrame({"review": t}, index=range(50, 50 + len(t))),
     "polars": lambda t: pl.DataFrame({"review": t}),
+    "arrow": lambda t: pa.table({"review": t}),
 }
 
 
@@ -58,7 +67,7 @@ def test__fit__takes_a_column_of_texts_as_texts(container, make, fitted, texts, 
     assert clf.input_kind_ == "text_column"
     assert clf.n_features_in_ == 1
     np.testing.assert_array_equal(clf.predict_proba(X), fitted.predict_proba(texts))
-    if hasattr(X, "columns"):
+    if hasattr(X, "columns"):  # a frame, or a table of pyarrow
         assert clf.feature_names_in_.tolist() == ["review"]
 
 

@@ -1,9 +1,13 @@
 """Labels of every kind come back as they went in, in the order of classes_."""
 
+import datetime
+
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 LABELS = {
     "str": ["no", "yes"] * 6,
@@ -18,6 +22,10 @@ LABELS = {
     "series-string": pd.Series(["x", "y"] * 6, dtype="string"),
     "series-category": pd.Series(["x", "y"] * 6, dtype="category"),
     "polars": pl.Series(["x", "y", "z"] * 4),
+    "arrow": pa.array(["x", "y"] * 6),
+    "arrow-ints": pa.chunked_array([[3, 5], [3, 5] * 5]),
+    "arrow-dictionary": pa.array(["x", "y"] * 6).dictionary_encode(),
+    "arrow-dates": pa.array([datetime.date(2020, 1, 2), datetime.date(2021, 5, 5)] * 6),
 }
 
 
@@ -33,6 +41,11 @@ def test__labels__survive_the_round_trip(case, make, texts):
     assert predicted.dtype == clf.classes_.dtype
     assert predicted.shape == (12,)
     assert set(predicted.tolist()) <= set(values.tolist())
+    assert clf.score(texts, y) == np.mean(predicted == values)
+    if type(y).__module__.startswith("pyarrow"):
+        theirs = LogisticRegression().fit(np.eye(12), y).classes_
+        np.testing.assert_array_equal(clf.classes_, theirs)
+        assert clf.classes_.dtype == theirs.dtype
     np.testing.assert_array_equal(predicted, clf.classes_[clf.predict_proba(texts).argmax(axis=1)])
 
 

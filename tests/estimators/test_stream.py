@@ -6,7 +6,6 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 
-
 def joined(clf, X, **kwargs):
     return np.concatenate(list(clf.predict_proba_iter(X, **kwargs)))
 
