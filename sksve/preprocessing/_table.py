@@ -28,6 +28,8 @@ def plain_container(X: Any) -> Any:
     if isinstance(X, (list, tuple, str, bytes)):
         return X
     X = from_arrow(X)
+    if hasattr(X, "shape"):  # a sparse array, too, may be a dict
+        return X
     if isinstance(X, (Mapping, MappingView, Set, Iterator)):
         cure = "list(X)"
         if isinstance(X, Set) and not isinstance(X, MappingView):
@@ -38,7 +40,7 @@ def plain_container(X: Any) -> Any:
             "X must be a list, an array, a frame, or another sequence whose rows have an order and can be "
             f"read more than once. Got {type(X).__name__} instead: pass {cure}."
         )
-    return list(X) if isinstance(X, Sequence) and not hasattr(X, "shape") else X
+    return list(X) if isinstance(X, Sequence) else X
 
 
 def object_table(X: Any, estimator: Any) -> NDArray[np.object_]:
