@@ -150,7 +150,7 @@ class MemberClassifier(
         device = choose_device(self.device)
         processes = join_processes(self.data_parallel, device, self.n_jobs)
         device = processes.device or device
-        seed = processes.from_main(self._seed if warm else fit_seed(self))
+        seed = processes.gather(self._seed if warm else fit_seed(self))[0]
         with processes.expected():
             factory = self._layer_factory()
             # Learns in place of self; what it has learned moves here when all has gone well.

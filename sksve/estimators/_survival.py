@@ -44,4 +44,4 @@ def forget_checkpoints(config: TrainingConfig, members: TrainedMembers) -> None:
         return
     if config.processes.is_main:
         clear_checkpoints(config.checkpoint_dir)
-    config.processes.wait()  # nobody begins the next fit with these still there
+    config.processes.gather(None)  # nobody begins the next fit with these still there

@@ -6,6 +6,7 @@ No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (
 from sksve.training._checkpoint import check_writable, clear_checkpoints, stored_seed
 from sksve.training._continue import train_further
 from sksve.training._data import TokenDataset
+from sksve.training._data_parallel import Processes, join_processes
 from sksve.training._feature_cache import feature_cache
 from sksve.training._first import take_first
 from sksve.training._fit import (
@@ -23,7 +24,6 @@ from sksve.training._module import EnsembleModule
 from sksve.training._muon import CoreMuon, check_whole_cores, orthogonalized
 from sksve.training._net import MemberNet
 from sksve.training._pooled import pooled_vectors
-from sksve.training._processes import Processes, join_processes
 from sksve.training._progress import Progress, without_bars
 from sksve.training._restore import describe_frozen, restore_net, saved_state
 from sksve.training._seeds import sample_seeds

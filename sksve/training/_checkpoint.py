@@ -23,7 +23,7 @@ from sksve.adapters import dropout_layers
 from sksve.backbones import AdaptationPlan, LoadedBackbone
 from sksve.persistence import TEMPORARY, decode, encode, replace_file, sweep_temporary, sync_folder
 from sksve.training._data import TokenDataset
-from sksve.training._processes import ALONE, Processes
+from sksve.training._data_parallel import ALONE, Processes
 
 __all__ = [
     "Checkpoint",
@@ -199,10 +199,12 @@ class Checkpoint(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         found = _read(self.path) if self.path.exists() else None
         n_done = 0 if found is None else found[0]["epochs"]
-        self.processes.agree(
-            f"a checkpoint after {n_done} epochs",
-            "Put checkpoint_dir on a disk that all of them see.",
-        )
+        everyone = self.processes.gather(n_done)
+        if len(set(everyone)) > 1:
+            raise ValueError(
+                "With data_parallel=True all processes must continue from the same state, but they find "
+                f"checkpoints of {everyone} epochs. Put checkpoint_dir on a disk that all of them see."
+            )
         self.failed_ = False
         self.rows_: list[Any] = []
         if found is not None:

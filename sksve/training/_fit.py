@@ -27,14 +27,13 @@ from sksve.backbones import (
 )
 from sksve.training._checkpoint import Checkpoint, check_same_fit, checkpoint_path, fit_hash
 from sksve.training._data import TokenDataset
-from sksve.training._data_parallel import DataParallelNet
+from sksve.training._data_parallel import ALONE, DataParallelNet, Processes
 from sksve.training._feature_cache import weights_key
 from sksve.training._forecast import TrainingForecast
 from sksve.training._history import set_member_history
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._net import MemberNet
-from sksve.training._processes import ALONE, Processes
 from sksve.training._seeds import member_streams, shared_streams
 from sksve.training._trained import TrainedMembers, join, trained_members, warn_of
 from sksve.training._whole import WholeBackbone

@@ -219,10 +219,8 @@ class MemberNet(InterruptMixin, NeuralNet):
             return self.module_(x.input_ids, x.attention_mask, x.features, x.members, self.still_)
 
     def member_losses(self, logits: Tensor, y: Tensor, batch: MemberBatch) -> Tensor:
-        """Each active member's loss, checked to be finite."""
-        losses = member_cross_entropy(logits, y.to(logits.device), batch.weight.to(logits.device))
-        self.check_finite(losses, batch.members, "loss")
-        return losses
+        """Loss of each active member, shape (m,)."""
+        return member_cross_entropy(logits, y.to(logits.device), batch.weight.to(logits.device))
 
     def check_finite(self, values: Tensor, members: Sequence[int] | None, what: str) -> None:
         """Raise NonFiniteLossError if values of shape (m,) are not all finite."""
@@ -253,6 +251,7 @@ class MemberNet(InterruptMixin, NeuralNet):
         self._set_training(True)
         Xi, yi = batch
         losses, logits = self.backward(Xi, yi, **fit_params)
+        self.check_finite(losses, Xi.members, "loss")
         parameters = self.module_.member_parameters()
         if self.max_grad_norm is None:
             norms = member_gradient_norms(parameters)
@@ -280,9 +279,14 @@ class MemberNet(InterruptMixin, NeuralNet):
         self._set_training(False)
         Xi, yi = batch
         with torch.no_grad():
-            logits = self.infer(Xi, **fit_params)
-            step = self._step(self.member_losses(logits, yi, Xi), logits)
+            logits = self.validation_logits(Xi)
+            losses = self.member_losses(logits, yi, Xi)
+            self.check_finite(losses, Xi.members, "loss")
+            step = self._step(losses, logits)
         return step
+
+    def validation_logits(self, Xi: MemberBatch) -> Tensor:
+        return self.infer(Xi)
 
     def _step(self, losses: Tensor, logits: Tensor) -> dict[str, Any]:
         return {

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -199,19 +200,17 @@ def test_join_processes__members_and_rows_apart_exclude_each_other():
 
 def test_processes__one_that_fails_tells_the_others(monkeypatch):
     said = []
-    monkeypatch.setattr(Processes, "_everyone", staticmethod(said.append))
+    monkeypatch.setattr(Processes, "gather", lambda self, value: said.append(value))
     with pytest.raises(KeyError, match="y"), Processes(1, 2).expected():
         raise KeyError("y")
     assert said == [{"error": "KeyError: 'y'"}]
-    with pytest.raises(KeyError), Processes().expected():
-        raise KeyError("y")
     with Processes(1, 2).expected():
         pass
-    assert len(said) == 1, "no word where nobody listens, or nothing has failed"
+    assert len(said) == 1, "no word where nothing has failed"
 
-    monkeypatch.setattr(Processes, "_everyone", lambda self, own: [own, *said])
+    monkeypatch.setattr(Processes, "gather", lambda self, own: [own, *said])
     with pytest.raises(ValueError, match="Process 1 of 2 could not: KeyError: 'y'"):
-        Processes(0, 2)._check_same(object, [])
+        Processes(0, 2).configured(SimpleNamespace(), [])
 
 
 def test_join_processes__names_the_extra(monkeypatch):
