@@ -4,28 +4,35 @@ name, folder or pair -> :func:`resolve_backbone` -> :func:`load_backbone` -> :fu
 -> :func:`swap_modules` -> :class:`SplitBackbone`. transformers is imported when first needed.
 """
 
-from sksve.backbones._backbone import Backbone, as_backbone
-from sksve.backbones._blocks import base_model, find_blocks
-from sksve.backbones._copies import MemberCopies, add_dropout
-from sksve.backbones._fetch import fetch_backbone
-from sksve.backbones._identity import check_identity, describe_config, describe_processor
-from sksve.backbones._image_size import count_image_tokens
-from sksve.backbones._load import LoadedBackbone, load_backbone
-from sksve.backbones._plan import AdaptationPlan, plan_adaptation
-from sksve.backbones._pooling import POOLINGS, is_vision, pool_tokens, resolve_pooling
-from sksve.backbones._report import (
+from sksve.backbones._adapt import (
     AdapterReport,
     adapter_report,
     check_partition,
     count_parameters,
+    swap_modules,
 )
+from sksve.backbones._backbone import Backbone, as_backbone
+from sksve.backbones._copies import MemberCopies, add_dropout
+from sksve.backbones._fetch import fetch_backbone
+from sksve.backbones._identity import check_identity, describe_config, describe_processor
+from sksve.backbones._load import LoadedBackbone, load_backbone
+from sksve.backbones._plan import (
+    AdaptationPlan,
+    base_model,
+    find_blocks,
+    plan_adaptation,
+    plan_from_config,
+    positions_from_config,
+)
+from sksve.backbones._pooling import POOLINGS, is_vision, pool_tokens, resolve_pooling
 from sksve.backbones._resolve import ResolvedBackbone, resolve_backbone
-from sksve.backbones._shell import entry_replaces_inputs, run_model
-from sksve.backbones._skeleton import plan_from_config, positions_from_config
-from sksve.backbones._split import SplitBackbone
-from sksve.backbones._swap import swap_modules
-from sksve.backbones._tiny import TINY_FAMILIES, make_tiny_backbone
-from sksve.backbones._tiny_vision import TINY_VISION_FAMILIES
+from sksve.backbones._split import (
+    SplitBackbone,
+    count_image_tokens,
+    entry_replaces_inputs,
+    run_model,
+)
+from sksve.backbones._tiny import TINY_FAMILIES, TINY_VISION_FAMILIES, make_tiny_backbone
 
 __all__ = [
     "POOLINGS",

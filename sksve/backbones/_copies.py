@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sksve.adapters import FeatureDropout, MemberModule, dropout_layers
+from sksve.backbones._adapt import swap_modules
 from sksve.backbones._split import SplitBackbone
-from sksve.backbones._swap import swap_modules
 
 __all__ = ["MemberCopies", "add_dropout"]
 
@@ -93,23 +93,24 @@ class MemberCopies(MemberModule):
             for name, p in self.copies.items()
         }
 
-    def prefix(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """As :meth:`SplitBackbone.prefix`: the frozen part, the same for all members."""
-        return self.split.prefix(input_ids, attention_mask)
+    @property
+    def has_prefix(self) -> bool:
+        """As :attr:`SplitBackbone.has_prefix`."""
+        return self.split.has_prefix
+
+    @property
+    def has_suffix(self) -> bool:
+        """As :attr:`SplitBackbone.has_suffix`."""
+        return self.split.has_suffix
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
+        """As :meth:`SplitBackbone.features`: the frozen part, the same for all members."""
+        return self.split.features(input_ids, attention_mask)
 
     def suffix(
         self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
     ) -> Tensor:
         """As :meth:`SplitBackbone.suffix`, each member's rows through its own copy."""
-        return self._run("suffix", hidden, input_ids, attention_mask)
-
-    def vectors(
-        self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
-    ) -> Tensor:
-        """As :meth:`SplitBackbone.vectors`, each member's rows through its own copy."""
-        return self._dropped(self._run("vectors", hidden, input_ids, attention_mask))
-
-    def _run(self, what: str, *inputs: Tensor | None) -> Tensor:
         active = self._members
         chosen = range(self.n_members) if active is None else active.tolist()
         m = len(chosen)
@@ -120,18 +121,16 @@ class MemberCopies(MemberModule):
         def parts(t: Tensor | None) -> Any:
             return [None] * m if t is None else t.chunk(m)
 
-        def run(position: int, *own: Tensor | None) -> Tensor:
+        def run(position: int, *rows: Tensor | None) -> Tensor:
             values = {f"split.model.{n}": v for n, v in self.member_values(position).items()}
-            return torch.func.functional_call(runner, values, (what, *own))
+            return torch.func.functional_call(runner, values, rows)
 
-        rows = zip(chosen, *map(parts, inputs), strict=True)
-        return torch.cat([run(k, *own) for k, *own in rows])
+        inputs = zip(chosen, *map(parts, (hidden, input_ids, attention_mask)), strict=True)
+        return torch.cat([run(k, *rows) for k, *rows in inputs])
 
     def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """As :meth:`SplitBackbone.pool`."""
-        return self._dropped(self.split.pool(hidden, attention_mask))
-
-    def _dropped(self, pooled: Tensor) -> Tensor:
+        """As :meth:`SplitBackbone.pool`; in training with dropout."""
+        pooled = self.split.pool(hidden, attention_mask)
         return pooled if self.pooled_dropout is None else self.pooled_dropout(pooled)
 
     def train(self, mode: bool = True) -> "MemberCopies":
@@ -143,14 +142,14 @@ class MemberCopies(MemberModule):
 
 
 class _Suffix(nn.Module):
-    """The suffix, pooled or not, as a module: as ``functional_call`` wants it."""
+    """The suffix as a module: as ``functional_call`` wants it."""
 
     def __init__(self, split: SplitBackbone) -> None:
         super().__init__()
         self.split = split
 
-    def forward(self, what: str, *inputs: Any) -> Tensor:
-        return self.split.vectors(*inputs) if what == "vectors" else self.split.suffix(*inputs)
+    def forward(self, *inputs: Any) -> Tensor:
+        return self.split.suffix(*inputs)
 
 
 def _twin(runner: _Suffix) -> _Suffix:

@@ -1,4 +1,9 @@
-"""From a resolved backbone to a model that may be changed: always a private copy, always asleep."""
+"""From a resolved backbone to a model whose modules may be replaced, frozen and without dropout.
+
+The weights are in memory once: those of a folder are shared by all that was loaded from it, those of a
+(model, processor) pair are copied once, so that the user's own may change. Whoever adapts a model takes
+a twin of it (:meth:`LoadedBackbone.twin`), whose modules are its own and whose weights are shared.
+"""
 
 import copy
 import json
@@ -6,35 +11,35 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sksve._forks import ForkSafeLock
-from sksve.backbones._blocks import base_model
+from sksve.backbones._plan import base_model, count_positions
 from sksve.backbones._pooling import is_vision, resolve_pooling
 from sksve.backbones._resolve import ResolvedBackbone
 
-__all__ = ["LoadedBackbone", "count_positions", "load_backbone", "loaded_folder"]
+__all__ = ["LoadedBackbone", "load_backbone"]
 
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
-_KEPT = 2  # loaded folders kept in memory
+_KEPT = 2  # loaded folders kept in memory: a search reads a backbone once, not once a candidate
 _cache: OrderedDict[tuple[Any, ...], tuple[nn.Module, Any]] = OrderedDict()
 _lock = ForkSafeLock()
 
 
 @dataclass
 class LoadedBackbone:
-    """A loaded backbone. Everything in it is a private copy and may be changed.
+    """A loaded backbone: its modules may be replaced; its weights are shared, and never changed.
 
     Attributes
     ----------
     model : nn.Module
-        The base model (no task head), in eval mode, no parameter requires a gradient, every dropout
-        rate is 0, so that no call of ``train()`` can wake dropout.
+        The base model (no task head), on the CPU, in eval mode, no parameter requires a gradient,
+        every dropout rate is 0, so that no call of ``train()`` can wake dropout.
     processor : tokenizer or image processor
         Pads on the right, has a padding token, cuts nothing by itself.
     pooling : {"mean", "cls", "last"}
@@ -51,8 +56,6 @@ class LoadedBackbone:
         Where it was found; see :class:`ResolvedBackbone`.
     dropout_rates : dict of str to float
         Dotted name of each dropout rate -> the rate it had (for Monte Carlo dropout).
-    folder : pathlib.Path or None
-        Where the weights were read; None for a pair.
     """
 
     model: nn.Module
@@ -63,7 +66,10 @@ class LoadedBackbone:
     name: str
     source: str
     dropout_rates: dict[str, float] = field(default_factory=dict)
-    folder: Path | None = None
+
+    def twin(self) -> "LoadedBackbone":
+        """Return a backbone with modules of its own around the same weights."""
+        return replace(self, model=_around_weights_of(self.model))
 
 
 def load_backbone(
@@ -75,8 +81,7 @@ def load_backbone(
     """Load a backbone, or copy the one that was given.
 
     Silent, and no global random state moves. A folder is read once for each state of its files
-    (by size and modification time); later calls copy what is in memory. Code that lies beside
-    weights is never run.
+    (by size and modification time). Code that lies beside weights is never run.
 
     Parameters
     ----------
@@ -90,7 +95,6 @@ def load_backbone(
     Returns
     -------
     LoadedBackbone
-        A private copy.
 
     Raises
     ------
@@ -114,18 +118,16 @@ def load_backbone(
     _check_processor(resolved)
     _check_image_size(resolved, config)
     if resolved.pair is not None:
-        given, processor = resolved.pair
-        model = base_model(given)
+        model, processor = resolved.pair
+        model = _around_weights_of(base_model(model), dtype, copied=True)
     else:
-        model, processor = loaded_folder(Path(resolved.folder or ""))
-    with torch.no_grad():
-        model = copy.deepcopy(model).to(dtype)
+        model, processor = _loaded_folder(Path(resolved.folder or ""))
+        model = _around_weights_of(model, dtype)
     processor = _usable_processor(copy.deepcopy(processor))
     if resolved.image_size is not None:
         processor = _with_image_size(processor, int(resolved.image_size))
     rates = _silence_dropout(model)
-    model.eval().requires_grad_(False)
-    config = model.config
+    model.eval()
     if config.model_type == "deberta-v2":
         from sksve.backbones._deberta import give_members_their_positions
 
@@ -134,13 +136,29 @@ def load_backbone(
         model=model,
         processor=processor,
         pooling=pooling,
-        hidden_size=int(config.hidden_size),
+        hidden_size=int(model.config.hidden_size),
         max_positions=count_positions(model),
         name=resolved.name,
         source=resolved.source,
         dropout_rates=rates,
-        folder=None if resolved.folder is None else Path(resolved.folder).absolute(),
     )
+
+
+def _around_weights_of(
+    model: nn.Module, dtype: torch.dtype | None = None, *, copied: bool = False
+) -> Any:
+    """Copy a model's modules around its frozen weights, shared unless they must be `copied`."""
+
+    def taken(tensor: Tensor) -> Tensor:
+        wanted = dtype if tensor.is_floating_point() else None
+        return tensor.detach().to("cpu", wanted, copy=copied)
+
+    # A new parameter around the same numbers: moving one to another device leaves the other.
+    new: dict[int, Any] = {
+        id(p): nn.Parameter(taken(p), requires_grad=False) for p in model.parameters()
+    }
+    new |= {id(b): taken(b) for b in model.buffers()}
+    return copy.deepcopy(model, new)  # what is in there counts as copied already
 
 
 def _check_processor(resolved: ResolvedBackbone) -> None:
@@ -180,7 +198,7 @@ def _with_image_size(processor: Any, image_size: int) -> Any:
     return type(processor).from_dict(settings)
 
 
-def loaded_folder(folder: Path) -> tuple[Any, Any]:
+def _loaded_folder(folder: Path) -> tuple[Any, Any]:
     """Return the model and processor of a folder, from memory if its files are the same as then."""
     key = (str(folder.resolve()), *_identity(folder))
     with _lock:
@@ -205,13 +223,13 @@ def _identity(folder: Path) -> Iterator[tuple[str, int, int]]:
 def _read(folder: Path) -> tuple[Any, Any]:
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-    told: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     weights: dict[str, Any] = {"use_safetensors": True, "dtype": torch.float32}
     _check_shards(folder)
     with _quiet(), torch.random.fork_rng(devices=[]):
         try:
             model, info = AutoModel.from_pretrained(  # nosec B615 # a local folder
-                str(folder), output_loading_info=True, **weights, **told
+                str(folder), output_loading_info=True, **weights, **local
             )
         except Exception as error:  # transformers raises a dozen kinds
             raise ValueError(
@@ -221,7 +239,7 @@ def _read(folder: Path) -> tuple[Any, Any]:
         vision = is_vision(model.config)
         kind = AutoImageProcessor if vision else AutoTokenizer
         try:
-            processor = kind.from_pretrained(str(folder), **told)
+            processor = kind.from_pretrained(str(folder), **local)
         except Exception as error:  # the tokenizers' own library raises plain Exception
             raise ValueError(
                 f"The {'image processor' if vision else 'tokenizer'} in {folder} cannot be loaded: "
@@ -305,15 +323,3 @@ def _silence_dropout(model: nn.Module) -> dict[str, float]:
                 rates[f"{name}.{attribute}".lstrip(".")] = value
                 setattr(module, attribute, 0.0)
     return rates
-
-
-def count_positions(model: Any) -> int | None:
-    """Count the tokens a model has positions for."""
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if limit is None or int(limit) <= 0:
-        return None
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            offset = 0 if module.padding_idx is None else module.padding_idx + 1
-            return int(module.num_embeddings) - offset
-    return int(limit)

@@ -5,12 +5,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
-from sksve.backbones._blocks import base_model, find_blocks
-from sksve.backbones._swap import is_conv1d
+from sksve.backbones._resolve import ResolvedBackbone
 
-__all__ = ["AdaptationPlan", "plan_adaptation"]
+__all__ = [
+    "AdaptationPlan",
+    "base_model",
+    "count_positions",
+    "find_blocks",
+    "is_conv1d",
+    "plan_adaptation",
+    "plan_from_config",
+    "positions_from_config",
+]
 
 _GROUPS = ("all-linear", "attention", "mlp")
 
@@ -106,6 +115,163 @@ def plan_adaptation(
     return AdaptationPlan(tuple(targets), skipped, blocks, n_blocks, first_block)
 
 
+def plan_from_config(
+    resolved: ResolvedBackbone,
+    *,
+    target_modules: str | Sequence[str] | None = None,
+    adapt_blocks: int | None = None,
+) -> AdaptationPlan:
+    """Decide which linear maps are adapted, from the configuration alone.
+
+    Parameters
+    ----------
+    resolved : ResolvedBackbone
+        What :func:`resolve_backbone` gave.
+    target_modules : str, sequence of str or None, default=None
+        As in :func:`plan_adaptation`; None: as `resolved` says.
+    adapt_blocks : int or None, default=None
+        As in :func:`plan_adaptation`.
+
+    Returns
+    -------
+    AdaptationPlan
+        The plan :func:`plan_adaptation` makes for the loaded model.
+
+    Raises
+    ------
+    ValueError
+        As :func:`plan_adaptation` does, or if transformers cannot build the model.
+
+    Examples
+    --------
+    >>> from sksve.backbones import make_tiny_backbone, plan_from_config, resolve_backbone
+    >>> resolved = resolve_backbone(make_tiny_backbone("gpt2"))
+    >>> plan_from_config(resolved, target_modules="mlp", adapt_blocks=1).targets
+    ('h.1.mlp.c_fc', 'h.1.mlp.c_proj')
+    """
+    model = _skeleton(resolved)
+    if target_modules is None:
+        target_modules = resolved.target_modules
+    return plan_adaptation(model, target_modules=target_modules, adapt_blocks=adapt_blocks)
+
+
+def positions_from_config(resolved: ResolvedBackbone) -> int | None:
+    """Count the tokens a backbone has positions for, from the configuration alone.
+
+    Parameters
+    ----------
+    resolved : ResolvedBackbone
+        What :func:`resolve_backbone` gave.
+
+    Returns
+    -------
+    int or None
+        ``LoadedBackbone.max_positions`` of the loaded backbone.
+
+    Examples
+    --------
+    >>> from sksve.backbones import make_tiny_backbone, positions_from_config, resolve_backbone
+    >>> positions_from_config(resolve_backbone(make_tiny_backbone(max_positions=64)))
+    64
+    """
+    return count_positions(base_model(_skeleton(resolved)))
+
+
+def base_model(model: nn.Module) -> nn.Module:
+    """Return a model without its task head; a model without a head is given back as it is."""
+    prefix = getattr(model, "base_model_prefix", "")
+    inner = getattr(model, prefix, None) if prefix else None
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def find_blocks(model: nn.Module) -> tuple[str, int]:
+    """Find the list of transformer blocks of a base model.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A base model with a transformers ``config``.
+
+    Returns
+    -------
+    name : str
+        Dotted name of the ``nn.ModuleList``.
+    n_blocks : int
+        Its length.
+
+    Raises
+    ------
+    ValueError
+        If there is not exactly one list with as many modules as the configuration has layers:
+        encoder-decoder models, models that share one block (ALBERT), models in stages (Swin).
+    """
+    config: Any = getattr(model, "config", None)
+    n_layers = getattr(config, "num_hidden_layers", None)
+    who = type(model).__name__
+    if getattr(config, "is_encoder_decoder", False):
+        raise ValueError(
+            f"{who} is an encoder-decoder model; sksve adapts encoders and decoders only."
+        )
+    lists = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module)
+    }
+    outer = {n: m for n, m in lists.items() if not any(n.startswith(o + ".") for o in lists)}
+    whole = {n: m for n, m in outer.items() if len(m) == n_layers and _is_uniform(m)}
+    if len(whole) == 1:
+        [(name, blocks)] = whole.items()
+        return name, len(blocks)
+    found = ", ".join(f"{n} ({len(m)})" for n, m in outer.items()) or "none"
+    reason = (
+        "they share the weights of fewer blocks (as ALBERT's do), so none can be adapted alone"
+        if not whole and any(len(m) < (n_layers or 0) for m in outer.values())
+        else "sksve needs exactly one list with one block a layer"
+    )
+    raise ValueError(
+        f"{who} has {n_layers} layers, but {reason}. Lists of modules found: {found}. Families "
+        "that work are BERT, RoBERTa, DistilBERT, MPNet, ELECTRA, DeBERTa-v2, GPT-2, Llama, ViT, "
+        "DINOv2."
+    )
+
+
+def count_positions(model: Any) -> int | None:
+    """Count the tokens a model has positions for."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit is None or int(limit) <= 0:
+        return None
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            offset = 0 if module.padding_idx is None else module.padding_idx + 1
+            return int(module.num_embeddings) - offset
+    return int(limit)
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """Whether a module is transformers' Conv1D (a linear map with the transposed weight; GPT-2)."""
+    # By name: asking with isinstance would import transformers.
+    kind = type(module)
+    return kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers.")
+
+
+# -- private --------------------------------------------------------------------------------------
+
+
+def _skeleton(resolved: ResolvedBackbone) -> Any:
+    """Build the model without weights; a pair's own model as it is."""
+    if resolved.pair is not None:
+        return resolved.pair[0]
+    from transformers import AutoModel
+
+    with torch.device("meta"):  # draws nothing
+        return AutoModel.from_config(resolved.config, trust_remote_code=False)
+
+
+def _is_uniform(blocks: nn.ModuleList) -> bool:
+    """Whether every module is its own object of one class."""
+    return len({id(b) for b in blocks}) == len(blocks) and len({type(b) for b in blocks}) == 1
+
+
 def _linears(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) or is_conv1d(module):
@@ -119,12 +285,8 @@ def _block_of(name: str, blocks: str) -> int | None:
     return int(name.removeprefix(blocks + ".").partition(".")[0])
 
 
-def is_attention(name_in_block: str) -> bool:
-    """Whether a linear map belongs to attention, told by its dotted name inside the block.
-
-    >>> [is_attention(n) for n in ("attention.output.dense", "output.dense", "attn.c_proj")]
-    [True, False, True]
-    """
+def _is_attention(name_in_block: str) -> bool:
+    """Whether a linear map belongs to attention; its name is the dotted one inside the block."""
     return any("attn" in part or "attention" in part for part in name_in_block.split("."))
 
 
@@ -134,7 +296,7 @@ def _matcher(target_modules: str | Sequence[str]) -> Callable[[str, str], bool]:
         if target_modules == "all-linear":
             return lambda name, inner: True
         if target_modules in _GROUPS:
-            return lambda name, inner: is_attention(inner) == (target_modules == "attention")
+            return lambda name, inner: _is_attention(inner) == (target_modules == "attention")
         try:
             pattern = re.compile(target_modules)
         except re.error as error:

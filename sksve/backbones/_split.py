@@ -1,29 +1,32 @@
 """A backbone in two parts: the frozen prefix, computed once, and the suffix that is trained.
 
-How the cut is made stands in ``_shell.py``.
+Each part runs by the model's own ``forward``, so that masks, rotary and relative positions stay the
+model's business. A call runs on a throw-away *shell*: shallow copies of the few modules on the path to
+the list of blocks, and that list with some blocks replaced. In the prefix the block at the cut is a
+``_Stop`` that ends the run with what it was given; in the suffix it is an ``_Inject`` that enters the
+hidden states, and the blocks before it are skipped. Weights are shared with the model and nothing is
+registered on it: calls may overlap in threads, copies and pickles need no care, and every block keeps
+its index, on which some families' masks depend.
 """
 
-from typing import Any
+import copy
+import inspect
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sksve.backbones._class_token import reads_class_token
-from sksve.backbones._entry import entry_readers
 from sksve.backbones._load import LoadedBackbone
-from sksve.backbones._plan import AdaptationPlan
+from sksve.backbones._plan import AdaptationPlan, base_model
 from sksve.backbones._pooling import pool_tokens
-from sksve.backbones._shell import (
-    Cut,
-    outputs_of_first_block,
-    run_from,
-    run_model,
-    run_until,
-    run_whole,
-)
-from sksve.backbones._swap import is_conv1d
 
-__all__ = ["SplitBackbone"]
+__all__ = ["SplitBackbone", "count_image_tokens", "entry_replaces_inputs", "run_model"]
+
+# Families whose `embeddings` give exactly what enters block 0: the suffix need not compute them.
+_EMBEDDINGS_ARE_ENTRY = frozenset(
+    {"bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "deberta-v2"}
+    | {"vit", "dinov2", "dinov2_with_registers"}
+)
 
 
 class SplitBackbone(nn.Module):
@@ -43,11 +46,10 @@ class SplitBackbone(nn.Module):
         The backbone's model. It stays in eval mode whatever ``train`` is told.
     pooling : {"mean", "cls", "last"}
         How :meth:`pool` pools.
-    first_block : int
-        The cut: blocks before it are the prefix.
-    readers : tuple of str
-        Adapted projections of the first adapted block, by their names in it, whose input no adapted layer
-        reaches: what the pretrained ones give can be computed once.
+    blocks : str
+        Dotted name of the list of transformer blocks.
+    n_blocks, first_block : int
+        How many there are; blocks before ``first_block`` are the prefix.
     can_split : bool
         False if the model hands more than hidden states from block to block. Prefix and suffix then
         still give the right result together, but the suffix runs the whole model.
@@ -72,14 +74,11 @@ class SplitBackbone(nn.Module):
         self.pooling = backbone.pooling
         self.blocks = plan.blocks
         self.n_blocks = plan.n_blocks
-        self.hidden_size = backbone.hidden_size
         self.first_block = plan.first_block
         self._outputs: int | None = 0
         if 0 < self.first_block < self.n_blocks:
-            self._outputs = outputs_of_first_block(self.model, self.blocks)
+            self._outputs = _outputs_of_first_block(self.model, self.blocks)
         self.can_split = self._outputs is not None
-        splits = self.can_split and self.first_block < self.n_blocks
-        self.readers = entry_readers(plan.targets, plan.blocks, plan.first_block) if splits else ()
         super().train(False)
 
     def train(self, mode: bool = True) -> "SplitBackbone":
@@ -91,14 +90,17 @@ class SplitBackbone(nn.Module):
         return self
 
     @property
-    def products_width(self) -> int:
-        """Numbers a token that :meth:`prefix` adds with `products`; 0: there are none."""
-        return sum(self._widths())
+    def has_prefix(self) -> bool:
+        """Whether leading blocks are frozen: their output is the same for all members."""
+        return self.first_block > 0
+
+    @property
+    def has_suffix(self) -> bool:
+        """Whether any block is adapted."""
+        return self.first_block < self.n_blocks
 
     @torch.no_grad()
-    def prefix(
-        self, input_ids: Tensor, attention_mask: Tensor | None, *, products: bool = False
-    ) -> Tensor:
+    def prefix(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Hidden states that enter the first adapted block; no gradient.
 
         Parameters
@@ -107,37 +109,51 @@ class SplitBackbone(nn.Module):
             Token ids, padded on the right; token ids over token types; or pixel values.
         attention_mask : Tensor of shape (b, t) or None
             1 for a token, 0 for padding; None: no padding.
-        products : bool, default=False
-            Let what the pretrained queries, keys and values of that block make of them stand behind
-            them, so that :meth:`suffix` need not compute it again. To be asked for before layers are
-            swapped.
 
         Returns
         -------
-        Tensor of shape (b, t, d), or (b, t, d + products_width)
+        Tensor of shape (b, t, d)
             Input of block ``first_block``; with ``first_block == n_blocks`` the model's last hidden
             state. Of shape (b, t, 0) where ``can_split`` is False: there is nothing to keep.
         """
         if not self.can_split:
             shape = (len(input_ids), input_ids.shape[-1], 0)
             return torch.empty(shape, device=input_ids.device)
-        if self.first_block == self.n_blocks:
+        if not self.has_suffix:
             return run_model(self.model, input_ids, attention_mask)
-        readers = self.readers if products else ()
-        return run_until(self.model, self._cut(), input_ids, attention_mask, readers)
+        return _run_until(self.model, self._cut(), input_ids, attention_mask)
+
+    @torch.no_grad()
+    def features(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
+        """Output of the frozen part, the same for every member.
+
+        Parameters
+        ----------
+        input_ids, attention_mask : Tensor
+            As in :meth:`prefix`.
+
+        Returns
+        -------
+        Tensor of shape (b, t, d), or (b, 1, d) if all is frozen (already pooled), or None
+            None if nothing is frozen.
+        """
+        if not self.has_prefix:
+            return None
+        hidden = self.prefix(input_ids, attention_mask)
+        return hidden if self.has_suffix else self.pool(hidden, attention_mask)[:, None, :]
 
     def suffix(
         self,
         hidden: Tensor | None,
         input_ids: Tensor,
         attention_mask: Tensor | None,
-        still: int = 0,
+        n_frozen: int = 0,
     ) -> Tensor:
         """Run the rest of the model on the prefix's hidden states.
 
         Parameters
         ----------
-        hidden : Tensor of shape (b, t, d) or (b, t, d + products_width), or None
+        hidden : Tensor of shape (b, t, d) or None
             What :meth:`prefix` gave for the same rows; None is allowed where there is no prefix
             (``first_block == 0``) and is then an ordinary forward pass. With M members the rows are
             those of member 0, then those of member 1, and so on, here and in the other arguments.
@@ -145,98 +161,286 @@ class SplitBackbone(nn.Module):
             What :meth:`prefix` was given for the same rows.
         attention_mask : Tensor of shape (b, t) or None
             Their mask.
-        still : int, default=0
+        n_frozen : int, default=0
             So many of the suffix's blocks, the first, run without gradients.
 
         Returns
         -------
         Tensor of shape (b, t, d)
-            The model's last hidden state; gradients flow to whatever is trainable in the blocks
-            that are not still.
+            The model's last hidden state; gradients flow to whatever is trainable in the other
+            blocks.
 
         Raises
         ------
         ValueError
             If `hidden` and `input_ids` differ in rows or tokens, or `hidden` is missing.
         """
-        return self._run(self._cut(), hidden, input_ids, attention_mask, still)
-
-    def vectors(
-        self,
-        hidden: Tensor | None,
-        input_ids: Tensor,
-        attention_mask: Tensor | None,
-        still: int = 0,
-    ) -> Tensor:
-        """Give what ``pool(suffix(...))`` gives, without what pooling would not read.
-
-        The last block of a ViT or DINOv2 that is pooled by its class token runs for that token only, which
-        spares three quarters of the block.
-
-        Parameters
-        ----------
-        hidden, input_ids, attention_mask, still
-            As in :meth:`suffix`.
-
-        Returns
-        -------
-        Tensor of shape (b, d)
-
-        Raises
-        ------
-        ValueError
-            As in :meth:`suffix`.
-        """
-        alone = attention_mask is None and reads_class_token(self.model, self.pooling)
-        cut = self._cut()._replace(class_token=alone)
-        behind = self._run(cut, hidden, input_ids, attention_mask, still)
-        return self.pool(behind, attention_mask)
-
-    def _run(
-        self,
-        cut: Cut,
-        hidden: Tensor | None,
-        input_ids: Tensor,
-        attention_mask: Tensor | None,
-        still: int,
-    ) -> Tensor:
-        if hidden is None and self.first_block > 0:
+        if hidden is None and self.has_prefix:
             raise ValueError(
                 f"hidden must be what prefix() gave: {self.first_block} of {self.n_blocks} blocks "
                 "are in the prefix. Got None instead."
             )
         if hidden is None or not self.can_split:
-            if still or cut.class_token:
-                return run_whole(self.model, cut, input_ids, attention_mask, still)
-            return run_model(self.model, input_ids, attention_mask)
+            return _run_from(self.model, self._cut(), None, input_ids, attention_mask, n_frozen)
         tokens = hidden.shape[1] if input_ids.ndim == 4 else input_ids.shape[-1]
         if hidden.shape[:2] != (len(input_ids), tokens):
             raise ValueError(
                 "hidden and input_ids must have the same rows and tokens. "
                 f"Got shapes {tuple(hidden.shape)} and {tuple(input_ids.shape)} instead."
             )
-        if self.first_block == self.n_blocks or hidden.shape[1] == 0:
+        if not self.has_suffix or hidden.shape[1] == 0:
             return hidden
-        known = {}
-        if hidden.shape[-1] > self.hidden_size:
-            hidden, *products = hidden.split([self.hidden_size, *self._widths()], dim=-1)
-            known = dict(zip(self.readers, products, strict=True))
-        return run_from(self.model, cut, hidden, input_ids, attention_mask, still, known)
-
-    def _widths(self) -> list[int]:
-        """Outputs of each of the projections that read the first adapted block's input."""
-        block = f"{self.blocks}.{self.first_block}"
-        layers: list[Any] = [self.model.get_submodule(f"{block}.{name}") for name in self.readers]
-        return [layer.nf if is_conv1d(layer) else layer.out_features for layer in layers]
-
-    def _cut(self) -> Cut:
-        return Cut(self.blocks, self.first_block, self._outputs or 0)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """Run prefix, suffix and pooling: one vector a row, of shape (b, d)."""
-        hidden = self.prefix(input_ids, attention_mask) if self.first_block else None
-        return self.vectors(hidden, input_ids, attention_mask)
+        return _run_from(self.model, self._cut(), hidden, input_ids, attention_mask, n_frozen)
 
     def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Pool token vectors (b, t, d) into (b, d); see :func:`pool_tokens`."""
         return pool_tokens(hidden, attention_mask, self.pooling)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Run prefix, suffix and pooling: one vector a row, of shape (b, d)."""
+        hidden = self.prefix(input_ids, attention_mask) if self.has_prefix else None
+        return self.pool(self.suffix(hidden, input_ids, attention_mask), attention_mask)
+
+    def _cut(self) -> "_Cut":
+        return _Cut(self.blocks, self.first_block, self._outputs or 0)
+
+
+def entry_replaces_inputs(model: Any) -> bool:
+    """Whether what enters a block is all that the blocks from there on need: no ids, no pixels."""
+    return getattr(model.config, "model_type", None) in _EMBEDDINGS_ARE_ENTRY
+
+
+def count_image_tokens(model: nn.Module, blocks: str, shape: tuple[int, ...]) -> int:
+    """Count the tokens that enter the first transformer block for one image.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A vision model.
+    blocks : str
+        Dotted name of its list of blocks.
+    shape : tuple of int
+        Channels, height and width of the pixel values.
+
+    Returns
+    -------
+    int
+        Patches, class token and registers.
+
+    Raises
+    ------
+    ValueError
+        If the model does not take images of this shape.
+    """
+    base: Any = base_model(model)
+    weight = next(base.parameters())
+    pixels = torch.zeros((1, *shape), dtype=weight.dtype, device=weight.device)
+    try:
+        with torch.no_grad():
+            return _run_until(base, _Cut(blocks, 0, 0), pixels, None).shape[1]
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{type(base).__name__} does not take images of {shape}: {error} Choose a size: "
+            "backbone=sksve.Backbone(..., image_size=...)."
+        ) from error
+
+
+def run_model(model: Any, inputs: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Run a model's own forward pass; give its last hidden state.
+
+    `inputs` are token ids (b, t), token ids over token types (b, 2, t), or pixel values (b, c, h, w).
+    A row without any token attends to its first, padded place: softmax over nothing would be NaN,
+    in the gradient too. Pooling leaves such a row out.
+    """
+    types = None
+    if inputs.ndim == 3:
+        inputs, types = inputs.unbind(1)
+    if inputs.ndim == 2 and inputs.shape[1] == 0:
+        return torch.zeros(
+            *inputs.shape, model.config.hidden_size, dtype=model.dtype, device=inputs.device
+        )
+    named: dict[str, Any] = {getattr(model, "main_input_name", "input_ids"): inputs}
+    if attention_mask is not None:
+        mask = attention_mask.clone()
+        mask[:, 0] = 1
+        named["attention_mask"] = mask
+    accepted = inspect.signature(model.forward).parameters
+    if types is not None and "token_type_ids" in accepted:
+        named["token_type_ids"] = types
+    if "interpolate_pos_encoding" in accepted:
+        # Other sizes than the pretrained one; at that size this is no interpolation.
+        named["interpolate_pos_encoding"] = inputs.ndim == 4
+    if "use_cache" in accepted:
+        named["use_cache"] = False
+    return model(**named).last_hidden_state
+
+
+# -- runs of parts of a model ----------------------------------------------------------------------
+
+
+class _Cut(NamedTuple):
+    """Where a model is cut, and what its blocks give back."""
+
+    blocks: str  # dotted name of the list of blocks
+    at: int  # the first block behind the cut
+    outputs: int  # 0: a block gives a tensor; k: a tuple of k items
+
+
+def _run_until(model: nn.Module, cut: _Cut, inputs: Tensor, mask: Tensor | None) -> Tensor:
+    """Run a model up to the cut; give the hidden states that enter the block behind it."""
+    if inputs.ndim == 2 and inputs.shape[1] == 0:
+        return run_model(model, inputs, mask)
+    blocks = list(model.get_submodule(cut.blocks))
+    blocks[cut.at] = _Stop(blocks[cut.at])
+    try:
+        run_model(_shell(model, cut.blocks, blocks), inputs, mask)
+    except _Stopped as stopped:
+        return stopped.hidden
+    raise RuntimeError(f"{type(model).__name__} never reached block {cut.at}.")
+
+
+def _run_from(
+    model: Any,
+    cut: _Cut,
+    hidden: Tensor | None,
+    inputs: Tensor,
+    mask: Tensor | None,
+    n_frozen: int,
+) -> Tensor:
+    """Run a model from the cut on, or all of it without `hidden`; give its last hidden state."""
+    blocks = list(model.get_submodule(cut.blocks))
+    stop = cut.at + n_frozen
+    blocks[cut.at : stop] = [_NoGrad(block) for block in blocks[cut.at : stop]]
+    if hidden is None:
+        return run_model(_shell(model, cut.blocks, blocks), inputs, mask)
+    blocks[: cut.at] = [_Skip(block, cut.outputs) for block in blocks[: cut.at]]
+    blocks[cut.at] = _Inject(blocks[cut.at], hidden)
+    shell = _shell(model, cut.blocks, blocks)
+    if entry_replaces_inputs(model):
+        shell._modules["embeddings"] = _Given(shell._modules["embeddings"], hidden)
+    return run_model(shell, inputs, mask)
+
+
+def _shell(model: nn.Module, blocks_name: str, blocks: list[nn.Module]) -> nn.Module:
+    """Return a twin of the model with other blocks, which shares everything else with it."""
+    shell = _shallow(model)
+    here = shell
+    *path, last = blocks_name.split(".")
+    for step in path:
+        here._modules[step] = _shallow(getattr(here, step))
+        here = getattr(here, step)
+    here._modules[last] = nn.ModuleList(blocks)
+    if "pooler" in model._modules:
+        shell._modules["pooler"] = None  # its output is not used
+    return shell
+
+
+def _shallow(module: nn.Module) -> nn.Module:
+    """Return a second object with the same parameters, buffers and children."""
+    twin = copy.copy(module)
+    twin.__dict__["_modules"] = dict(module._modules)
+    return twin
+
+
+def _outputs_of_first_block(model: nn.Module, blocks_name: str) -> int | None:
+    """Run block 0 on one token: 0 if it gives a tensor, k if a k-tuple; None if it hands on more.
+
+    Block 0 is frozen whenever this is asked, so that one row is a legal batch.
+    """
+    blocks = list(model.get_submodule(blocks_name))
+    probe = _Probe(blocks[0])
+    inputs, mask = _smallest_inputs(model)
+    try:
+        with torch.no_grad():
+            run_model(_shell(model, blocks_name, [probe, *blocks[1:]]), inputs, mask)
+    except _Stopped:
+        pass
+    output = probe.output
+    if isinstance(output, Tensor):
+        return 0
+    alone = isinstance(output, tuple) and all(rest is None for rest in output[1:])
+    return len(output) if alone else None
+
+
+def _smallest_inputs(model: Any) -> tuple[Tensor, Tensor | None]:
+    config = model.config
+    if getattr(model, "main_input_name", "input_ids") == "pixel_values":
+        size = config.image_size
+        height, width = (size, size) if isinstance(size, int) else size
+        shape = (1, getattr(config, "num_channels", 3), height, width)
+        return torch.zeros(shape, dtype=model.dtype, device=model.device), None
+    ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+    return ids, torch.ones_like(ids)
+
+
+class _Stopped(Exception):
+    """Ends a forward pass; carries the hidden states that reached the cut."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+
+class _BlockProxy(nn.Module):
+    """In a block's place for one call; what it lacks, the block answers (``attention_type``)."""
+
+    def __init__(self, block: Any, **attributes: Any) -> None:
+        super().__init__()
+        self.__dict__.update(block=block, **attributes)  # unregistered: nobody's parameters
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["block"], name)
+
+    @staticmethod
+    def hidden_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        return kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+
+
+class _Stop(_BlockProxy):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise _Stopped(self.hidden_of(args, kwargs))
+
+
+class _Probe(_BlockProxy):
+    output: Any = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        self.output = self.block(*args, **kwargs)
+        raise _Stopped(self.hidden_of(args, kwargs))
+
+
+class _NoGrad(_BlockProxy):
+    """A block that gives no gradient: what is before it learns nothing either."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        with torch.no_grad():
+            return self.block(*args, **kwargs)
+
+
+class _Skip(_BlockProxy):
+    def __init__(self, block: nn.Module, outputs: int) -> None:
+        super().__init__(block, outputs=outputs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        hidden = self.hidden_of(args, kwargs)
+        return (hidden, *[None] * (self.outputs - 1)) if self.outputs else hidden
+
+
+class _Inject(_BlockProxy):
+    def __init__(self, block: nn.Module, hidden: Tensor) -> None:
+        super().__init__(block, hidden=hidden)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if "hidden_states" in kwargs:
+            return self.block(*args, **{**kwargs, "hidden_states": self.hidden})
+        return self.block(self.hidden, *args[1:], **kwargs)
+
+
+class _Given(_BlockProxy):
+    """In the place of the embeddings, whose output is known already."""
+
+    def __init__(self, block: Any, hidden: Tensor) -> None:
+        super().__init__(block, hidden=hidden)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self.hidden

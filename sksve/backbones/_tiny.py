@@ -6,9 +6,7 @@ from typing import Any
 
 import torch
 
-from sksve.backbones._tiny_vision import TINY_VISION_FAMILIES, tiny_processor, vision_sizes
-
-__all__ = ["TINY_FAMILIES", "make_tiny_backbone"]
+__all__ = ["TINY_FAMILIES", "TINY_VISION_FAMILIES", "make_tiny_backbone"]
 
 _BERT_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 _ROBERTA_TOKENS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
@@ -25,6 +23,9 @@ TINY_FAMILIES: dict[str, tuple[dict[str, str], str]] = {
     "gpt2": (_DECODER_TOKENS, "gpt2"),
     "llama": (_DECODER_TOKENS, "llama"),
 }
+
+# family -> image processor (with torchvision or, by this name and "Pil", without)
+TINY_VISION_FAMILIES = {"vit": "ViTImageProcessor", "dinov2": "BitImageProcessor"}
 
 _WORDS = (
     "a an and as at bad best boring but dull film for fun good great hated i in is it loved most "
@@ -112,10 +113,10 @@ def make_tiny_backbone(
             "num_hidden_layers": n_blocks,
             "num_attention_heads": n_heads,
             "intermediate_size": intermediate_size,
-            **vision_sizes(family, hidden_size, intermediate_size, image_size),
+            **_vision_sizes(family, hidden_size, intermediate_size, image_size),
         }
         model = _random_model(family, sizes, random_state).to(dtype)
-        return model, tiny_processor(family, image_size)
+        return model, _tiny_processor(family, image_size)
     special, model_type = TINY_FAMILIES[family]
     words = tuple(_WORDS.split()) if vocab is None else tuple(vocab)
     tokenizer = _tokenizer(special, words, typed=family in ("bert", "electra"))
@@ -208,3 +209,26 @@ def _tokenizer(special: dict[str, str], words: tuple[str, ...], *, typed: bool) 
         ],
         **{f"{role}_token": token for role, token in special.items()},
     )
+
+
+def _tiny_processor(family: str, image_size: int) -> Any:
+    """Make the image processor of a family: everything is resized to a square."""
+    import transformers
+
+    name = TINY_VISION_FAMILIES[family]
+    without = getattr(transformers, f"{name}Pil", None)
+    kind = getattr(transformers, name) if without is None else without
+    return kind(
+        size={"height": image_size, "width": image_size},
+        do_center_crop=False,
+        image_mean=[0.5, 0.5, 0.5],
+        image_std=[0.5, 0.5, 0.5],
+    )
+
+
+def _vision_sizes(family: str, hidden_size: int, inner: int, image_size: int) -> dict[str, Any]:
+    """Settings of the configuration that only vision models have; four by four patches."""
+    sizes: dict[str, Any] = {"image_size": image_size, "patch_size": image_size // 4}
+    if family == "dinov2":
+        sizes["mlp_ratio"] = max(1, round(inner / hidden_size))
+    return sizes

@@ -3,7 +3,6 @@
 Threads may predict with one module at the same time: what a prediction switches concerns its own thread.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -16,7 +15,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from sksve._forks import ForkSafeLock
 from sksve.adapters import WeightBuffers, member_layers, merged_member
 from sksve.training._data import MemberBatch, TokenDataset
-from sksve.training._feature_cache import FeatureFile, allocate_features, feature_cache
 from sksve.training._module import EnsembleModule
 from sksve.training._progress import Progress
 
@@ -34,10 +32,10 @@ __all__ = [
 TOKENS_CPU, TOKENS_GPU = 1024, 65536
 # Members take turns if that saves a tenth of the multiply-adds: a turn costs a pass of its own.
 TURNS = 0.9
-# Features that hold products are four times as wide: kept up to this size, as in `FeatureCache`.
-PRODUCT_BYTES = 2**29
-# Frozen features kept at once while members take turns.
-FEATURE_BYTES = 2**28
+# Frozen features of a data set are kept in memory up to this size, and computed anew beyond it.
+FEATURE_BYTES = 4 * 2**30
+# Those kept at once while members take turns in a prediction.
+TURN_BYTES = 2**28
 
 
 def softmax64(logits: np.ndarray) -> np.ndarray:
@@ -136,91 +134,52 @@ _plain_attention = _PlainAttention()
 
 @torch.no_grad()
 def compute_features(
-    module: EnsembleModule,
+    split: Any,
     dataset: TokenDataset,
     *,
     device: str | torch.device = "cpu",
     autocast: torch.dtype | None = None,
-    max_bytes: int | None = None,
-    key: str | None = None,
-    products: bool = False,
 ) -> bool:
     """Run the frozen part of the backbone once over all rows and keep its output in the data set.
 
     Parameters
     ----------
-    module : EnsembleModule
+    split : SplitBackbone or MemberCopies
+        On `device`.
     dataset : TokenDataset
         Changed: its features are set.
     device, autocast
         As :func:`predict_logits`.
-    max_bytes : int, optional
-        Features larger than this (4 GiB) lie in a memory-mapped temporary file, which goes with the
-        data set.
-    key : str, optional
-        Hash of the module: the features are taken from, and left in, the cache of the process.
-    products : bool, default=False
-        Keep what the pretrained queries, keys and values of the first adapted block make of them as well,
-        as ``SplitBackbone.prefix`` does, unless all that is larger than half a GiB or travels to a GPU,
-        which computes them sooner than it gets them. No layer may be swapped yet.
 
     Returns
     -------
     bool
-        Whether the features were computed: False if no block is frozen, it has been done, or there is
-        no room for them.
-
-    Warns
-    -----
-    UserWarning
-        If they fit neither in memory nor on the disk: they are then computed anew at every use.
+        Whether the features were computed: False if no block is frozen, it has been done, or they are
+        larger than 4 GiB and are computed anew at every use.
     """
-    if not module.has_prefix or dataset.has_features:
+    if not split.has_prefix or dataset.has_features:
         return False
     device = torch.device(device)
-    lengths = dataset.lengths if module.has_suffix else np.ones_like(dataset.lengths)
-    products = products and module.has_suffix and device.type == "cpu"
-    if products:
-        split: Any = module.split
-        width = split.hidden_size + split.products_width
-        products = int(lengths.sum()) * width * dataset.dtype.itemsize <= PRODUCT_BYTES
-    content = None if key is None else dataset.content_key()
-    if content is not None:
-        kind = f"{module.has_suffix}|{dataset.dtype}|{products and module.split.readers}"
-        key = f"{key}|{content}|{device}|{autocast}|{kind}"
-        if (known := feature_cache.get(key)) is not None:
-            dataset.set_features(*known)
-            return True
-    flat: Tensor | None = None
-    file: FeatureFile | None = None
+    lengths = dataset.lengths if split.has_suffix else np.ones_like(dataset.lengths)
     starts = np.concatenate([[0], np.cumsum(lengths)])
+    flat: Tensor | None = None
     for rows in token_batches(dataset, _budget(device)):
         batch = _one_member(dataset, rows, device)
         with low_precision(device, autocast):
-            out = module.features(batch.input_ids, batch.attention_mask, products=products)
+            out = split.features(batch.input_ids, batch.attention_mask)
         assert out is not None
         out = out.to(dataset.dtype)
         if flat is None:
-            width = out.shape[-1]
-            try:
-                flat, file = allocate_features(int(starts[-1]), width, dataset.dtype, max_bytes)
-            except OSError as error:
-                size = int(starts[-1]) * width * dataset.dtype.itemsize / 2**30
-                warnings.warn(
-                    f"The output of the frozen blocks, {size:.1f} GiB, cannot be kept in a temporary "
-                    f"file ({error}). It is computed anew at each step, which is slower. Free space, "
-                    "or name a folder with more of it in the environment variable TMPDIR.",
-                    stacklevel=2,
-                )
+            shape = (int(starts[-1]), out.shape[-1])
+            if shape[0] * shape[1] * dataset.dtype.itemsize > FEATURE_BYTES:
                 return False
+            flat = torch.empty(shape, dtype=dataset.dtype)
         n = torch.from_numpy(lengths[rows])
         mask = torch.arange(out.shape[1]) < n[:, None]
         index = torch.from_numpy(starts[rows])[:, None] + torch.arange(out.shape[1])
         flat[index[mask]] = out.cpu()[mask]
     assert flat is not None
-    dataset.set_features(flat, lengths, file)
-    if content is not None and key is not None and file is None:
-        feature_cache.put(key, flat, lengths)
+    dataset.set_features(flat, lengths)
     return True
 
 
@@ -273,7 +232,7 @@ def predict_logits(
     if merge is None:
         n_tokens = n_all
         merge = merging_pays(module, n_tokens)
-    m = 1 if merge or not module.has_suffix else len(chosen)
+    m = 1 if merge or not module.split.has_suffix else len(chosen)
     batches = token_batches(dataset, max(1, _budget(device) // m))
     buffers: WeightBuffers = {}
     with Progress(len(chosen) * n_all, "token", show=progress) as bar:
@@ -281,14 +240,14 @@ def predict_logits(
             features: list[MemberBatch] = []
             for rows in group:
                 batch = _one_member(dataset, rows, device)
-                if batch.features is None and module.has_prefix:
+                if batch.features is None and module.split.has_prefix:
                     with low_precision(device, autocast):
-                        out = module.features(batch.input_ids, batch.attention_mask)
+                        out = module.split.features(batch.input_ids, batch.attention_mask)
                     batch = MemberBatch(
                         batch.input_ids, batch.attention_mask, out, batch.weight, None
                     )
                 features.append(batch)
-            if merge and module.has_suffix:
+            if merge and module.split.has_suffix:
                 for position, k in enumerate(chosen):
                     merged = merged_member(module, k, n_tokens, dtype=autocast, buffers=buffers)
                     with merged, low_precision(device, autocast):
@@ -309,15 +268,15 @@ def _groups(
     module: EnsembleModule, dataset: TokenDataset, batches: list[np.ndarray]
 ) -> list[list[np.ndarray]]:
     """Batches whose inputs and frozen features fit in memory together; one group if both are small."""
-    if not module.has_prefix and not dataset.input_bytes:
+    if not module.split.has_prefix and not dataset.input_bytes:
         return [batches]
     # Features are about as wide as the heads' input.
-    width = module.heads.weight.shape[-1] * 4 if module.has_prefix else 0
+    width = module.heads.weight.shape[-1] * 4 if module.split.has_prefix else 0
     groups: list[list[np.ndarray]] = [[]]
     held = 0
     for rows in batches:
         size = len(rows) * (int(dataset.lengths[rows].max()) * width + dataset.input_bytes)
-        if groups[-1] and held + size > FEATURE_BYTES:
+        if groups[-1] and held + size > TURN_BYTES:
             groups.append([])
             held = 0
         groups[-1].append(rows)

@@ -1,43 +1,24 @@
 """The module that is trained: frozen part, adapted part, one head per member."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sksve.adapters import use_members
 
-__all__ = ["EnsembleModule", "MemberHeads", "Splittable"]
-
-
-class Splittable(Protocol):
-    """What is needed of ``sksve.backbones.SplitBackbone``."""
-
-    def prefix(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor: ...
-    def vectors(
-        self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None
-    ) -> Tensor: ...
-    def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor: ...
+__all__ = ["EnsembleModule", "MemberHeads"]
 
 
 class MemberHeads(nn.Module):
-    """One linear head per member.
-
-    Parameters
-    ----------
-    in_features, n_classes : int
-    generators : sequence of torch.Generator
-        One per member: weights are N(0, init_std ** 2), biases 0.
-    init_std : float
-    dtype : torch.dtype
-    """
+    """One linear head per member: weights are N(0, init_std ** 2), biases 0."""
 
     def __init__(
         self,
         in_features: int,
         n_classes: int,
-        generators: Sequence[torch.Generator],
+        generators: Sequence[torch.Generator],  # one per member
         *,
         init_std: float,
         dtype: torch.dtype = torch.float32,
@@ -66,23 +47,15 @@ class EnsembleModule(nn.Module):
 
     Parameters
     ----------
-    split : SplitBackbone
+    split : SplitBackbone or MemberCopies
         Frozen prefix, adapted suffix, pooling.
     heads : MemberHeads
-    has_prefix : bool
-        Whether some leading blocks are frozen: their output is the same for all members.
-    has_suffix : bool
-        Whether any block is adapted. If not, the pooled vector is the frozen part's output.
     """
 
-    def __init__(
-        self, split: nn.Module, heads: MemberHeads, *, has_prefix: bool, has_suffix: bool
-    ) -> None:
+    def __init__(self, split: Any, heads: MemberHeads) -> None:
         super().__init__()
         self.split = split
         self.heads = heads
-        self.has_prefix = has_prefix
-        self.has_suffix = has_suffix
 
     @property
     def n_members(self) -> int:
@@ -107,39 +80,13 @@ class EnsembleModule(nn.Module):
         ]
         return [*self.member_parameters(), *buffers]
 
-    @torch.no_grad()
-    def features(
-        self, input_ids: Tensor, attention_mask: Tensor | None, *, products: bool = False
-    ) -> Tensor | None:
-        """Output of the frozen part, the same for every member.
-
-        Parameters
-        ----------
-        input_ids, attention_mask : Tensor
-            As in :class:`MemberBatch`.
-        products : bool, default=False
-            As in ``SplitBackbone.prefix``.
-
-        Returns
-        -------
-        Tensor of shape (b, t, d), or (b, 1, d) if all is frozen (already pooled), or None
-            None if nothing is frozen. Wider than d with `products`.
-        """
-        if not self.has_prefix:
-            return None
-        more = {"products": True} if products else {}  # not every Splittable knows them
-        hidden = self.split.prefix(input_ids, attention_mask, **more)
-        if self.has_suffix:
-            return hidden
-        return self.split.pool(hidden, attention_mask)[:, None, :]
-
     def logits(
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None,
         features: Tensor | None = None,
         members: Sequence[int] | None = None,
-        still: int = 0,
+        n_frozen: int = 0,
     ) -> Tensor:
         """Logits of each member for its own rows.
 
@@ -148,10 +95,10 @@ class EnsembleModule(nn.Module):
         input_ids, attention_mask : Tensor
             As in :class:`MemberBatch`.
         features : Tensor of shape (m * b, t, d), optional
-            As :meth:`features` returns, where it is at hand.
+            As ``SplitBackbone.features`` returns, where it is at hand.
         members : sequence of int, optional
             Positions of the m members.
-        still : int, default=0
+        n_frozen : int, default=0
             So many adapted blocks, the first, give no gradient.
 
         Returns
@@ -159,11 +106,12 @@ class EnsembleModule(nn.Module):
         Tensor of shape (m, b, c)
         """
         if features is None:
-            features = self.features(input_ids, attention_mask)
-        if self.has_suffix:
+            features = self.split.features(input_ids, attention_mask)
+        if self.split.has_suffix:
+            frozen = {"n_frozen": n_frozen} if n_frozen else {}  # whole copies have no such blocks
             with use_members(self.split, members):
-                more = {"still": still} if still else {}  # not every Splittable has blocks
-                pooled = self.split.vectors(features, input_ids, attention_mask, **more)
+                hidden = self.split.suffix(features, input_ids, attention_mask, **frozen)
+                pooled = self.split.pool(hidden, attention_mask)
         else:
             assert features is not None
             pooled = features[:, 0]
@@ -172,7 +120,3 @@ class EnsembleModule(nn.Module):
         return self.heads(pooled.reshape(m, -1, pooled.shape[-1]), members)
 
     forward = logits
-
-    def train(self, mode: bool = True) -> "EnsembleModule":
-        """Set the mode; a backbone stays in evaluation mode by itself, its dropout never wakes."""
-        return super().train(mode)
