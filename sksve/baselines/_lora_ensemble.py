@@ -20,7 +20,6 @@ class LoRAFactory:
 
     rank: int
     init_gain: float
-    uses_products = True
 
     def __call__(self, linear: nn.Module, generators: Sequence[torch.Generator], /) -> nn.Module:
         return LoRALinear.from_linear(

@@ -146,7 +146,9 @@ n_features_in_, feature_names_in_
     def _logits(self, data: TokenDataset) -> np.ndarray:
         module = self.net_.module_
         how: dict[str, Any] = {"device": self.net_.device, "autocast": self._prediction_autocast}
-        compute_features(module, data, **how)  # what is frozen has no masks: once for all samples
+        compute_features(
+            module.split, data, **how
+        )  # what is frozen has no masks: once for all samples
         n_layers = len(dropout_layers(module))
         logits = []
         with Progress(self.n_samples, "sample", show=self.verbose >= 1) as bar:

@@ -120,7 +120,7 @@ def _pairwise_distance(members: Tensor) -> float:
 
 
 def _pooled(module: Any, ids: Tensor, mask: Tensor, features: Tensor | None) -> Tensor:
-    if not module.has_suffix:
+    if not module.split.has_suffix:
         assert features is not None
         return features[:, 0]
     return module.split.pool(module.split.suffix(features, ids, mask), mask)

@@ -164,11 +164,6 @@ class SVDFactory:
     train_bias: bool
     direction_pool: int | None = None
 
-    @property
-    def uses_products(self) -> bool:
-        """Whether the layers have cores beside the pretrained matrix, whose product may be known."""
-        return self.off_diagonals > 0 and isinstance(self.rank, Integral)
-
     def __call__(self, linear: nn.Module, generators: Sequence[torch.Generator]) -> nn.Module:
         return SVDLinear.from_linear(
             linear,

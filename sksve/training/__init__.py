@@ -7,8 +7,7 @@ from sksve.training._checkpoint import check_writable, clear_checkpoints, stored
 from sksve.training._continue import train_further
 from sksve.training._data import TokenDataset
 from sksve.training._data_parallel import Processes, join_processes
-from sksve.training._feature_cache import feature_cache
-from sksve.training._first import take_first
+from sksve.training._export import MemberModel, merged_model, take_first
 from sksve.training._fit import (
     LayerFactory,
     MemberFactory,
@@ -18,17 +17,19 @@ from sksve.training._fit import (
     train,
 )
 from sksve.training._image_data import ImageDataset
-from sksve.training._inference import compute_features, predict_logits, softmax64
-from sksve.training._merged import MemberModel, merged_model
-from sksve.training._module import EnsembleModule
+from sksve.training._inference import (
+    compute_features,
+    pooled_vectors,
+    predict_logits,
+    softmax64,
+)
+from sksve.training._module import EnsembleModule, WholeBackbone
 from sksve.training._muon import CoreMuon, check_whole_cores, orthogonalized
 from sksve.training._net import MemberNet
-from sksve.training._pooled import pooled_vectors
 from sksve.training._progress import Progress, without_bars
 from sksve.training._restore import describe_frozen, restore_net, saved_state
 from sksve.training._seeds import sample_seeds
 from sksve.training._trained import TrainedMembers, join
-from sksve.training._whole import WholeBackbone
 
 __all__ = [
     "CoreMuon",
@@ -51,7 +52,6 @@ __all__ = [
     "clear_checkpoints",
     "compute_features",
     "describe_frozen",
-    "feature_cache",
     "join",
     "join_processes",
     "merged_model",

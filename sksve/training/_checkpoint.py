@@ -38,7 +38,7 @@ __all__ = [
 # Fields of TrainingConfig that change no member.
 _FREE = {
     "part", "checkpoint_dir", "fit_hash", "interruptible", "callbacks", "device", "processes",
-    "verbose", "keeps_products",
+    "verbose",
 }  # fmt: skip
 _PIXEL_ROWS = 64
 _STATE = "state"  # the tensor that holds the plain values as JSON

@@ -46,7 +46,7 @@ def train_further(
     further.history = copy.deepcopy(net.history)
     n_before = len(further.history)
     try:
-        compute_features(module, data, device=config.device, autocast=config.autocast)
+        compute_features(module.split, data, device=config.device, autocast=config.autocast)
         further.partial_fit(data, None)
         members = trained_members(further, since=n_before)
         warn_of(members)

@@ -3,14 +3,11 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-
-from sksve.training._feature_cache import FeatureFile
 
 __all__ = ["MemberBatch", "TokenDataset"]
 
@@ -151,19 +148,6 @@ class TokenDataset(Dataset):
         self._features: Tensor | None = None
         self._feature_lengths: np.ndarray | None = None
         self._feature_starts: Tensor | None = None
-        self._feature_file: FeatureFile | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        # What lies in a file is mapped again by whoever unpickles, not copied.
-        mapped = self._feature_file is not None
-        return self.__dict__ | ({"_features": None} if mapped else {})
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if self._feature_file is not None:
-            self._features = self._feature_file.tensor
-            if self._features is None:  # not in reach here: to be computed anew
-                self._feature_file = None
 
     def content_key(self) -> str | None:
         """Hash of the rows' tokens, in order; None if hashing costs more than it saves."""
@@ -191,9 +175,7 @@ class TokenDataset(Dataset):
         """What :meth:`set_features` keeps."""
         return self._features
 
-    def set_features(
-        self, flat: Tensor, lengths: np.ndarray, file: FeatureFile | None = None
-    ) -> None:
+    def set_features(self, flat: Tensor, lengths: np.ndarray) -> None:
         """Keep the output of the frozen part.
 
         Parameters
@@ -202,10 +184,8 @@ class TokenDataset(Dataset):
             Rows end to end.
         lengths : ndarray of shape (n_samples,)
             Vectors per row: one per token, or 1 when they are already pooled.
-        file : FeatureFile, optional
-            Where they lie, if not in memory.
         """
-        self._features, self._feature_file = flat, file
+        self._features = flat
         self._feature_lengths = lengths
         self._feature_starts = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])[:-1])
 

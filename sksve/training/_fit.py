@@ -28,15 +28,13 @@ from sksve.backbones import (
 from sksve.training._checkpoint import Checkpoint, check_same_fit, checkpoint_path, fit_hash
 from sksve.training._data import TokenDataset
 from sksve.training._data_parallel import ALONE, DataParallelNet, Processes
-from sksve.training._feature_cache import weights_key
 from sksve.training._forecast import TrainingForecast
 from sksve.training._history import set_member_history
 from sksve.training._inference import compute_features
-from sksve.training._module import EnsembleModule, MemberHeads
+from sksve.training._module import EnsembleModule, MemberHeads, WholeBackbone
 from sksve.training._net import MemberNet
 from sksve.training._seeds import member_streams, shared_streams
 from sksve.training._trained import TrainedMembers, join, trained_members, warn_of
-from sksve.training._whole import WholeBackbone
 
 __all__ = [
     "LayerFactory",
@@ -77,7 +75,6 @@ class TrainingConfig:
     anchored: bool = False
     freeze_out: float | None = None
     core_optimizer: str = "adamw"
-    keeps_products: bool = False  # set by `train`: whether the layers can use them
     part: int = 0  # 0: fit, or the first call of partial_fit; k: the k-th training after it
     shared_batches: bool = False
     patience: int | None = None
@@ -105,7 +102,7 @@ def build_module(
     Parameters
     ----------
     backbone : LoadedBackbone
-        Not modified.
+        Not modified; the module shares its weights.
     plan : AdaptationPlan
     factory : callable
     ids : sequence of int
@@ -116,7 +113,7 @@ def build_module(
     EnsembleModule
         On the CPU.
     """
-    own = replace(backbone, model=copy.deepcopy(backbone.model))
+    own = backbone.twin()
     streams = [member_streams(config.seed, k) for k in ids]
     adapters = [s.adapter for s in streams]
     if isinstance(factory, WholeBackbone):
@@ -130,12 +127,7 @@ def build_module(
         init_std=config.head_init_std,
         dtype=config.dtype,
     )
-    return EnsembleModule(
-        split,
-        heads,
-        has_prefix=plan.first_block > 0,
-        has_suffix=plan.first_block < plan.n_blocks,
-    )
+    return EnsembleModule(split, heads)
 
 
 def _with_new_layers(
@@ -182,14 +174,17 @@ def train(
     n_tasks = _count_tasks(n_jobs, len(ids))
     n_groups = len(ids) if isinstance(factory, WholeBackbone) else n_tasks
     groups = [tuple(int(k) for k in group) for group in np.array_split(ids, n_groups)]
-    keeps_products = bool(getattr(factory, "uses_products", False))
-    config = replace(config, interruptible=n_groups == 1, keeps_products=keeps_products)
+    config = replace(config, interruptible=n_groups == 1)
     datasets = [data for data in (train_data, valid_data) if data is not None]
     if config.checkpoint_dir is not None:
         key = fit_hash(backbone, plan, factory, groups, datasets, config)
         check_same_fit(config.checkpoint_dir, key)
         config = replace(config, fit_hash=key)
-    _keep_features(backbone, plan, config, datasets)
+    if plan.first_block > 0:
+        split = SplitBackbone(backbone.twin(), plan).to(config.device)
+        for data in datasets:
+            compute_features(split, data, device=config.device, autocast=config.autocast)
+        del split
     # Built here, one after the other as tasks begin: all groups have this process's singular vectors.
     modules = (build_module(backbone, plan, factory, group, config) for group in groups)
     data = train_data, valid_data
@@ -215,37 +210,6 @@ def _count_tasks(n_jobs: int | None, n_members: int) -> int:
     # Dask's backend counts the cluster's cores, whatever it is asked for.
     most = effective_n_jobs(n_jobs)
     return min(n_members, most if n_jobs < 0 else min(n_jobs, most))
-
-
-def _keep_features(
-    backbone: LoadedBackbone,
-    plan: AdaptationPlan,
-    config: TrainingConfig,
-    datasets: Sequence[TokenDataset],
-) -> None:
-    """Run the frozen part once over all rows, before any layer is replaced."""
-    if plan.first_block == 0:
-        return
-    no_heads = MemberHeads(backbone.hidden_size, 1, [torch.Generator()], init_std=0.0)
-    module = EnsembleModule(
-        SplitBackbone(backbone, plan),
-        no_heads,
-        has_prefix=True,
-        has_suffix=plan.first_block < plan.n_blocks,
-    )
-    config_text = backbone.model.config.to_json_string()
-    key = weights_key(backbone.model, config_text, plan.first_block, backbone.pooling)
-    module.to(config.device)
-    for data in datasets:
-        compute_features(
-            module,
-            data,
-            device=config.device,
-            autocast=config.autocast,
-            key=key,
-            products=config.keeps_products,
-        )
-    backbone.model.to("cpu")
 
 
 def _train_in_task(

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from sksve.training._data import MemberBatch, TokenDataset
-from sksve.training._feature_cache import FeatureFile
 
 __all__ = ["ImageDataset"]
 
@@ -64,10 +63,8 @@ class ImageDataset(TokenDataset):
     def content_key(self) -> str | None:
         return None
 
-    def set_features(
-        self, flat: Tensor, lengths: np.ndarray, file: FeatureFile | None = None
-    ) -> None:
-        super().set_features(flat, lengths, file)
+    def set_features(self, flat: Tensor, lengths: np.ndarray) -> None:
+        super().set_features(flat, lengths)
         if self.features_suffice:
             self.images.forget()
 

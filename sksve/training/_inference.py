@@ -5,6 +5,7 @@ Threads may predict with one module at the same time: what a prediction switches
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from sksve._forks import ForkSafeLock
 from sksve.adapters import WeightBuffers, member_layers, merged_member
 from sksve.training._data import MemberBatch, TokenDataset
-from sksve.training._module import EnsembleModule
+from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._progress import Progress
 
 __all__ = [
     "compute_features",
     "low_precision",
     "merging_pays",
+    "pooled_vectors",
     "predict_logits",
     "softmax64",
     "token_batches",
@@ -162,6 +164,8 @@ def compute_features(
     device = torch.device(device)
     lengths = dataset.lengths if split.has_suffix else np.ones_like(dataset.lengths)
     starts = np.concatenate([[0], np.cumsum(lengths)])
+    if int(starts[-1]) * split.model.config.hidden_size * dataset.dtype.itemsize > FEATURE_BYTES:
+        return False
     flat: Tensor | None = None
     for rows in token_batches(dataset, _budget(device)):
         batch = _one_member(dataset, rows, device)
@@ -170,10 +174,7 @@ def compute_features(
         assert out is not None
         out = out.to(dataset.dtype)
         if flat is None:
-            shape = (int(starts[-1]), out.shape[-1])
-            if shape[0] * shape[1] * dataset.dtype.itemsize > FEATURE_BYTES:
-                return False
-            flat = torch.empty(shape, dtype=dataset.dtype)
+            flat = torch.empty(int(starts[-1]), out.shape[-1], dtype=dataset.dtype)
         n = torch.from_numpy(lengths[rows])
         mask = torch.arange(out.shape[1]) < n[:, None]
         index = torch.from_numpy(starts[rows])[:, None] + torch.arange(out.shape[1])
@@ -220,58 +221,89 @@ def predict_logits(
     -------
     ndarray of shape (m, n_samples, n_classes), float64
     """
-    device = torch.device(device)
+    with _eval_mode(module):
+        return _predict(module, dataset, members, torch.device(device), autocast, merge, progress)
+
+
+@contextmanager
+def _eval_mode(module: torch.nn.Module) -> Iterator[None]:
+    """Put a module that is being trained in eval mode; of another, nothing that threads share changes."""
     was_training = module.training
-    if was_training:  # a module that has been trained is not: nothing that threads share changes
+    if was_training:
         module.eval()
+    try:
+        yield
+    finally:
+        if was_training:
+            module.train()
+
+
+def _predict(
+    module: EnsembleModule,
+    dataset: TokenDataset,
+    members: Sequence[int] | None,
+    device: torch.device,
+    autocast: torch.dtype | None,
+    merge: bool | None,
+    progress: bool,
+) -> np.ndarray:
+    split = module.split
     chosen = list(range(module.n_members)) if members is None else list(members)
     n_classes = module.heads.weight.shape[1]
     logits = np.empty((len(chosen), len(dataset), n_classes))
     n_all = int(dataset.lengths.sum())
-    n_tokens = None  # told to merge: all layers
+    n_tokens = None  # if all layers are to be merged
     if merge is None:
         n_tokens = n_all
         merge = merging_pays(module, n_tokens)
-    m = 1 if merge or not module.split.has_suffix else len(chosen)
+    merge = merge and split.has_suffix
+    m = 1 if merge or not split.has_suffix else len(chosen)
     batches = token_batches(dataset, max(1, _budget(device) // m))
     buffers: WeightBuffers = {}
     with Progress(len(chosen) * n_all, "token", show=progress) as bar:
         for group in _groups(module, dataset, batches):
-            features: list[MemberBatch] = []
-            for rows in group:
-                batch = _one_member(dataset, rows, device)
-                if batch.features is None and module.split.has_prefix:
-                    with low_precision(device, autocast):
-                        out = module.split.features(batch.input_ids, batch.attention_mask)
-                    batch = MemberBatch(
-                        batch.input_ids, batch.attention_mask, out, batch.weight, None
+            inputs = [_with_features(split, dataset, rows, device, autocast) for rows in group]
+            # Members take turns with merged weights, or all have theirs at once.
+            for positions in [[k] for k in range(len(chosen))] if merge else [range(len(chosen))]:
+                who = [chosen[k] for k in positions]
+                merged: Any = nullcontext()
+                if merge:
+                    [member] = who
+                    merged = merged_member(
+                        module, member, n_tokens, dtype=autocast, buffers=buffers
                     )
-                features.append(batch)
-            if merge and module.split.has_suffix:
-                for position, k in enumerate(chosen):
-                    merged = merged_member(module, k, n_tokens, dtype=autocast, buffers=buffers)
-                    with merged, low_precision(device, autocast):
-                        for rows, batch in zip(group, features):
-                            logits[position, rows] = _run(module, batch, [k])[0]
-                            bar.advance(int(dataset.lengths[rows].sum()))
-            else:
-                for rows, batch in zip(group, features):
-                    with low_precision(device, autocast):
-                        logits[:, rows] = _run(module, batch, chosen)
-                    bar.advance(len(chosen) * int(dataset.lengths[rows].sum()))
-    if was_training:
-        module.train()
+                with merged, low_precision(device, autocast):
+                    for rows, batch in zip(group, inputs):
+                        logits[np.ix_(positions, rows)] = _run(module, batch, who)
+                        bar.advance(len(who) * int(dataset.lengths[rows].sum()))
     return logits
+
+
+def _with_features(
+    split: Any,
+    dataset: TokenDataset,
+    rows: np.ndarray,
+    device: torch.device,
+    autocast: torch.dtype | None,
+) -> MemberBatch:
+    """Rows of one batch with the output of the frozen part."""
+    batch = _one_member(dataset, rows, device)
+    if batch.features is not None or not split.has_prefix:
+        return batch
+    with low_precision(device, autocast):
+        features = split.features(batch.input_ids, batch.attention_mask)
+    return replace(batch, features=features)
 
 
 def _groups(
     module: EnsembleModule, dataset: TokenDataset, batches: list[np.ndarray]
 ) -> list[list[np.ndarray]]:
     """Batches whose inputs and frozen features fit in memory together; one group if both are small."""
-    if not module.split.has_prefix and not dataset.input_bytes:
+    has_prefix = module.split.has_prefix
+    if not has_prefix and not dataset.input_bytes:
         return [batches]
     # Features are about as wide as the heads' input.
-    width = module.heads.weight.shape[-1] * 4 if module.split.has_prefix else 0
+    width = module.heads.weight.shape[-1] * 4 if has_prefix else 0
     groups: list[list[np.ndarray]] = [[]]
     held = 0
     for rows in batches:
@@ -285,6 +317,7 @@ def _groups(
 
 
 def _run(module: EnsembleModule, batch: MemberBatch, members: list[int]) -> np.ndarray:
+    """Logits (m, b, c) of one batch, which each member gets."""
     m = len(members)
 
     def stack(t: Tensor | None) -> Tensor | None:
@@ -295,3 +328,32 @@ def _run(module: EnsembleModule, batch: MemberBatch, members: list[int]) -> np.n
     whole = m == module.n_members and members == list(range(m))
     out = module.logits(ids, mask, stack(batch.features), None if whole else members)
     return out.double().cpu().numpy()
+
+
+def pooled_vectors(
+    module: EnsembleModule,
+    dataset: TokenDataset,
+    *,
+    member: int = 0,
+    device: str | torch.device = "cpu",
+    autocast: torch.dtype | None = None,
+) -> np.ndarray:
+    """Pooled vectors (n_samples, d), float64, of one member: what enters its head.
+
+    Parameters
+    ----------
+    module : EnsembleModule
+    dataset : TokenDataset
+    member : int, default=0
+        Position of the member.
+    device, autocast
+        As :func:`predict_logits`.
+    """
+    d, like = module.heads.weight.shape[-1], module.heads.weight
+    heads = MemberHeads(
+        d, d, [torch.Generator()] * module.n_members, init_std=0.0, dtype=like.dtype
+    )
+    with torch.no_grad():
+        heads.weight.copy_(torch.eye(d))  # logits that are the vectors
+    bare = EnsembleModule(module.split, heads.to(like.device))
+    return predict_logits(bare, dataset, members=[member], device=device, autocast=autocast)[0]

@@ -1,14 +1,16 @@
 """The module that is trained: frozen part, adapted part, one head per member."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sksve.adapters import use_members
+from sksve.backbones import MemberCopies, SplitBackbone, add_dropout
 
-__all__ = ["EnsembleModule", "MemberHeads"]
+__all__ = ["EnsembleModule", "MemberHeads", "WholeBackbone"]
 
 
 class MemberHeads(nn.Module):
@@ -120,3 +122,27 @@ class EnsembleModule(nn.Module):
         return self.heads(pooled.reshape(m, -1, pooled.shape[-1]), members)
 
     forward = logits
+
+
+@dataclass(frozen=True)
+class WholeBackbone:
+    """Factory of members that are whole models: each fine-tunes a copy of the backbone.
+
+    Such members are trained one after the other, so that only one optimizer state is held at a time.
+
+    Parameters
+    ----------
+    dropout : float or None, default=None
+        Rate of dropout in training, on the features at the model's own places; None: no dropout.
+    """
+
+    dropout: float | None = None
+
+    def __call__(
+        self, split: SplitBackbone, generators: Sequence[torch.Generator], /
+    ) -> MemberCopies:
+        """Make the copies; `split` is used, not copied."""
+        pooled = None
+        if self.dropout is not None:
+            pooled = add_dropout(split, self.dropout, generators[0])
+        return MemberCopies(split, len(generators), pooled_dropout=pooled)

@@ -152,7 +152,7 @@ def test_last_block_only__leaves_the_first_alone(rival, make, texts, labels):
     clf = make(rival, adapt_blocks=1).fit(texts, labels)
     report = clf.adapter_report_
     assert all(name.startswith("encoder.layer.1.") for name in report.adapted)
-    assert clf.net_.module_.has_prefix
+    assert clf.net_.module_.split.has_prefix
     whole = clf.predict_proba_members(texts)
     np.testing.assert_allclose(
         clf.predict_proba_members(texts[5:6]), whole[:, 5:6], rtol=0, atol=1e-9
