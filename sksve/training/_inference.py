@@ -32,7 +32,9 @@ __all__ = [
 # Tokens a forward pass holds at once. Small enough for a laptop's cache hierarchy, large enough that
 # Python is no cost; on an accelerator, large enough to fill it.
 TOKENS_CPU, TOKENS_GPU = 1024, 65536
-# Members take turns if that saves a tenth of the multiply-adds: a turn costs a pass of its own.
+# Members take turns, each with dense weights, if that saves a tenth of the multiply-adds: a turn costs
+# a pass of its own. It saves 17 % of a prediction of 200 reviews with the README's settings (CPU time on
+# one thread, medians of 5 in turns: 4.3 against 5.2 s; with RANDOM_SUBSPACES 6.5 against 7.7 s).
 TURNS = 0.9
 # Frozen features of a data set are kept in memory up to this size, and computed anew beyond it.
 FEATURE_BYTES = 4 * 2**30
@@ -264,17 +266,15 @@ def _predict(
         for group in _groups(module, dataset, batches):
             inputs = [_with_features(split, dataset, rows, device, autocast) for rows in group]
             # Members take turns with merged weights, or all have theirs at once.
-            for positions in [[k] for k in range(len(chosen))] if merge else [range(len(chosen))]:
-                who = [chosen[k] for k in positions]
-                merged: Any = nullcontext()
+            turns = [slice(k, k + 1) for k in range(len(chosen))] if merge else [slice(None)]
+            for turn in turns:
+                who = chosen[turn]
+                own: Any = nullcontext()
                 if merge:
-                    [member] = who
-                    merged = merged_member(
-                        module, member, n_tokens, dtype=autocast, buffers=buffers
-                    )
-                with merged, low_precision(device, autocast):
+                    own = merged_member(module, who[0], n_tokens, dtype=autocast, buffers=buffers)
+                with own, low_precision(device, autocast):
                     for rows, batch in zip(group, inputs):
-                        logits[np.ix_(positions, rows)] = _run(module, batch, who)
+                        logits[turn, rows] = _run(module, batch, who)
                         bar.advance(len(who) * int(dataset.lengths[rows].sum()))
     return logits
 

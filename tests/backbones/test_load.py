@@ -202,18 +202,23 @@ def test_folder__loading_restores_transformers_logging(pair_of, tmp_path):
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
 
 
-def test_folder__each_call_gives_a_copy_of_its_own(pair_of, tmp_path):
+def test_folder__its_weights_are_in_memory_once_and_its_modules_are_not_shared(pair_of, tmp_path):
     save(pair_of("bert"), tmp_path)
     first, second = (load_backbone(resolve_backbone(tmp_path)) for _ in range(2))
+    for twin in (second, first.twin()):
+        assert not set(twin.model.modules()) & set(first.model.modules())
+        pairs = list(zip(twin.model.parameters(), first.model.parameters(), strict=True))
+        assert all(p is not q and p.data_ptr() == q.data_ptr() for p, q in pairs)
     expected = {k: v.clone() for k, v in second.model.state_dict().items()}
-    with torch.no_grad():
-        for parameter in first.model.parameters():
-            parameter.zero_()
+    first.model.to(torch.float64).requires_grad_(True)  # as a move to another device
+    first.model.embeddings = torch.nn.Identity()
     first.processor.add_tokens(["zebra"])
     third = load_backbone(resolve_backbone(tmp_path))
     for backbone in (second, third):
         state = backbone.model.state_dict()
+        assert state.keys() == expected.keys()
         assert all(torch.equal(state[k], expected[k]) for k in expected)
+        assert not any(p.requires_grad for p in backbone.model.parameters())
         assert "zebra" not in backbone.processor.get_vocab()
 
 

@@ -231,7 +231,7 @@ def test_members__deberta_with_projections_of_its_own_for_positions(kinds, pair_
 
 
 @pytest.mark.parametrize("adapt_blocks", [None, 2])
-def test_still__same_states_and_gradients_but_none_in_still_blocks(
+def test_n_frozen__same_states_and_gradients_but_none_in_frozen_blocks(
     family, backbone_of, adapt_blocks
 ):
     backbone = backbone_of(family, dtype=torch.float64)
@@ -239,12 +239,12 @@ def test_still__same_states_and_gradients_but_none_in_still_blocks(
     split, layers = adapted(backbone, adapt_blocks, n_members=1)
     hidden = split.prefix(ids, mask) if split.first_block else None
     found = {}
-    for still in (0, 1):
+    for n_frozen in (0, 1):
         for layer in layers.values():
             layer.scale.grad = None
-        states = split.suffix(hidden, ids, mask, still)
+        states = split.suffix(hidden, ids, mask, n_frozen)
         split.pool(states, mask)[:, 0].sum().backward()
-        found[still] = states, {name: layer.scale.grad for name, layer in layers.items()}
+        found[n_frozen] = states, {name: layer.scale.grad for name, layer in layers.items()}
     torch.testing.assert_close(found[1][0], found[0][0], rtol=0, atol=0)
     first = f"{split.blocks}.{split.first_block}."
     assert any(name.startswith(first) for name in layers)

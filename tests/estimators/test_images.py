@@ -59,14 +59,13 @@ def test__no_noise_no_training__is_the_backbone_itself(
 @pytest.mark.parametrize("family", TINY_VISION_FAMILIES)
 @pytest.mark.parametrize("group", ["all-linear", "attention", "mlp"])
 def test__frozen_prefix__changes_nothing_but_the_time(family, group, make, pictures, labels):
-    """The features kept from the prefix, in memory or in a file, train the same members."""
-    import sksve.training._feature_cache as room
+    """The features of the prefix, kept or computed anew at each step, train the same members."""
+    import sksve.training._inference as inference
 
     settings = {"adapt_blocks": 1, "target_modules": group, "n_members": 2}
     clf = make(make_tiny_backbone(family), **settings).fit(pictures, labels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "MEMORY_BYTES", 1)
-        room.feature_cache.clear()
+        patch.setattr(inference, "FEATURE_BYTES", 1)
         anew = make(make_tiny_backbone(family), **settings).fit(pictures, labels)
     members = clf.predict_proba_members(pictures)
     np.testing.assert_allclose(anew.predict_proba_members(pictures), members, rtol=0, atol=1e-10)
@@ -152,7 +151,7 @@ def test__order_and_batches__do_not_matter(
     np.testing.assert_allclose(clf.predict_proba(pictures[::-1])[::-1], expected, rtol=0, atol=atol)
     np.testing.assert_allclose(clf.predict_proba(pictures[3:5]), expected[3:5], rtol=0, atol=atol)
     monkeypatch.setattr(inference, "TOKENS_CPU", 50)  # batches of one and two images
-    monkeypatch.setattr(inference, "FEATURE_BYTES", 20_000)  # and several groups of them
+    monkeypatch.setattr(inference, "TURN_BYTES", 20_000)  # and several groups of them
     np.testing.assert_allclose(clf.predict_proba(pictures), expected, rtol=0, atol=atol)
 
 
@@ -173,7 +172,7 @@ def test__predict__holds_few_pixels_at_once(make, vit, pictures, labels, monkeyp
     monkeypatch.setattr(inference, "_groups", watched)
     monkeypatch.setattr(inference, "TOKENS_CPU", 34)
     image = 3 * 28 * 28 * 8  # bytes of its pixels in float64
-    monkeypatch.setattr(inference, "FEATURE_BYTES", 4 * image)
+    monkeypatch.setattr(inference, "TURN_BYTES", 4 * image)
     clf.predict_proba(pictures)
     assert sum(held) == 12
     assert max(held) <= 4

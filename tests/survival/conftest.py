@@ -4,7 +4,6 @@ import pytest
 
 from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
-from sksve.training._feature_cache import feature_cache
 
 TEXTS = [
     "good film",
@@ -42,6 +41,3 @@ def two_models(backbone):
 @pytest.fixture(autouse=True)
 def own_caches(tmp_path, monkeypatch):
     monkeypatch.setenv("SKSVE_CACHE", str(tmp_path / "sksve-cache"))
-    feature_cache.clear()
-    yield
-    feature_cache.clear()

@@ -1,8 +1,6 @@
 """Truncated and bit-flipped files: always seen, never a silently wrong answer."""
 
 import os
-import pickle
-import tempfile
 import zipfile
 
 import numpy as np
@@ -18,7 +16,6 @@ from sksve.adapters import SVDCache, decompose
 from sksve.adapters import _cache as svd_module
 from sksve.backbones import fetch_backbone, resolve_backbone
 from sksve.backbones._known import KNOWN, Carrier, KnownBackbone
-from sksve.training._feature_cache import FeatureFile
 
 
 def damaged(data, rng, n):
@@ -180,34 +177,3 @@ def test__backbone_of_an_older_sksve__still_loads(carrier):
     (carrier / "sksve-sha256.json").unlink()
     assert resolve_backbone("toy-backbone").folder == carrier
     assert fetch_backbone("toy-backbone") == carrier
-
-
-def test__mapped_features__that_are_gone_or_cut(tmp_path, monkeypatch, tally):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    file = FeatureFile((10, 5), torch.float64)
-    file.tensor.copy_(torch.arange(50.0).reshape(10, 5))
-    sent = pickle.dumps(file)
-    assert torch.equal(pickle.loads(sent).tensor, file.tensor)
-    for size in (399, 200, 0):
-        os.truncate(file.path, size)
-        assert pickle.loads(sent).tensor is None  # to be computed anew
-        assert file.path.stat().st_size == size
-        tally("mapped features cut or gone")
-    file.path.unlink()
-    assert pickle.loads(sent).tensor is None
-    assert not file.path.exists()
-    tally("mapped features cut or gone")
-
-
-def test__mapped_features__with_a_bit_flipped_or_a_run_replaced(tmp_path, monkeypatch, rng, tally):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    file = FeatureFile((3000, 5), torch.float32)
-    values = torch.from_numpy(rng.normal(size=(3000, 5)).astype(np.float32))
-    file.tensor.copy_(values)
-    sent, data = pickle.dumps(file), file.path.read_bytes()
-    for changed in damaged(data, rng, 60):
-        file.path.write_bytes(changed)
-        assert pickle.loads(sent).tensor is None  # to be computed anew, wherever the damage is
-        tally("damaged file of mapped features")
-    file.path.write_bytes(data)
-    assert torch.equal(pickle.loads(sent).tensor, values)

@@ -1,6 +1,5 @@
 """Full disks, folders that cannot be written, no home: nothing half-written, answers stay right."""
 
-import gc
 import os
 import resource
 import shutil
@@ -18,8 +17,6 @@ from sksve._exceptions import FetchError
 from sksve._registry import cache_folder, fetch_package, sha256_of
 from sksve.adapters import SVDCache, decompose
 from sksve.backbones import resolve_backbone
-from sksve.training import _feature_cache as feature_module
-from sksve.training._feature_cache import FeatureFile
 from tests.survival.conftest import LABELS, SETTINGS, TEXTS
 from tests.survival.kills import files_in, in_child, needs_fork
 
@@ -77,31 +74,6 @@ def test__svd_cache__when_the_disk_is_full(tmp_path, rng, tally):
         limited(limit, get)
         assert list(tmp_path.iterdir()) == []
         tally("full disk during a write of the SVD cache")
-
-
-@needs_fork
-def test__mapped_features__when_the_disk_is_full(backbone, tmp_path, monkeypatch, tally):
-    """To write to a mapped file on a full disk kills a process: room must be taken before."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    kept = SVEClassifier(
-        backbone, **SETTINGS, adapt_blocks=1, precision="float64", random_state=0
-    ).fit(TEXTS, LABELS)
-    expected = kept.predict_proba(TEXTS)
-    feature_module.feature_cache.clear()
-
-    def fit():
-        feature_module.MEMORY_BYTES = 0
-        clf = SVEClassifier(
-            backbone, **SETTINGS, adapt_blocks=1, precision="float64", random_state=0
-        )
-        with pytest.warns(UserWarning, match=r"cannot be kept in a temporary file .*TMPDIR"):
-            clf.fit(TEXTS, LABELS)
-        np.testing.assert_allclose(clf.predict_proba(TEXTS), expected, rtol=0, atol=1e-12)
-
-    for limit in (0, 100, 1000):
-        limited(limit, fit)
-        assert list(tmp_path.glob("*.features")) == []
-        tally("full disk during a fit with mapped features")
 
 
 @needs_fork
@@ -271,16 +243,3 @@ def test__backbone_cache__in_no_folder(tmp_path, monkeypatch, tally):
     with pytest.raises(FetchError, match=r"Cannot put all-MiniLM.*SKSVE_CACHE"):
         fetch.fetch_backbone("all-MiniLM-L6-v2")
     tally("cache in a folder that cannot be")
-
-
-def test__features__are_not_left_when_mapping_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-    def full(*args):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(feature_module, "_take_room", full)
-    with pytest.raises(OSError, match="No space"):
-        FeatureFile((3, 3), torch.float32)
-    gc.collect()
-    assert list(tmp_path.iterdir()) == []

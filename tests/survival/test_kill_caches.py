@@ -1,28 +1,21 @@
 """SIGKILL at random moments of writing a cache: what is found afterwards is whole, or made again."""
 
-import gc
 import os
-import tempfile
 import time
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import sksve._registry as registry
 import sksve.backbones._fetch as fetch
 import sksve.datasets._debian as debian
-from sksve import SVEClassifier
 from sksve._registry import cache_folder, fetch_package, sha256_of
 from sksve.adapters import SVDCache, decompose
 from sksve.adapters import _cache as svd_module
 from sksve.backbones import fetch_backbone
 from sksve.backbones._known import KNOWN, Carrier, KnownBackbone
-from sksve.training import _feature_cache as feature_module
-from sksve.training._feature_cache import FeatureFile
-from tests.survival.conftest import LABELS, SETTINGS, TEXTS
 from tests.survival.kills import age, few_or_many, files_in, kill_amid, needs_fork
 
 pytestmark = needs_fork
@@ -58,50 +51,6 @@ def test__svd_cache(n_kills, tmp_path, tally):
     SVDCache(folder=folder, min_disk_size=1).get(weight(-1))
     assert list(folder.glob("*.tmp")) == []
     assert half[-1] <= n_kills
-
-
-@few_or_many
-def test__mapped_features(n_kills, tmp_path, monkeypatch, tally):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    mine = FeatureFile((4, 3), torch.float64)
-    mine.tensor.fill_(7.0)
-
-    def map_and_fill(k):
-        file = FeatureFile((2000, 500), torch.float32)
-        file.tensor.fill_(float(k))
-
-    # On a busy machine a child may be killed before it has made a file, and more of them are needed.
-    for seed in range(20 * n_kills):
-        if seed >= n_kills and len(list(tmp_path.glob("*.features"))) > 1:
-            break
-        kill_amid(map_and_fill, seed=seed)
-        tally("SIGKILL during a write of mapped features")
-    left = age(tmp_path, "*.features") - 1
-    assert left >= 1  # else nothing was tested
-    other = FeatureFile((1, 1), torch.float32)
-    # Those of the killed are gone; an old one that is in use is not.
-    assert set(tmp_path.glob("*.features")) == {mine.path, other.path}
-    assert (mine.tensor == 7.0).all()
-    del mine, other
-    gc.collect()
-    assert list(tmp_path.glob("*.features")) == []
-
-
-@few_or_many
-def test__fit_with_mapped_features(n_kills, backbone, texts, tmp_path, monkeypatch, tally):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(feature_module, "MEMORY_BYTES", 0)
-    clf = SVEClassifier(backbone, **SETTINGS, adapt_blocks=1, random_state=0)
-    answer = clf.fit(TEXTS, LABELS).predict_proba(texts)
-
-    for seed in range(n_kills):
-        kill_amid(lambda k: clf.fit(TEXTS, LABELS), seed=seed, longest=0.1)
-        tally("SIGKILL during a fit with mapped features")
-    age(tmp_path, "*.features")
-    again = SVEClassifier(backbone, **SETTINGS, adapt_blocks=1, random_state=0)
-    assert np.array_equal(again.fit(TEXTS, LABELS).predict_proba(texts), answer)
-    gc.collect()
-    assert list(tmp_path.glob("*.features")) == []
 
 
 def written_slowly(path, data):

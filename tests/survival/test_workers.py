@@ -1,10 +1,6 @@
 """Workers by fork, spawn and joblib: right answers, and nobody waits for ever."""
 
-import gc
 import multiprocessing
-import os
-import pickle
-import tempfile
 import threading
 
 import joblib
@@ -14,8 +10,6 @@ import torch
 
 from sksve import SVEClassifier
 from sksve.adapters import svd_cache
-from sksve.training import _feature_cache as feature_module
-from sksve.training._feature_cache import FeatureFile, feature_cache
 from tests.survival.conftest import LABELS, SETTINGS, TEXTS
 from tests.survival.kills import in_child, needs_fork
 
@@ -68,9 +62,9 @@ def test__fork__while_other_threads_hold_every_lock(two_models, backbone, texts,
         from sksve._forks import lock_of
         from sksve.backbones import _fetch, _load
 
-        locks = [svd_cache._lock, feature_cache._lock, _load._lock, _fetch._lock]
+        locks = [svd_cache._lock, _load._lock, _fetch._lock]
         locks.append(lock_of(clf._tokenizer))
-        with locks[0], locks[1], locks[2], locks[3], locks[4], locks[5]:
+        with locks[0], locks[1], locks[2], locks[3]:
             held.set()
             done.wait(timeout=60)
 
@@ -89,20 +83,6 @@ def test__fork__while_other_threads_hold_every_lock(two_models, backbone, texts,
         done.set()
         thread.join()
     tally("fork while other threads hold locks")
-
-
-@needs_fork
-def test__fork__does_not_remove_the_parents_features(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    held = [FeatureFile((3, 2), torch.float64)]
-    held[0].tensor.fill_(5.0)
-
-    def drop():
-        held.clear()
-        gc.collect()
-
-    in_child(drop)
-    assert (pickle.loads(pickle.dumps(held[0])).tensor == 5.0).all()
 
 
 def fit_and_predict(clf, texts, labels, rows):
@@ -147,19 +127,3 @@ def test__joblib(backend, two_models, backbone, texts, monkeypatch, tmp_path, ta
     assert all(np.array_equal(a, b) for a, b in zip(found, answers * 2))
     np.testing.assert_allclose(clf.predict_proba(texts), answers[0], rtol=0, atol=1e-6)
     tally(f"worker of joblib, {backend}", 5)
-
-
-@pytest.mark.slow
-def test__joblib__with_mapped_features(backbone, texts, monkeypatch, tmp_path, tally):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    plain = SVEClassifier(backbone, **SETTINGS, adapt_blocks=1, random_state=0)
-    answer = plain.fit(TEXTS, LABELS).predict_proba(texts)
-    feature_cache.clear()
-    monkeypatch.setattr(feature_module, "MEMORY_BYTES", 0)
-    with joblib.parallel_config(backend="loky", n_jobs=2):
-        clf = SVEClassifier(backbone, **SETTINGS, adapt_blocks=1, n_jobs=2, random_state=0)
-        proba = clf.fit(TEXTS, LABELS).predict_proba(texts)
-    np.testing.assert_allclose(proba, answer, rtol=0, atol=1e-6)
-    gc.collect()
-    assert [name for name in os.listdir(tmp_path) if name.endswith(".features")] == []
-    tally("worker of joblib with mapped features", 2)

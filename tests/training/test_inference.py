@@ -1,11 +1,14 @@
 """Both routes of inference, and the frozen part computed beforehand: the same numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from sksve.adapters import SVDLinear, member_layers, merged_member
 from sksve.backbones import (
+    SplitBackbone,
     load_backbone,
     make_tiny_backbone,
     plan_adaptation,
@@ -70,7 +73,7 @@ def test_predict_logits__every_route_gives_the_same(adapt_blocks, family):
     assert np.abs(expected[0] - expected[1]).max() > 1e-2
     close(predict_logits(module, dataset(), merge=True), expected)
     cached = dataset()
-    assert compute_features(module, cached) is (adapt_blocks is not None)
+    assert compute_features(module.split, cached) is (adapt_blocks is not None)
     for merge in (True, False):
         close(predict_logits(module, cached, merge=merge), expected)
     one_by_one = [predict_logits(module, dataset([t]), merge=False)[:, 0] for t in TEXTS]
@@ -82,7 +85,7 @@ def test_predict_logits__small_batches_and_groups(monkeypatch, merge):
     module, dataset = make(1)
     expected = predict_logits(module, dataset(), merge=merge)
     monkeypatch.setattr(inference, "TOKENS_CPU", 1)
-    monkeypatch.setattr(inference, "FEATURE_BYTES", 1)
+    monkeypatch.setattr(inference, "TURN_BYTES", 1)
     close(predict_logits(module, dataset(), merge=merge), expected)
 
 
@@ -99,6 +102,59 @@ def test_predict_logits__leaves_the_mode_as_it_was():
     predict_logits(module, dataset())
     assert module.training
     assert not module.split.model.training
+
+
+def test_predict_logits__mode_is_restored_when_a_forward_pass_raises(monkeypatch):
+    module, dataset = make()
+    monkeypatch.setattr(module.heads, "forward", lambda *args: 1 / 0)
+    for mode in (True, False):
+        module.train(mode)
+        with pytest.raises(ZeroDivisionError):
+            predict_logits(module, dataset())
+        assert module.training is mode
+        assert module.heads.training is mode
+
+
+@pytest.mark.parametrize("adapt_blocks", [1, 0])
+def test_train__features_kept_or_computed_anew_train_the_same_members(monkeypatch, adapt_blocks):
+    backbone = load_backbone(resolve_backbone(make_tiny_backbone()), dtype=torch.float64)
+    plan = plan_adaptation(backbone.model, adapt_blocks=adapt_blocks)
+    ids = tokenize(backbone.processor, TEXTS, 64)
+    runs = []
+    features = SplitBackbone.features
+    monkeypatch.setattr(
+        SplitBackbone, "features", lambda *args: runs.append(len(args[1])) or features(*args)
+    )
+
+    def learn():
+        data = TokenDataset(ids, np.arange(len(ids)) % 3, dtype=torch.float64)
+        members = train(backbone, plan, noisy_layers, range(2), data, None, CONFIG)
+        return members.state, data.has_features
+
+    kept, has_features = learn()
+    assert has_features
+    assert sum(runs) == len(TEXTS), "each row once"
+    monkeypatch.setattr(inference, "FEATURE_BYTES", 8)
+    anew, has_features = learn()
+    assert not has_features
+    for a, b in zip(kept, anew, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+
+
+def test_build_module__shares_the_backbones_weights_and_changes_none(monkeypatch):
+    backbone = load_backbone(resolve_backbone(make_tiny_backbone()))
+    before = {name: value.clone() for name, value in backbone.model.state_dict().items()}
+    storages = {p.untyped_storage().data_ptr() for p in backbone.model.parameters()}
+    plan = plan_adaptation(backbone.model, adapt_blocks=1)
+    config = replace(CONFIG, dtype=torch.float32)
+    data = TokenDataset(tokenize(backbone.processor, TEXTS, 64), np.arange(6) % 3)
+    module = train(backbone, plan, noisy_layers, range(2), data, None, config).net.module_
+    frozen = {n: p for n, p in module.split.model.named_parameters() if n in before}
+    assert len(frozen) > 10
+    assert {p.untyped_storage().data_ptr() for p in frozen.values()} <= storages
+    module.to(torch.float64)  # as a move to another device: the others stay where they are
+    after = backbone.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
 def test_merging__pays_for_many_tokens_only():
