@@ -58,8 +58,8 @@ X_test, y_test = X_test[known], y_test[known]
 # text of the applicant stands last, whole.
 writer = TabularToText(names={"emp_title": "job"}, text_columns=["emp_title"])
 print("As a list:\n  " + writer.fit(X_train).transform(X_train[:1])[0])
-sentences = TabularToText("The {name} is {value}.", separator=" ", bins=5, missing="unknown")
-print("In sentences, numbers as words:\n  " + sentences.fit(X_train).transform(X_train[:1])[0])
+sentences = TabularToText("The {name} is {value}.", separator=" ", missing="unknown")
+print("In sentences:\n  " + sentences.fit(X_train).transform(X_train[:1])[0])
 
 # %%
 # A DataFrame goes straight into the classifier. A pipeline, make_pipeline(writer, SVEClassifier(...)),

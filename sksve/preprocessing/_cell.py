@@ -21,19 +21,6 @@ _EXACT_BELOW = 10**21  # longer whole numbers are written with an exponent
 def is_missing(value: Any) -> bool:
     """Whether a cell holds nothing: None, NaN, NaT or pandas' NA.
 
-    Parameters
-    ----------
-    value : object
-        The cell.
-
-    Returns
-    -------
-    bool
-        True for a missing value. An empty string is a value.
-
-    Examples
-    --------
-    >>> from sksve.preprocessing._cell import is_missing
     >>> [is_missing(cell) for cell in (None, float("nan"), "", 0)]
     [True, True, False, False]
     """
@@ -51,25 +38,8 @@ def is_missing(value: Any) -> bool:
 
 
 def cell_text(value: Any, digits: int = FLOAT32_DIGITS) -> str:
-    """Text of one cell that is not missing.
+    """Text of one cell that is not missing; `digits` are the significant ones of numbers not whole.
 
-    Parameters
-    ----------
-    value : object
-        The cell; what is not a number, a date or a time goes through ``str``.
-    digits : int, default=6
-        Significant digits of numbers that are not whole. The digits before the decimal point are
-        always all written. Up to 6, a number reads alike as float32 and as float64.
-
-    Returns
-    -------
-    str
-        The text.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sksve.preprocessing._cell import cell_text
     >>> [cell_text(cell) for cell in (3, 3.0, np.float32(0.1), 0.1, 12345678.9, "a", True)]
     ['3', '3', '0.1', '0.1', '12345679', 'a', 'True']
     """

@@ -18,13 +18,7 @@ def from_arrow(X: Any) -> Any:
 
 
 def plain_container(X: Any) -> Any:
-    """Bring any sequence to a list, pyarrow's tables to frames; refuse what holds no rows in order.
-
-    Raises
-    ------
-    NotRowsError
-        If `X` is a dict, a set, a view of a dict, or an iterator (a generator, zip, map, an open file).
-    """
+    """Bring any sequence to a list, pyarrow's tables to frames; refuse what holds no rows in order."""
     if isinstance(X, (list, tuple, str, bytes)):
         return X
     X = from_arrow(X)
@@ -44,26 +38,9 @@ def plain_container(X: Any) -> Any:
 
 
 def object_table(X: Any, estimator: Any) -> NDArray[np.object_]:
-    """Cells of `X`, each as given: no column changes its type because of its neighbour.
+    """Cells of a 2-D `X`, each as given: no column changes its type because of its neighbour.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-        List of rows, ndarray, pandas or polars DataFrame, anything that scikit-learn reads.
-    estimator : object
-        Who asks, for scikit-learn's messages.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features) and dtype object
-        The cells.
-
-    Raises
-    ------
-    ValueError
-        If `X` is not 2-D, is empty, complex, or its rows differ in length.
-    TypeError
-        If `X` is sparse.
+    `estimator` asks, for scikit-learn's messages.
     """
     X = plain_container(X)
     kind = getattr(getattr(X, "dtype", None), "kind", None)
@@ -95,24 +72,7 @@ def with_plain_cells(X: Any) -> Any:
 
 
 def in_fitted_order(X: Any, names: Any) -> Any:
-    """Columns of a frame as they stood in fit: found by name, others left out.
-
-    Parameters
-    ----------
-    X : object
-        What is no frame with string names comes back as it is.
-    names : array-like of str, or None
-        ``feature_names_in_``; None: fitted without names.
-
-    Returns
-    -------
-    object
-
-    Raises
-    ------
-    ValueError
-        If the frame lacks a column.
-    """
+    """Columns of a frame as they stood in fit, found by `names` (those with names only), others left out."""
     is_frame = hasattr(X, "columns") and (hasattr(X, "iloc") or hasattr(X, "get_columns"))
     if names is None or not is_frame:
         return X
@@ -135,11 +95,9 @@ def in_fitted_order(X: Any, names: Any) -> Any:
 
 
 def _is_list_of_rows(X: Any) -> bool:
-    return isinstance(X, (list, tuple)) and len(X) > 0 and all(_is_row(row) for row in X)
-
-
-def _is_row(row: Any) -> bool:
-    return isinstance(row, (list, tuple)) or (isinstance(row, np.ndarray) and row.ndim == 1)
+    if not isinstance(X, (list, tuple)) or len(X) == 0:
+        return False
+    return all(isinstance(r, (list, tuple)) or getattr(r, "ndim", 0) == 1 for r in X)
 
 
 def _from_rows(rows: Sequence[Sequence[Any]]) -> NDArray[np.object_]:

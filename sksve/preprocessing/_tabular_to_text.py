@@ -2,7 +2,9 @@
 
 import re
 import string
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from numbers import Integral
 from typing import Any, Self
 
@@ -14,9 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sksve._validation import check_parameters
-from sksve.preprocessing._bins import bin_edges, bin_of, bin_words, is_number
 from sksve.preprocessing._cell import FLOAT32_DIGITS, cell_text, is_missing
-from sksve.preprocessing._columns import written_names, written_order
 from sksve.preprocessing._table import in_fitted_order, object_table
 
 __all__ = ["TabularToText"]
@@ -31,7 +31,6 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "humanize": ["boolean"],
     "text_columns": [StrOptions({"auto"}), "array-like"],
     "digits": [Interval(Integral, 1, 17, closed="both")],
-    "bins": [Interval(Integral, 2, None, closed="left"), list, tuple, None],
     "missing": [str],
 }
 
@@ -72,11 +71,6 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     digits : int, default=6
         Significant digits of numbers that are not whole, 1 to 17; digits before the decimal point
         are always all written. Above 6, a float32 and a float64 may read differently.
-    bins : int or list of str, default=None
-        Write numbers as words: in which of so many equally filled bins of the column a value lies.
-        2, 3, 5 or 7, such as "very low", "low", "medium", "high", "very high"; or your own words,
-        from lowest to highest. Columns with no more different numbers than words stay as they
-        are. None: write the numbers.
     missing : str, default="skip"
         Text of a missing cell (None, NaN, NaT, NA). ``"skip"`` leaves the cell out with its name;
         a row without any value is then the empty text.
@@ -93,8 +87,6 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         What each of them is called in the text.
     text_columns_ : ndarray of shape (n_text_columns,) and dtype int64
         Positions of the columns of free text.
-    bin_edges_ : dict of int to ndarray of shape (n_bins - 1,)
-        Position of each binned column -> the largest value of every bin but the last.
 
     See Also
     --------
@@ -131,9 +123,6 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     ... )
     >>> print(to_text.fit_transform(X)[0])
     The job is nurse. The age is 39.
-    >>> ages = [[age] for age in range(20, 70)]
-    >>> TabularToText(bins=3, names=["age"]).fit(ages).transform([[23], [68.5]])
-    array(['age: low', 'age: high'], dtype=object)
     """
 
     def __init__(
@@ -146,7 +135,6 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         humanize: bool = True,
         text_columns: Sequence[str | int] | str = "auto",
         digits: int = FLOAT32_DIGITS,
-        bins: int | Sequence[str] | None = None,
         missing: str = "skip",
     ) -> None:
         self.template = template
@@ -156,7 +144,6 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         self.humanize = humanize
         self.text_columns = text_columns
         self.digits = digits
-        self.bins = bins
         self.missing = missing
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -181,19 +168,16 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
             `X`.
         """
         check_parameters(_CONSTRAINTS, self.get_params(deep=False), owner=type(self).__name__)
-        words = bin_words(self.bins)
         if isinstance(self.template, str):
             _check_template(self.template)
         table = self._read(X, reset=True)
         own = getattr(self, "feature_names_in_", None)
         own_names = [f"x{i}" for i in range(self.n_features_in_)] if own is None else list(own)
-        written = written_names(self.names, own_names, self.humanize)
-        order, last = written_order(self.columns, self.text_columns, own_names, table)
+        written = _written_names(self.names, own_names, self.humanize)
+        order, last = _written_order(self.columns, self.text_columns, own_names, table)
         self.columns_ = np.array(order, dtype=np.int64)
         self.text_columns_ = np.array(last, dtype=np.int64)
         self.names_ = [written[j] for j in order]
-        edges = {j: bin_edges(table[:, j], len(words)) for j in (order if words else ())}
-        self.bin_edges_ = {j: e for j, e in edges.items() if e is not None}
         return self
 
     def transform(self, X: Any) -> NDArray[np.object_]:
@@ -222,29 +206,16 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         table = self._read(
             in_fitted_order(X, getattr(self, "feature_names_in_", None)), reset=False
         )
-        table = table[:, self.columns_]
-        words = bin_words(self.bins)
         texts = np.empty(len(table), dtype=object)
-        for i, row in enumerate(table):
-            texts[i] = self.separator.join(self._parts(row, words))
+        for i, row in enumerate(table[:, self.columns_]):
+            cells = zip(self.names_, row)
+            if self.missing == "skip":
+                cells = ((name, cell) for name, cell in cells if not is_missing(cell))
+            texts[i] = self.separator.join(self._part(name, cell) for name, cell in cells)
         return texts
 
-    def _parts(self, row: NDArray[np.object_], words: list[str]) -> list[str]:
-        parts = []
-        for j, name, cell in zip(self.columns_.tolist(), self.names_, row):
-            if not is_missing(cell):
-                edges = self.bin_edges_.get(j) if is_number(cell) else None
-                value = (
-                    cell_text(cell, self.digits) if edges is None else words[bin_of(cell, edges)]
-                )
-            elif self.missing == "skip":
-                continue
-            else:
-                value = self.missing
-            parts.append(self._part(name, value))
-        return parts
-
-    def _part(self, name: str, value: str) -> str:
+    def _part(self, name: str, cell: Any) -> str:
+        value = self.missing if is_missing(cell) else cell_text(cell, self.digits)
         if isinstance(self.template, str):
             return self.template.format(name=name, value=value)
         text = self.template(name, value)
@@ -285,3 +256,97 @@ def _check_template(template: str) -> None:
             "and no other field, each at most 9999 wide; a brace itself is written twice. Got "
             f"{template!r:.200} instead."
         )
+
+
+# -- columns: which are written, in what order, and what they are called --------------------------
+
+# Free text, not a category: so many words in the mean cell, and most cells unlike any other.
+FREE_TEXT_WORDS = 4
+
+_BREAKS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def humanize(name: str) -> str:
+    """Write a column's name as people do: words in lower case, but for abbreviations.
+
+    >>> [humanize(name) for name in ("annual_income", "PaymentMethod", "StreamingTV", "x0", "ID")]
+    ['annual income', 'payment method', 'streaming TV', 'x0', 'ID']
+    """
+    words = re.split(r"[_.\s]+", _BREAKS.sub(" ", name))
+    words = [w if len(w) > 1 and w.isupper() else w[:1].lower() + w[1:] for w in words if w]
+    return " ".join(words) or name
+
+
+def _written_names(
+    names: Sequence[str] | Mapping[str, str] | None, own_names: list[str], humanized: bool
+) -> list[str]:
+    """What each column is called in the text; two whose humanised names agree keep their own."""
+    shown = [humanize(name) for name in own_names] if humanized else own_names
+    twice = {name for name, n in Counter(shown).items() if n > 1}
+    shown = [own if name in twice else name for name, own in zip(shown, own_names)]
+    if names is None:
+        return shown
+    if isinstance(names, Mapping):
+        for name in names:
+            if name not in own_names:
+                raise ValueError(f"'names' has {name!r}. {_known(name, own_names)}")
+        return [str(names.get(own, name)) for own, name in zip(own_names, shown)]
+    if len(names) != len(own_names):
+        raise ValueError(
+            f"'names' must hold one name per column of X, which has {len(own_names)}. "
+            f"Got {len(names)} instead."
+        )
+    return [str(name) for name in names]
+
+
+def _written_order(
+    columns: Sequence[str | int] | None,
+    text_columns: Sequence[str | int] | str,
+    own_names: list[str],
+    table: NDArray[np.object_],
+) -> tuple[list[int], list[int]]:
+    """Positions of the columns to write, free text last; and which of them are free text."""
+    order = list(range(len(own_names)))
+    if columns is not None:
+        order = _positions(columns, own_names, "columns")
+    if isinstance(text_columns, str):  # "auto"
+        last = [] if columns is not None else [j for j in order if _is_free_text(table[:, j])]
+    else:
+        last = _positions(text_columns, own_names, "text_columns") if len(text_columns) else []
+        absent = [own_names[j] for j in last if j not in order]
+        if absent:
+            raise ValueError(f"'text_columns' has {absent}, which 'columns' leaves out.")
+    return [j for j in order if j not in last] + last, last
+
+
+def _is_free_text(cells: NDArray[np.object_]) -> bool:
+    texts = [cell for cell in cells if not is_missing(cell)]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        return False
+    n_words = sum(len(text.split()) for text in texts)
+    return n_words >= FREE_TEXT_WORDS * len(texts) and 2 * len(set(texts)) > len(texts)
+
+
+def _positions(columns: Sequence[str | int], own_names: list[str], owner: str) -> list[int]:
+    positions = [_position(column, own_names, owner) for column in columns]
+    if len(positions) == 0 or len(set(positions)) < len(positions):
+        raise ValueError(
+            f"'{owner}' must name at least one column, and each only once. Got {list(columns)!r}."
+        )
+    return positions
+
+
+def _position(column: str | int, own_names: list[str], owner: str) -> int:
+    if isinstance(column, Integral) and not isinstance(column, bool):
+        if -len(own_names) <= column < len(own_names):
+            return int(column) % len(own_names)
+    elif column in own_names:
+        return own_names.index(str(column))
+    raise ValueError(f"'{owner}' has {column!r}. {_known(column, own_names)}")
+
+
+def _known(name: Any, own_names: list[str]) -> str:
+    close = get_close_matches(str(name), own_names, n=1)
+    meant = f" Did you mean {close[0]!r}?" if close else ""
+    shown = ", ".join(repr(n) for n in own_names[:10]) + (", ..." if len(own_names) > 10 else "")
+    return f"X has no such column; it has {len(own_names)}: {shown}.{meant}"

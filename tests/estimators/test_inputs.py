@@ -194,7 +194,9 @@ def test__round_trip__new_categories_and_new_gaps_are_no_error(round_trip, mixed
 
 def test__pipeline__with_a_serializer_equals_the_direct_fit(make, mixed, labels):
     X = pd.DataFrame(mixed, index=range(100, 112))
-    writer = TabularToText(template="{name} is {value}.", separator=" ", missing="unknown", bins=3)
+    writer = TabularToText(
+        template="{name} is {value}.", separator=" ", missing="unknown", digits=3
+    )
     direct = make(max_epochs=1, serializer=writer).fit(X, labels)
     pipe = make_pipeline(writer, make(max_epochs=1)).fit(X, labels)
     np.testing.assert_array_equal(direct.predict_proba(X), pipe.predict_proba(X))

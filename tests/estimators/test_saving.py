@@ -498,7 +498,7 @@ def test__saved__keeps_words_for_numbers_and_free_text(make, tmp_path):
             "amount": np.arange(12) ** 2,
         }
     )
-    serializer = TabularToText(bins=3, text_columns=["note"])
+    serializer = TabularToText(digits=3, text_columns=["note"])
     clf = make(serializer=serializer).fit(frame, [0, 1] * 6)
     clf.save_pretrained(tmp_path / "saved")
     loaded = type(clf).from_pretrained(tmp_path / "saved", backbone=clf.backbone)

@@ -69,7 +69,7 @@ def _pil(mode: str) -> Any:
 # -- preprocessing -------------------------------------------------------------------------------
 
 _PARAMETERS = (
-    "template", "separator", "columns", "names", "humanize", "text_columns", "digits", "bins", "missing",
+    "template", "separator", "columns", "names", "humanize", "text_columns", "digits", "missing",
 )  # fmt: skip
 _GOOD = {
     "template": ["{name} is {value}.", "{value:>4}", "{value}{{}}"],
@@ -79,7 +79,6 @@ _GOOD = {
     "humanize": [False],
     "text_columns": [[0], []],
     "digits": [1, 17, np.int64(3)],
-    "bins": [2, 3, 5, 7, ["lo", "hi"], ("a", "b", "c")],
     "missing": ["none", ""],
 }
 

@@ -1,15 +1,27 @@
-"""Images in every form users hold them; each fault is named with its row."""
+"""Images in every form users hold them, each fault named with its row; pixels as the processor's own."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from transformers import BitImageProcessorPil, ViTImageProcessorPil
 
-from sksve._exceptions import NotImageError
-from sksve.inputs import read_rows
-from sksve.inputs._images import to_array
+from sksve.inputs import ImageRows, read_rows
+
+
+class AsTheyAre:
+    """A processor that changes nothing."""
+
+    def __call__(self, images, **settings):
+        return {"pixel_values": [np.moveaxis(image, -1, 0) for image in images]}
+
+
+def decoded(image, n_channels=3):
+    [pixels] = ImageRows([image], AsTheyAre(), n_channels=n_channels).pixels([0])
+    return np.moveaxis(pixels, 0, -1)
 
 
 @pytest.fixture
@@ -44,8 +56,8 @@ def test_read_rows__reads_the_same_image_from_every_form(form, colour, file):
     X = FORMS[form](colour, file)
     rows = read_rows(X)
     assert (rows.kind, len(rows)) == ("image", 2)
-    for row, image in enumerate(rows.rows):
-        np.testing.assert_array_equal(to_array(image, row), colour)
+    for image in rows.rows:
+        np.testing.assert_array_equal(decoded(image), colour)
     assert (rows.index is not None) == (form == "series")
 
 
@@ -57,8 +69,8 @@ def test_read_rows__strings_are_paths_where_that_is_said(file, colour):
         texts.for_backbone("dino", vision=True),
     ):
         assert rows.kind == "image"
-        np.testing.assert_array_equal(to_array(rows.rows[0], 0), colour)
-    with pytest.raises(NotImageError, match=r"Row 1 of X must be an image file.*'no.png'"):
+        np.testing.assert_array_equal(decoded(rows.rows[0]), colour)
+    with pytest.raises(ValueError, match=r"Row 1 of X must be an image file.*'no.png'"):
         read_rows([str(file), "no.png"]).for_backbone("dino", vision=True)
 
 
@@ -66,7 +78,7 @@ def test_read_rows__grey_stacks_are_images_and_tables_stay_tables(rng):
     grey = rng.integers(0, 256, (4, 6, 9)).astype(np.uint8)
     for X in (grey, grey[..., None]):
         assert read_rows(X).kind == "image"
-    np.testing.assert_array_equal(to_array(read_rows(grey).rows[2], 2)[..., 1], grey[2])
+    np.testing.assert_array_equal(decoded(read_rows(grey).rows[2])[..., 1], grey[2])
     assert read_rows(grey[0]).kind == "table"
     assert read_rows(list(grey[0])).kind == "table"
 
@@ -108,40 +120,41 @@ def test_read_rows__names_the_fault_and_the_row(case):
 def test_files__that_are_no_image_or_broken_are_named(tmp_path, rng):
     text = tmp_path / "notes.png"
     text.write_text("not an image")
-    with pytest.raises(NotImageError, match=r"Row 0 .*notes.png.*UnidentifiedImageError"):
+    with pytest.raises(ValueError, match=r"Row 0 .*notes.png.*UnidentifiedImageError"):
         read_rows([text])
     broken = tmp_path / "broken.png"
     Image.fromarray(rng.integers(0, 256, (90, 90, 3)).astype(np.uint8)).save(broken)
     broken.write_bytes(broken.read_bytes()[:5000])
     [image] = read_rows([broken]).rows  # its head is whole: that is all that is read
-    with pytest.raises(NotImageError, match=r"Row 4 .*broken.png"):
-        to_array(image, 4)
+    whole = np.zeros((90, 90, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"Row 4 .*broken.png"):
+        ImageRows([*[whole] * 4, image], AsTheyAre()).pixels([0, 4])
 
 
-def test_to_array__turns_a_photograph_upright(tmp_path, colour):
+def test_decoding__turns_a_photograph_upright(tmp_path, colour):
     path = tmp_path / "turned.png"
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned a quarter clockwise
     Image.fromarray(colour).save(path, exif=exif)
-    np.testing.assert_array_equal(to_array(path, 0), np.rot90(colour, -1))
+    np.testing.assert_array_equal(decoded(path), np.rot90(colour, -1))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "LA", "CMYK"])
-def test_to_array__is_pils_own_conversion(mode, colour):
+def test_decoding__is_pils_own_conversion(mode, colour):
     image = Image.fromarray(colour).convert(mode)
-    np.testing.assert_array_equal(to_array(image, 0), np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(decoded(image), np.asarray(image.convert("RGB")))
 
 
-def test_to_array__gives_one_channel_where_the_backbone_takes_one(colour):
+def test_decoding__gives_one_channel_where_the_backbone_takes_one(colour):
     grey = np.asarray(Image.fromarray(colour).convert("L"))
     for image in (colour, Image.fromarray(colour), grey, grey[..., None]):
-        np.testing.assert_array_equal(to_array(image, 0, n_channels=1)[..., 0], grey)
+        np.testing.assert_array_equal(decoded(image, 1)[..., 0], grey)
 
 
-def test_to_array__palette_with_transparency_is_quiet(colour):
+def test_decoding__palette_with_transparency_is_quiet(colour):
     image = Image.fromarray(colour).convert("P")
     image.info["transparency"] = b"\x00" * 10
-    assert to_array(image, 0).shape == (5, 7, 3)  # a warning would be an error here
+    assert decoded(image).shape == (5, 7, 3)  # a warning would be an error here
 
 
 def test_for_backbone__sends_each_to_the_other_backbone(colour):
@@ -153,3 +166,116 @@ def test_for_backbone__sends_each_to_the_other_backbone(colour):
             other.for_backbone("b", vision=True)
     with pytest.raises(ValueError, match=r"X holds images, but 'b' is no vision backbone.*dinov2"):
         images.for_backbone("b", vision=False)
+
+
+# -- pixels --------------------------------------------------------------------------------------
+
+SQUARE = {"height": 12, "width": 12}
+PROCESSORS = {
+    "vit": ViTImageProcessorPil(size=SQUARE),
+    "bit": BitImageProcessorPil(size={"shortest_edge": 14}, crop_size=SQUARE),
+    "no-normalise": ViTImageProcessorPil(size=SQUARE, do_normalize=False),
+    "no-resize": ViTImageProcessorPil(do_resize=False),
+}
+
+
+@pytest.fixture
+def images(rng):
+    """Of unequal size, but for the last case."""
+    return lambda equal: [
+        rng.integers(0, 256, (12, 12, 3) if equal else (20 + i, 17, 3)).astype(np.uint8)
+        for i in range(6)
+    ]
+
+
+@pytest.mark.parametrize("keep_bytes", [0, 10**6])
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_pixels__are_the_processors_own(name, keep_bytes, images):
+    given = images(name == "no-resize")
+    processor = PROCESSORS[name]
+    expected = processor(given, return_tensors="np", input_data_format="channels_last")
+    rows = ImageRows(given, processor, keep_bytes=keep_bytes)
+    assert rows.shape == (3, 12, 12)
+    for order in ([0], [3, 1, 3], range(6), [5, 0]):
+        got = rows.pixels(list(order))
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, expected["pixel_values"][list(order)], rtol=0, atol=1e-6)
+
+
+def test_pixels__grey_is_colour_repeated(rng):
+    grey = rng.integers(0, 256, (20, 15)).astype(np.uint8)
+    rows = ImageRows([grey, np.repeat(grey[..., None], 3, axis=2)], PROCESSORS["vit"])
+    np.testing.assert_array_equal(*rows.pixels([0, 1]))
+
+
+def test_pixels__one_channel(rng):
+    grey = rng.integers(0, 256, (20, 15)).astype(np.uint8)
+    processor = ViTImageProcessorPil(size=SQUARE, image_mean=[0.5], image_std=[0.25])
+    rows = ImageRows([grey], processor, n_channels=1)
+    expected = processor([grey[..., None]], input_data_format="channels_last")["pixel_values"][0]
+    np.testing.assert_allclose(rows.pixels([0])[0], expected, rtol=0, atol=1e-6)
+
+
+class Counting(ViTImageProcessorPil):
+    calls = 0
+
+    def __call__(self, images, **settings):
+        type(self).calls += len(images)
+        return super().__call__(images, **settings)
+
+
+@pytest.mark.parametrize(("keep_bytes", "more"), [(10**6, 0), (6 * 3 * 144 - 1, 4)])
+def test_pixels__are_kept_if_all_fit(keep_bytes, more, images):
+    rows = ImageRows(images(False), Counting(size=SQUARE), keep_bytes=keep_bytes)
+    first = rows.pixels([0, 1, 2, 3])
+    before = Counting.calls
+    np.testing.assert_array_equal(rows.pixels([3, 2, 1, 0])[::-1], first)
+    assert Counting.calls - before == more
+    rows.forget()
+    np.testing.assert_array_equal(rows.pixels([0, 1, 2, 3]), first)
+    assert Counting.calls - before == more + 4
+
+
+class Sharpened(ViTImageProcessorPil):
+    """Does more than geometry and a map of values: normalises by the image's own mean."""
+
+    def _preprocess(self, images, do_rescale, do_normalize, **settings):
+        done = super()._preprocess(
+            images, do_rescale=do_rescale, do_normalize=do_normalize, **settings
+        )
+        if do_normalize:
+            done["pixel_values"] = [image - image.mean() for image in done["pixel_values"]]
+        return done
+
+
+def test_pixels__of_a_processor_that_does_more_are_its_own_too(images):
+    given, processor = images(False), Sharpened(size=SQUARE)
+    rows = ImageRows(given, processor, keep_bytes=10**6)
+    expected = processor(given, return_tensors="np", input_data_format="channels_last")
+    np.testing.assert_allclose(rows.pixels(range(6)), expected["pixel_values"], rtol=0, atol=1e-6)
+    assert np.abs(rows.pixels(range(6)).mean(axis=(1, 2, 3))).max() < 1e-6
+
+
+def test_pixels__of_another_size_are_refused(images):
+    rows = ImageRows(images(False), ViTImageProcessorPil(size={"shortest_edge": 12}))
+    with pytest.raises(ValueError, match=r"row 2, of shape \(22, 17, 3\), became .*image_size="):
+        rows.pixels([2])
+
+
+def test_rows__refuse_a_processor_of_other_channels(rng):
+    with pytest.raises(ValueError, match=r"pixel values of shape \(1, h, w\)|channels"):
+        ImageRows([rng.integers(0, 256, (9, 9, 3)).astype(np.uint8)], Widening(), n_channels=1)
+
+
+class Widening(ViTImageProcessorPil):
+    def __call__(self, images, **settings):
+        return {"pixel_values": [np.zeros((3, 4, 4)) for _ in images]}
+
+
+def test_pickle__leaves_the_kept_images_out(images):
+    rows = ImageRows(images(False), PROCESSORS["vit"], keep_bytes=10**6)
+    bare = len(pickle.dumps(rows))
+    expected = rows.pixels(range(6))
+    again = pickle.dumps(rows)
+    assert len(again) == bare
+    np.testing.assert_array_equal(pickle.loads(again).pixels(range(6)), expected)

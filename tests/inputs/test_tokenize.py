@@ -1,17 +1,22 @@
-"""Token ids: cut with a warning, never empty, never padded."""
+"""Token ids of texts and pairs: cut with a warning, never empty, never padded; of any length."""
 
+import resource
 import warnings
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sksve import TruncationWarning
-from sksve.backbones import load_backbone, make_tiny_backbone, resolve_backbone
-from sksve.inputs import check_max_length, tokenize
+from sksve.backbones import TINY_FAMILIES, make_tiny_backbone
+from sksve.inputs import check_max_length, tokenize, tokenize_pairs
+
+PAIRS = [("good film", "bad"), ("a", "the plot of that story, in 3 words"), ("", "worst"), ("", "")]
 
 
-@pytest.fixture(scope="module", params=["bert", "gpt2"])
+@pytest.fixture(scope="module", params=TINY_FAMILIES)
 def tokenizer(request):
-    return load_backbone(resolve_backbone(make_tiny_backbone(request.param))).processor
+    return make_tiny_backbone(request.param, n_blocks=1)[1]
 
 
 def words(n):
@@ -41,7 +46,7 @@ def test__tokenize__cuts_and_warns_beyond_max_length_only(tokenizer, beyond):
 
 
 def test__tokenize__keeps_the_special_tokens_of_a_cut_text():
-    tokenizer = load_backbone(resolve_backbone(make_tiny_backbone("bert"))).processor
+    tokenizer = make_tiny_backbone("bert", n_blocks=1)[1]
     ids = tokenize(tokenizer, [words(50)], 5, warn=False)[0]
     assert ids[0] == tokenizer.cls_token_id
     assert ids[-1] == tokenizer.sep_token_id
@@ -68,3 +73,114 @@ def test__check_max_length__compares_with_the_positions():
     check_max_length(10**6, None, "b")
     with pytest.raises(ValueError, match=r"at most 128.*'b'\. Got 129"):
         check_max_length(129, 128, "b")
+
+
+# -- pairs ---------------------------------------------------------------------------------------
+
+
+def test_tokenize_pairs__is_the_tokenizers_own_call(tokenizer):
+    ids, types = tokenize_pairs(tokenizer, PAIRS, 128)
+    typed = "token_type_ids" in tokenizer.model_input_names
+    for row, (first, second) in enumerate(PAIRS):
+        # As a batch: a lone ("", "") would be taken for a single text.
+        expected = {name: rows[0] for name, rows in tokenizer([first], [second]).items()}
+        assert ids[row] == (expected["input_ids"] or [tokenizer.eos_token_id])
+        if typed:
+            assert types[row] == expected["token_type_ids"]
+    assert typed or types is None
+    if typed:
+        assert sum(types[1]) > 5
+
+
+def test_tokenize_pairs__cuts_the_longer_text_and_says_so():
+    tokenizer = make_tiny_backbone("bert", n_blocks=1)[1]
+    pairs = [("good film", "fun " * 9), ("a", "b")]
+    with pytest.warns(TruncationWarning, match=r"1 of 2 pairs of texts \(50.0%\).*max_length=9"):
+        ids, types = tokenize_pairs(tokenizer, pairs, 9)
+    assert tokenizer.decode(ids[0]) == "[CLS] good film [SEP] fun fun fun fun [SEP]"
+    assert types[0] == [0] * 4 + [1] * 5
+    tokenize_pairs(tokenizer, [("good", "fun " * 6)], 10)  # just fits: no warning
+    with pytest.raises(ValueError, match="more than 3, the number of special tokens"):
+        tokenize_pairs(tokenizer, pairs, 3)
+
+
+# -- very long texts: the tokens of the tokenizer's own truncation, without the memory it takes ---
+
+WORDS = st.lists(
+    st.sampled_from(["good", "film", "ab", "ü", "\U0001f600", " ", "a" * 300, "!"]), max_size=40
+)
+TEXTS = WORDS.map(" ".join)
+
+
+def both_ways(call, *args):
+    """As the tokenizer cuts, and as we do."""
+    found = []
+    for most in (10**9, -1):
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("ignore", TruncationWarning)
+            patch.setattr("sksve.inputs._tokenize.MOST_CHARACTERS", most)
+            patch.setattr("sksve.inputs._tokenize.MOST_PIECES", most)
+            found.append(call(*args))
+    return found
+
+
+@settings(max_examples=10)
+@given(texts=st.lists(TEXTS, min_size=1, max_size=3), length=st.integers(3, 40))
+def test_texts__are_cut_as_the_tokenizer_cuts(tokenizer, texts, length):
+    theirs, ours = both_ways(tokenize, tokenizer, texts, length)
+    assert ours == theirs
+
+
+@settings(max_examples=12)
+@given(pairs=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=3), length=st.integers(5, 40))
+def test_pairs__are_cut_as_the_tokenizer_cuts(tokenizer, pairs, length):
+    theirs, ours = both_ways(tokenize_pairs, tokenizer, pairs, length)
+    assert ours == theirs
+
+
+def test_long_and_short_rows__keep_their_places(tokenizer):
+    texts = ["good", "film " * 5000, "bad", "good " * 5000, ""]
+    with pytest.warns(TruncationWarning, match="2 of 5"):
+        found = tokenize(tokenizer, texts, 12)
+    assert found == [tokenize(tokenizer, [text], 12, warn=False)[0] for text in texts]
+    with pytest.warns(TruncationWarning, match="2 of 5"):
+        ids, _ = tokenize_pairs(tokenizer, [(t, "x") for t in texts], 12)
+    assert [len(row) for row in ids][1] == 12
+
+
+def test_pair_of_megabytes__fits_into_memory():
+    """The tokenizer's own truncation takes more than 8 GB here."""
+    tokenizer = make_tiny_backbone(n_blocks=1)[1]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    pair = ("good film " * 50_000, "bad " * 125_000)
+    ids, types = tokenize_pairs(tokenizer, [pair], 16, warn=False)
+    assert len(ids[0]) == len(types[0]) == 16
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB
+
+
+class Spied:
+    """A tokenizer that remembers what it was to truncate."""
+
+    def __init__(self, tokenizer):
+        self._tokenizer, self.truncated = tokenizer, []
+
+    def __call__(self, first, second, **options):
+        if options["truncation"]:
+            self.truncated += zip(first, second)
+        return self._tokenizer(first, second, **options)
+
+    def __getattr__(self, name):
+        return getattr(self._tokenizer, name)
+
+
+def test_pairs__of_many_pieces_are_cut_here_too(tokenizer):
+    """Cut to few tokens, texts of 500 words leave a quarter of a million combinations of pieces."""
+    pair, short = ("good bad " * 250, "film fun " * 250), ("good", "film")
+    length = 2 + tokenizer.num_special_tokens_to_add(pair=True)
+    spied = Spied(tokenizer)
+    cut = tokenize_pairs(spied, [pair, short], length, warn=False)
+    assert spied.truncated == [("", ""), short]
+    expected = tokenize_pairs(tokenizer, [short] * 2, length, warn=False)
+    assert cut[0][1] == expected[0][1]
+    assert cut[0][0][:2] == expected[0][0][:2]
+    assert len(cut[0][0]) == length

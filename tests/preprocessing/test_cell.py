@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sksve.preprocessing._cell import cell_text, is_missing
+from sksve.preprocessing import TabularToText
+
+
+def cell_text(cell, digits=6):
+    return TabularToText("{value}", digits=digits).fit_transform([[cell]])[0]
+
+
+def is_missing(cell):
+    return TabularToText("{value}", missing="?").fit_transform([[cell]])[0] == "?"
 
 
 @pytest.mark.parametrize(

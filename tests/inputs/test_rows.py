@@ -1,4 +1,4 @@
-"""What X is, told by its shape and cells."""
+"""What X is, told by its shape and cells; two columns of texts, where they are asked for."""
 
 import numpy as np
 import pandas as pd
@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sksve._exceptions import NotTextError
 from sksve.inputs import read_rows
-from sksve.preprocessing._cell import is_missing
 
 texts = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=8)
 
@@ -51,14 +49,13 @@ def test__read_rows__names_the_row_of_a_missing_text(X, data):
 def test__read_rows__names_the_row_that_is_no_text(X, data):
     row = data.draw(st.integers(0, len(X)))
     wrong = data.draw(st.sampled_from([1, 2.5, True, b"bytes", {"a": 1}, object]))
-    with pytest.raises(NotTextError, match=rf"Row {row} is {type(wrong).__name__}\b") as info:
+    with pytest.raises(ValueError, match=rf"Row {row} is {type(wrong).__name__}\b") as info:
         read_rows([*X[:row], wrong, *X[row:]])
-    assert isinstance(info.value, ValueError)
     assert isinstance(info.value, TypeError)
 
 
 def test__read_rows__names_the_row_that_makes_no_table():
-    with pytest.raises(NotTextError, match="Row 0 is list, row 1 is str: 'b'"):
+    with pytest.raises(TypeError, match="Row 0 is list, row 1 is str: 'b'"):
         read_rows([["a"], "b"])
     with pytest.raises(ValueError, match="Row 0 has 1 cells, row 2 has 2"):
         read_rows([["a"], ["b"], ["c", "d"]])
@@ -98,11 +95,42 @@ def test__read_rows__names_a_text_that_cannot_be_encoded():
         read_rows(["fine é 😀", "half a \ud83d pair"])
 
 
-@pytest.mark.parametrize("cell", [None, np.nan, float("nan"), pd.NA, pd.NaT, np.datetime64("NaT")])
-def test__is_missing__knows_every_missing_value(cell):
-    assert is_missing(cell)
+# -- pairs ---------------------------------------------------------------------------------------
+
+PAIRS = [("good film", "bad"), ("a", "b c"), ("", "worst"), ("", "")]
+FORMS = {
+    "tuples": lambda p: p,
+    "lists": lambda p: [list(pair) for pair in p],
+    "array": np.array,
+    "object-array": lambda p: np.array(p, dtype=object),
+    "pandas": lambda p: pd.DataFrame(p, columns=["a", "b"]),
+    "polars": lambda p: pl.DataFrame(p, schema=["a", "b"], orient="row"),
+}
 
 
-@pytest.mark.parametrize("cell", ["", "nan", 0, False, "None", np.inf, [], np.array([1, 2])])
-def test__is_missing__takes_no_value_for_missing(cell):
-    assert not is_missing(cell)
+@pytest.mark.parametrize("form", FORMS)
+def test_read_pairs__reads_the_same_from_every_form(form):
+    rows = read_rows(FORMS[form](PAIRS), pairs=True)
+    assert (rows.kind, len(rows)) == ("text_pair", 4)
+    assert rows.rows == PAIRS
+    assert all(type(text) is str for pair in rows.rows for text in pair)
+
+
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (["a", "b"], r"two columns of texts.*Got shape \(2,\)"),
+        ("ab", "two columns of texts.*Got str"),
+        ([("a", "b", "c")], r"Got shape \(1, 3\)"),
+        (np.zeros((2, 3)), r"Got shape \(2, 3\)"),
+        ([("a", "b"), ("c", None)], "missing text: row 1, column 1 is None"),
+        (pd.DataFrame({"a": ["x", np.nan], "b": ["y", "z"]}), "missing text: row 1, column 0"),
+        ([("a", "b"), (3, "c")], "Row 1, column 0 is int"),
+        (np.zeros((2, 2)), "Row 0, column 0 is float"),
+        ([("a", "half a \ud83d")], "row 0, column 1 of X is broken"),
+        (np.empty((0, 2), dtype=object), r"0 sample\(s\)"),
+    ],
+)
+def test_read_pairs__names_the_fault(X, words):
+    with pytest.raises(ValueError, match=words):
+        read_rows(X, pairs=True)
