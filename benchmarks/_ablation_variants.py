@@ -33,7 +33,7 @@ class Variant:
 
 #: A core of the last four blocks, at a rate between those that trials of it chose for the two data sets.
 CORE: dict[str, Any] = {
-    "adapt_blocks": 4, "rank": 34, "off_diagonals": 33, "init_scale": 0.02, "band_init_scale": 0.02,
+    "adapt_blocks": 4, "rank": 34, "off_diagonals": 33, "init_scale": 0.02,
     "lr": 3e-3,
 }  # fmt: skip
 
@@ -51,7 +51,7 @@ VARIANTS = (
     Variant("one_head", {}, lambda: [SharedHead()], "one head for all members"),
     Variant("frozen_heads", {}, lambda: [Freeze("heads")], "they stay random"),
     Variant("frozen_biases", {}, lambda: [Freeze("bias_delta")], "they stay random"),
-    Variant("frozen_values", {}, lambda: [Freeze("delta")], "singular values stay random"),
+    Variant("frozen_values", {}, lambda: [Freeze("values")], "singular values stay random"),
     Variant("one_head_noise_0", {"init_scale": 0.0}, lambda: [SharedHead()],
             "only the batches differ"),
     Variant("one_head_shared_batches", {"member_batches": "shared"}, lambda: [SharedHead()],
@@ -61,7 +61,7 @@ VARIANTS = (
     Variant("noise_0", {"init_scale": 0.0}),
     Variant("noise_0_no_bias", {"init_scale": 0.0, "train_bias": False},
             more="values and heads learn; biases stay at the pretrained ones"),
-    Variant("noise_0_frozen_values", {"init_scale": 0.0}, lambda: [Freeze("delta")],
+    Variant("noise_0_frozen_values", {"init_scale": 0.0}, lambda: [Freeze("values")],
             "biases and heads learn; values stay at the pretrained ones"),
     Variant("noise_0.03", {"init_scale": 0.03}),
     Variant("noise_0.2", {"init_scale": 0.2}),
@@ -69,12 +69,12 @@ VARIANTS = (
     Variant("last_3_blocks", {"adapt_blocks": 3}),
     Variant("core", CORE, more="of the last four blocks"),
     Variant("core_one_head", CORE, lambda: [SharedHead()], "the same, one head for all members"),
-    Variant("core_noise_0", {**CORE, "init_scale": 0.0, "band_init_scale": 0.0}),
-    Variant("core_noise_0.05", {**CORE, "init_scale": 0.05, "band_init_scale": 0.05}),
+    Variant("core_noise_0", {**CORE, "init_scale": 0.0}),
+    Variant("core_noise_0.05", {**CORE, "init_scale": 0.05}),
     Variant("core_last_3_blocks", {**CORE, "adapt_blocks": 3}),
     Variant("core_all_blocks", {**CORE, "adapt_blocks": None}),
     Variant("core_all_blocks_no_bias", {**CORE, "adapt_blocks": None, "init_scale": 0.0,
-            "band_init_scale": 0.0, "train_bias": False}, more="and no noise"),
+            "train_bias": False}, more="and no noise"),
     Variant("leading_3_epochs", SUBSPACES, more="core of the leading 34 directions, all blocks"),
     Variant("subspaces_64", {**SUBSPACES, "direction_pool": 64}, more="34 of 64, each member its own"),
     Variant("subspaces_64_muon", {**SUBSPACES, "direction_pool": 64, "core_optimizer": "muon"},

@@ -1,6 +1,6 @@
 """Variants of SVE as skorch callbacks: what is tried before it becomes an option, and what is frozen.
 
-Each is given to ``SVEClassifier(callbacks=[...])`` and acts on the members' parameters: ``delta`` (relative
+Each is given to ``SVEClassifier(callbacks=[...])`` and acts on the members' parameters: ``values`` (relative
 change of singular values), ``bias_delta``, and the heads' ``weight`` and ``bias``, member axis first.
 """
 
@@ -35,13 +35,13 @@ def layers_of(net: Any) -> Iterator[SVDLinear]:
 def starts_of(net: Any) -> Iterator[nn.Parameter]:
     """Parameters that start at noise inside the backbone."""
     for layer in layers_of(net):
-        yield layer.delta
+        yield layer.values
         if layer.bias_delta is not None:
             yield layer.bias_delta
 
 
 class Freeze(Callback):
-    """Keep a kind of parameters at its start: "delta", "bias_delta" or "heads"; it stays random."""
+    """Keep a kind of parameters at its start: "values", "bias_delta" or "heads"; it stays random."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -119,7 +119,7 @@ class FisherSpread(Callback):
         self.n_rows = n_rows
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
-        deltas = [layer.delta for layer in layers_of(net)]
+        deltas = [layer.values for layer in layers_of(net)]
         noise = [p.detach().clone() for p in starts_of(net)]
         with torch.no_grad():
             for p in starts_of(net):

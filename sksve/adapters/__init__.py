@@ -5,7 +5,6 @@ stacked members, member axis outermost: its input has ``n_members * b`` rows, th
 them belonging to member 0.
 """
 
-from sksve.adapters._band import apply_band, band_core, band_entries, band_size
 from sksve.adapters._basis import (
     BasisMismatchError,
     align_basis,
@@ -23,13 +22,10 @@ from sksve.adapters._cache import (
     weight_key,
 )
 from sksve.adapters._decompose import decompose
-from sksve.adapters._decompose_top import decompose_top
 from sksve.adapters._dropout import FeatureDropout, dropout_layers, fixed_masks
-from sksve.adapters._functional import sve_linear
 from sksve.adapters._lora import LoRALinear, lora_linear
 from sksve.adapters._member_linear import MemberLinear, MemberModule
 from sksve.adapters._rank import energy_rank, numerical_rank, resolve_rank
-from sksve.adapters._routes import choose_route
 from sksve.adapters._svd_linear import SVDLinear
 from sksve.adapters._switch import WeightBuffers, member_layers, merged_member, use_members
 
@@ -44,16 +40,10 @@ __all__ = [
     "SVDLinear",
     "WeightBuffers",
     "align_basis",
-    "apply_band",
-    "band_core",
-    "band_entries",
-    "band_size",
     "batch_ensemble_linear",
     "cached_decompose",
-    "choose_route",
     "clear_svd_cache",
     "decompose",
-    "decompose_top",
     "dropout_layers",
     "energy_rank",
     "fixed_masks",
@@ -67,7 +57,6 @@ __all__ = [
     "restore_basis",
     "saved_basis",
     "svd_cache",
-    "sve_linear",
     "use_members",
     "weight_key",
 ]

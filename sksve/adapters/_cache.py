@@ -19,7 +19,6 @@ from torch import Tensor
 from sksve._forks import ForkSafeLock
 from sksve._leftovers import sweep
 from sksve.adapters._decompose import decompose
-from sksve.adapters._decompose_top import leading_basis
 
 __all__ = ["SVDCache", "cached_decompose", "clear_svd_cache", "svd_cache", "weight_key"]
 
@@ -106,21 +105,17 @@ class SVDCache:
         root = os.environ.get("SKSVE_CACHE")
         return (Path(root).expanduser() if root else user_cache_path("sksve")) / "svd"
 
-    def get(self, weight: Tensor, rank: int | None = None) -> Triple:
-        """Return ``decompose(weight)``, from memory, from disk or fresh; do not modify it.
-
-        With `rank`, at least so many leading triplets of it, which are an entry of their own.
-        """
+    def get(self, weight: Tensor) -> Triple:
+        """Return ``decompose(weight)``, from memory, from disk or fresh; do not modify it."""
         key = weight_key(weight)
-        key = key if rank is None else f"{key}-{rank}"
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
                 return self._entries[key]
         path = self._path(key) if weight.numel() >= self.min_disk_size else None
-        found = None if path is None else _read(path, key, tuple(weight.shape), rank)
+        found = None if path is None else _read(path, key, tuple(weight.shape))
         if found is None:
-            found = decompose(weight) if rank is None else leading_basis(weight, rank)
+            found = decompose(weight)
             if path is not None:
                 _write(path, key, found)
                 _shrink(path.parent, self.disk_bytes)
@@ -177,7 +172,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def _read(path: Path, key: str, shape: tuple[int, ...], rank: int | None) -> Triple | None:
+def _read(path: Path, key: str, shape: tuple[int, ...]) -> Triple | None:
     try:
         entry = _tensors(path)
         triple = entry["U"], entry["S"], entry["Vh"]
@@ -186,10 +181,8 @@ def _read(path: Path, key: str, shape: tuple[int, ...], rank: int | None) -> Tri
         return None
     with contextlib.suppress(OSError):  # a cache that others write for us to read
         os.utime(path)  # used just now: last to go when the folder is full
-    k = triple[1].shape[0] if triple[1].ndim == 1 else 0
-    sizes = [(shape[0], k), (k,), (k, shape[1])]
-    least = min(*shape, shape[0] if rank is None else rank)
-    right = least <= k <= min(shape) and [tuple(t.shape) for t in triple] == sizes
+    sizes = [(shape[0], min(shape)), (min(shape),), (min(shape), shape[1])]
+    right = [tuple(t.shape) for t in triple] == sizes
     return triple if whole and right and all(t.dtype == torch.float64 for t in triple) else None
 
 
@@ -225,21 +218,19 @@ def _shrink(folder: Path, limit: int) -> None:
 svd_cache = SVDCache()
 
 
-def cached_decompose(weight: Tensor, rank: int | None = None) -> Triple:
+def cached_decompose(weight: Tensor) -> Triple:
     """Return ``decompose(weight)`` through the process-wide cache; the result must not be modified.
 
     Parameters
     ----------
     weight : Tensor of shape (out_features, in_features)
-    rank : int, optional
-        Only so many leading triplets are needed: a few more may be returned, or all of them.
 
     Returns
     -------
     U, S, Vh : Tensor
         As :func:`decompose`.
     """
-    return svd_cache.get(weight, rank)
+    return svd_cache.get(weight)
 
 
 def clear_svd_cache() -> None:

@@ -150,10 +150,6 @@ class LoRALinear(MemberLinear):
         A, B = self._factors(members)
         return lora_linear(rows, self.weight, A, B, self.bias)
 
-    def apply_known(self, rows: Tensor, members: Tensor | None, product: Tensor) -> Tensor:
-        A, B = self._factors(members)
-        return torch.baddbmm(product, torch.bmm(rows, A.mT), B.mT)
-
     def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         return torch.addmm(self.weight, self.B[member], self.A[member], out=out), self.bias
 

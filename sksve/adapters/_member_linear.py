@@ -67,13 +67,6 @@ class MemberLinear(MemberModule):
     def apply_members(self, rows: Tensor, members: Tensor | None) -> Tensor:
         """Map rows (m, n, in_features) of the chosen members (None: all) to (m, n, out_features)."""
 
-    def apply_known(self, rows: Tensor, members: Tensor | None, product: Tensor) -> Tensor:
-        """As :meth:`apply_members`, where what the pretrained layer makes of the rows is known.
-
-        Layers that can do without it do; `product` (m, n, out_features) is not changed.
-        """
-        return self.apply_members(rows, members)
-
     @abstractmethod
     def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Weight (out_features, in_features) and bias (out_features,) of one member.
@@ -89,15 +82,13 @@ class MemberLinear(MemberModule):
     def multiply_adds(self, n_tokens: int) -> tuple[int, int]:
         """Cost of a member's forward pass: by its factors, and merged (the merge included)."""
 
-    def forward(self, x: Tensor, product: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Apply each member's map to its own rows.
 
         Parameters
         ----------
         x : Tensor of shape (n_members * b, ..., in_features)
             Member axis outermost.
-        product : Tensor of shape (n_members * b, ..., out_features), optional
-            What the pretrained layer, its bias included, makes of `x`, where that is known.
 
         Returns
         -------
@@ -118,11 +109,7 @@ class MemberLinear(MemberModule):
                 "rows of all members, member axis outermost."
             )
         rows = x.reshape(m, -1, self.in_features)
-        if product is None:
-            y = self.apply_members(rows, self._members)
-        else:
-            known = product.reshape(m, -1, self.out_features)
-            y = self.apply_known(rows, self._members, known)
+        y = self.apply_members(rows, self._members)
         return y.reshape(*x.shape[:-1], self.out_features)
 
     @torch.no_grad()

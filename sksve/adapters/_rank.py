@@ -6,10 +6,7 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from sksve.adapters._decompose_top import top_pays
-from sksve.adapters._routes import keeps_weight
-
-__all__ = ["check_pool", "energy_rank", "needed_rank", "numerical_rank", "resolve_rank"]
+__all__ = ["check_pool", "energy_rank", "numerical_rank", "resolve_rank"]
 
 # A singular value this much smaller than the first is rounding noise of a float32 weight (its
 # machine epsilon): its vectors are arbitrary, so it must not be trained.
@@ -92,22 +89,6 @@ def resolve_rank(S: Tensor, rank: int | float | None) -> int:
             f"range (0.0, 1.0). Got {rank!r} instead."
         )
     return min(r, limit)
-
-
-def needed_rank(o: int, i: int, rank: int | float | None) -> int | None:
-    """How many leading triplets a layer needs of an (o, i) weight; None: the whole decomposition.
-
-    A layer that keeps its weight needs no more than it trains, and a large one is worth the shorter
-    way. A share of the energy is known from all values only.
-
-    Examples
-    --------
-    >>> from sksve.adapters._rank import needed_rank
-    >>> [needed_rank(3072, 768, rank) for rank in (16, 700, 0.9, None)]
-    [16, None, None, None]
-    """
-    r = _as_count(rank)
-    return r if r >= 1 and keeps_weight(o, i, r) and top_pays(o, i, r) else None
 
 
 def check_pool(direction_pool: int | None, rank: int | float | None) -> None:

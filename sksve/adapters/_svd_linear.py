@@ -1,4 +1,4 @@
-"""A linear layer whose members share singular vectors and own singular values."""
+"""A linear layer whose members share singular vectors and train entries of the core between them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,18 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sksve.adapters._autograd import dense_product, dense_weight, thin_product
-from sksve.adapters._band import band_core, band_size, band_units
-from sksve.adapters._basis import restore_basis, saved_basis
+from sksve.adapters._basis import near_equal_groups, restore_basis, saved_basis
 from sksve.adapters._cache import cached_decompose, weight_key
-from sksve.adapters._core_product import core_product
-from sksve.adapters._directions import (
-    KeptVectors,
-    checked_directions,
-    own_core,
-    own_values,
+from sksve.adapters._core import (
+    Core,
+    check_core,
+    checked_rising,
+    draw_rising,
+    n_band,
+    positions_of,
+    top_positions,
 )
-from sksve.adapters._functional import sve_linear
 from sksve.adapters._member_linear import (
     MemberLinear,
     check_count,
@@ -28,9 +27,8 @@ from sksve.adapters._member_linear import (
     one_each,
     weight_and_bias,
 )
-from sksve.adapters._rank import check_pool, needed_rank, resolve_rank
-from sksve.adapters._routes import Route, choose_route, keeps_weight
-from sksve.adapters._start import draw_start
+from sksve.adapters._products import member_product
+from sksve.adapters._rank import check_pool, resolve_rank
 
 __all__ = ["SVDLinear"]
 
@@ -40,42 +38,56 @@ class SVDLinear(MemberLinear):
 
     Member :math:`m` computes
 
-    .. math:: y = U \,(\operatorname{diag}(s_m) + B_m)\, V^T x + b_m, \qquad
-              s_m = S \odot (1 + \delta_m), \qquad b_m = b + \beta_m,
+    .. math:: y = \bigl(W + U C_m V^T\bigr) x + b_m, \qquad b_m = b + \beta_m,
 
-    where :math:`W = U \operatorname{diag}(S) V^T` is the pretrained matrix. :math:`U, S, V` and
-    :math:`b` are frozen buffers. :math:`\delta_m` (zero beyond the trained rank), the band
-    :math:`B_m` and the bias change :math:`\beta_m` are parameters, all zero at the pretrained layer,
-    so weight decay pulls to it. There is no clamp: a value clamped at zero has no gradient and never
-    returns, a negative one merely flips its vector. With a pool of directions each member trains `rank`
-    of its own out of the leading ones, which then take the place of the first `rank`.
+    where :math:`W = U \operatorname{diag}(S) V^T` is the pretrained matrix and :math:`U, S, V` and
+    :math:`b` are frozen buffers. The core :math:`C_m` is zero but at a list of entries; the one in row a
+    and column b is :math:`v_m \sqrt{S_a S_b}`, in units in which one learning rate fits all of them: on the
+    diagonal :math:`v_m` is the relative change of a singular value. The values :math:`v_m` and the change
+    of the bias :math:`\beta_m` are parameters, zero at the pretrained layer, so weight decay pulls to
+    it. There is no clamp: a singular value clamped at zero has no gradient and never returns, a negative
+    one merely flips its vector. Nothing is truncated: what the core does not reach stays as it is.
 
     A layer is made by :meth:`from_linear`.
 
     Attributes
     ----------
     U, S, Vh : Tensor of shapes (out_features, k), (k,), (k, in_features)
-        Frozen buffers, ``k = min(out_features, in_features)``. A large layer whose `rank` is a small
-        int holds the pretrained weight instead, and of these the leading triplets only: k >= `rank`.
-    delta : Parameter of shape (n_members, rank)
-        Relative change of the trained singular values.
-    band : Parameter of shape (n_members, n_entries), or None
-        Off-diagonal entries :math:`B_{ab}` in units of :math:`\sqrt{S_a S_b}` (so that one learning
-        rate fits both them and `delta`), see :func:`~sksve.adapters.apply_band` for their order.
+        Frozen buffers: all ``k = min(out_features, in_features)`` triplets, or where `weight` is held, the
+        leading ones that members may train (and those whose singular value equals the last one's).
+    weight : Tensor of shape (out_features, in_features), or None
+        Frozen buffer: the pretrained matrix, unless a diagonal core makes it from U, S and Vh.
+    values : Parameter of shape (n_members, n_entries)
+        The members' :math:`v_m`, in the order of :meth:`entries`.
     bias_delta : Parameter of shape (n_members, out_features), or None
         Change of the bias.
     directions : Tensor of shape (n_members, rank) of int32, or None
         Buffer: which triplets each member trains, in rising order. None: the leading ones.
+    positions : Tensor of shape (n_members, n_entries) of int32, or None
+        Buffer: entries ``row * rank + column`` of the cores "random" and "top_k", in rising order.
+    core : str
+        The pattern of entries.
     rank, off_diagonals, n_members, in_features, out_features : int
     direction_pool : int or None
         How many leading triplets the members' directions are drawn from.
+
+    Notes
+    -----
+    The published code of SVFT [3]_ differs from the three patterns taken from it. It adds the core, in
+    absolute units and from a random start behind a trained gate, to the leading `rank` triplets alone and
+    drops the rest of W. Its "random" draws positions with repeats, which are then summed; here there are as
+    many, each once, drawn for each member. Its "top_k" takes the largest signed entries of :math:`U V^T`,
+    and of a matrix that is not square entries of one factor; here it takes the best aligned pairs, the
+    largest :math:`|u_a \cdot v_b|`, as the paper says. Where the two differ in length, the shorter vector
+    counts as filled up with zeros.
 
     References
     ----------
     .. [1] Singular Value Ensemble, https://arxiv.org/abs/2601.22068
     .. [2] SVFit (leading values only), https://arxiv.org/abs/2409.05926
-    .. [3] SVFT (the band), https://arxiv.org/abs/2405.19597
-    .. [4] Ho (1998), "The random subspace method for constructing decision forests" (the pool),
+    .. [3] SVFT ("banded", "random", "top_k"), https://arxiv.org/abs/2405.19597
+    .. [4] LoRA-XS ("full"), https://arxiv.org/abs/2405.17604
+    .. [5] Ho (1998), "The random subspace method for constructing decision forests" (the pool),
        https://doi.org/10.1109/34.709601
 
     Examples
@@ -85,10 +97,13 @@ class SVDLinear(MemberLinear):
     >>> linear = torch.nn.Linear(6, 4)
     >>> layer = SVDLinear.from_linear(linear, n_members=3, rank=2)
     >>> layer
-    SVDLinear(in_features=6, out_features=4, n_members=3, rank=2, off_diagonals=0, bias=True)
+    SVDLinear(in_features=6, out_features=4, n_members=3, rank=2, core='diagonal', bias=True)
     >>> x = torch.randn(5, 6)
     >>> torch.allclose(layer(x.repeat(3, 1)), linear(x).repeat(3, 1), atol=1e-6)
     True
+    >>> rows, cols = SVDLinear.from_linear(linear, 3, rank=3, core="banded", off_diagonals=1).entries(0)
+    >>> list(zip(rows.tolist(), cols.tolist()))
+    [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
     """
 
     U: Tensor
@@ -96,12 +111,12 @@ class SVDLinear(MemberLinear):
     Vh: Tensor
     bias: Tensor | None
     weight: Tensor | None
-    band_scale: Tensor | None
     directions: Tensor | None
+    positions: Tensor | None
 
-    member_buffers = ("directions",)
+    member_buffers = ("directions", "positions")
     #: Buffers that are computed anew from the pretrained weight when a saved model is loaded.
-    recomputed = ("U", "S", "Vh", "band_scale")
+    recomputed = ("U", "S", "Vh", "weight")
     #: Hash of the pretrained weight; empty for a layer that was not made by `from_linear`.
     weight_hash: str = ""
 
@@ -114,34 +129,33 @@ class SVDLinear(MemberLinear):
         n_members: int,
         *,
         rank: int,
+        core: Core = "diagonal",
         off_diagonals: int = 0,
-        train_bias: bool = True,
-        weight: Tensor | None = None,
         direction_pool: int | None = None,
+        weight: Tensor | None = None,
+        train_bias: bool = True,
     ) -> None:
         super().__init__(Vh.shape[1], U.shape[0], n_members)
-        self.rank = rank
+        self.rank, self.core = rank, core
         self.off_diagonals = min(off_diagonals, max(rank - 1, 0))
+        self.direction_pool = direction_pool
         self.register_buffer("U", U)
         self.register_buffer("S", S)
         self.register_buffer("Vh", Vh)
         self.register_buffer("bias", bias)
         self.register_buffer("weight", weight)
+        directions = positions = None
+        if direction_pool is not None:
+            directions = torch.arange(rank, dtype=torch.int32, device=U.device)
+        if core in ("random", "top_k"):
+            n_entries = n_band(rank, self.off_diagonals)
+            positions = torch.arange(n_entries, dtype=torch.int32, device=U.device)
+        else:
+            n_entries = len(positions_of(core, rank, self.off_diagonals, U.device))
+        for name, numbers in (("directions", directions), ("positions", positions)):
+            self.register_buffer(name, None if numbers is None else numbers.repeat(n_members, 1))
         like: dict[str, Any] = {"dtype": U.dtype, "device": U.device}
-        self.delta = nn.Parameter(torch.zeros(n_members, rank, **like))
-        n_entries = band_size(rank, self.off_diagonals)
-        self.band = nn.Parameter(torch.zeros(n_members, n_entries, **like)) if n_entries else None
-        self.direction_pool = direction_pool
-        pooled = direction_pool is not None
-        own = (
-            torch.arange(rank, dtype=torch.int32, device=U.device).repeat(n_members, 1)
-            if pooled
-            else None
-        )
-        self.register_buffer("directions", own)
-        self._kept = KeptVectors()
-        units = band_units(S, rank, self.off_diagonals) if n_entries and not pooled else None
-        self.register_buffer("band_scale", units)
+        self.values = nn.Parameter(torch.zeros(n_members, n_entries, **like))
         trains_bias = bias is not None and train_bias
         self.bias_delta = (
             nn.Parameter(torch.zeros(n_members, self.out_features, **like)) if trains_bias else None
@@ -154,11 +168,11 @@ class SVDLinear(MemberLinear):
         n_members: int,
         *,
         rank: int | float | None = None,
+        core: Core = "diagonal",
         off_diagonals: int = 0,
-        init_scale: float = 0.0,
-        band_init_scale: float = 0.0,
-        train_bias: bool = True,
         direction_pool: int | None = None,
+        init_scale: float = 0.0,
+        train_bias: bool = True,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
     ) -> "SVDLinear":
         """Decompose a linear layer and give each member its own start.
@@ -173,20 +187,21 @@ class SVDLinear(MemberLinear):
             How many leading singular values are trained: all, the first `rank` (capped at the
             numerical rank), or the smallest number that reaches this share of ``sum(S ** 2)``. The
             others keep their pretrained value; nothing is truncated.
+        core : {"diagonal", "banded", "random", "top_k", "full"}, default="diagonal"
+            Which entries of the core are trained, inside its ``rank x rank`` block: singular values only;
+            those within `off_diagonals` of the diagonal; as many drawn at random, for each member its own;
+            as many whose singular vectors are best aligned; or all.
         off_diagonals : int, default=0
-            Diagonals of the core trained on each side, inside its leading ``rank x rank`` block.
-        init_scale : float, default=0.0
-            Standard deviation of the start: ``delta ~ N(0, init_scale ** 2)``, and
-            ``bias_delta ~ N(0, init_scale ** 2)`` where the bias is trained. At 0 every member
-            equals `linear`.
-        band_init_scale : float, default=0.0
-            The same of the off-diagonal entries, in the units of `band`.
-        train_bias : bool, default=True
-            Whether members own a bias; without effect on a layer that has none.
+            Diagonals on each side (SVFT's d) of "banded"; "random" and "top_k" have as many entries.
         direction_pool : int or None, default=None
             Each member trains `rank` directions drawn at random, without replacement, from so many
             leading ones (capped at the numerical rank), instead of the leading `rank`. Needs an int
             `rank` of at most that.
+        init_scale : float, default=0.0
+            Standard deviation of the normal start of the values on the diagonal, and of the change of the
+            bias where that is trained; other entries start at zero. At 0 every member equals `linear`.
+        train_bias : bool, default=True
+            Whether members own a bias; without effect on a layer that has none.
         generator : torch.Generator or sequence of them, optional
             CPU generators. One per member makes member k independent of how many others there
             are; a single one serves the members in turn.
@@ -201,157 +216,164 @@ class SVDLinear(MemberLinear):
         TypeError
             If `linear` is neither kind of layer.
         ValueError
-            If another argument is out of range.
+            If another argument is out of range, or `off_diagonals` is given with a core that has none.
         """
         weight, bias = weight_and_bias(linear, cls.__name__)
         check_n_members(n_members)
         check_count("off_diagonals", off_diagonals, 0)
+        check_core(core, off_diagonals)
         check_scale("init_scale", init_scale)
-        check_scale("band_init_scale", band_init_scale)
         check_flag("train_bias", train_bias)
         check_pool(direction_pool, rank)
-        o, i = weight.shape
-        widest = rank if direction_pool is None else direction_pool
-        U, S, Vh = cached_decompose(weight, needed_rank(o, i, widest))
+        U, S, Vh = cached_decompose(weight)
         r = resolve_rank(S, rank)
-        like: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
+        pool = None if direction_pool is None else resolve_rank(S, direction_pool)
+        # W x plus a correction; a diagonal of many values takes fewer multiply-adds without W.
+        corrects = core != "diagonal" or pool is not None or _few(r, weight)
+        if corrects:
+            trained = r if pool is None else pool
+            # Vectors of equal values are saved, and found again, together.
+            k = max((stop for start, stop in near_equal_groups(S) if start < trained), default=0)
+            U, S, Vh = U[:, : max(k, 1)], S[: max(k, 1)], Vh[: max(k, 1)]
+        like: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device, "copy": True}
         layer = cls(
-            U.to(**like, copy=True),
-            S.to(**like, copy=True),
-            Vh.to(**like, copy=True),
+            U.to(**like),
+            S.to(**like),
+            Vh.to(**like),
             None if bias is None else bias.detach().clone(),
             n_members,
             rank=r,
+            core=core,
             off_diagonals=off_diagonals,
+            direction_pool=pool,
+            weight=weight.detach().clone() if corrects else None,
             train_bias=train_bias,
-            # Below this rank `W x + correction` takes fewer multiply-adds than `U s Vh x`; scattered
-            # directions are a correction at any rank.
-            weight=weight.detach().clone() if keeps_weight(o, i, r) or direction_pool else None,
-            direction_pool=None if direction_pool is None else resolve_rank(S, direction_pool),
         )
         layer.weight_hash = weight_key(weight)
-        # The band last: with a diagonal alike, members start alike with or without one.
-        noise = (
-            (layer.delta, init_scale),
-            (layer.bias_delta, init_scale),
-            (layer.band, band_init_scale),
-        )
-        draw_start(noise, one_each(generator, n_members), layer.directions, layer.direction_pool)
+        layer._draw(one_each(generator, n_members), init_scale)
         return layer
 
-    def _core(self, members: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Delta, band and change of the bias of the chosen members (None: all)."""
+    @torch.no_grad()
+    def _draw(self, generators: Sequence[torch.Generator | None], init_scale: float) -> None:
+        """Give each member its directions, entries and noise, drawn in this order."""
+        for m, g in enumerate(generators):
+            if self.directions is not None and self.direction_pool is not None:
+                self.directions[m] = draw_rising(self.direction_pool, self.rank, g)
+            if self.positions is not None:
+                n = self.values.shape[1]
+                if self.core == "random":
+                    self.positions[m] = draw_rising(self.rank**2, n, g)
+                else:
+                    U, _, Vh = self._factors_of(m)
+                    self.positions[m] = top_positions(U, Vh, n)
+            if init_scale > 0.0:
+                # float64 on the CPU whatever the layer's dtype: float32 and float64 fits start alike.
+                noise = init_scale * torch.randn(self.rank, generator=g, dtype=torch.float64)
+                where = self._positions(torch.tensor([m])).flatten()
+                on = where % (self.rank + 1) == 0
+                self.values[m, on] = noise.to(self.values)[where[on] // (self.rank + 1)]
+                if self.bias_delta is not None:
+                    n = self.out_features
+                    noise = init_scale * torch.randn(n, generator=g, dtype=torch.float64)
+                    self.bias_delta[m] = noise.to(self.bias_delta)
 
-        def pick(p: Tensor | None) -> Tensor | None:
-            return p if p is None or members is None else p.index_select(0, members)
+    def _positions(self, members: Tensor | None) -> Tensor:
+        """Entries ``row * rank + column`` of the chosen members, (m, n), or (n,) where all have the same."""
+        if self.positions is None:
+            return positions_of(self.core, self.rank, self.off_diagonals, self.U.device)
+        return (self.positions if members is None else self.positions[members]).long()
 
-        band, delta = pick(self.band), pick(self.delta)
-        if band is not None and self.band_scale is not None:  # of own directions: `own_core`
-            band = band * self.band_scale
-        assert delta is not None
-        return delta, band, pick(self.bias_delta)
+    def entries(self, member: int) -> tuple[Tensor, Tensor]:
+        """Rows and columns of a member's core that it trains, as numbers of singular triplets.
 
-    def _bias(self, change: Tensor | None) -> Tensor | None:
-        return self.bias if change is None or self.bias is None else self.bias + change
-
-    def _own(self, members: Tensor | None) -> Tensor | None:
-        """Directions (m, r) of the chosen members, if members have their own."""
-        if self.directions is None:
-            return None
-        return (self.directions if members is None else self.directions[members]).long()
-
-    def train(self, mode: bool = True) -> "SVDLinear":
-        """Like ``torch.nn.Module.train``; what only training steps need is given back at its end."""
-        if not mode:
-            self._kept.forget()
-        return super().train(mode)
-
-    def apply_members(self, rows: Tensor, members: Tensor | None) -> Tensor:
-        delta, band, change = self._core(members)
-        own, bias = self._own(members), self._bias(change)
-        factors = self._core_factors(delta, band, own, members)
-        if factors is not None:
-            return core_product(rows, *factors, bias)
-        U, s, Vh = self._factors(delta, own)
-        if band is None:
-            # Without a backward pass, whoever has many rows merges (`merged_member`): for all of them.
-            train = torch.is_grad_enabled() and (rows.requires_grad or delta.requires_grad)
-            dense = train and self.route(rows.shape[1], rows.shape[0]) == "dense"
-            product = dense_product if dense else thin_product
-            return product(rows, U, s, Vh, bias, self.weight)
-        return sve_linear(rows, U, s, Vh, bias, band, r=self.rank, off_diagonals=self.off_diagonals)
-
-    def apply_known(self, rows: Tensor, members: Tensor | None, product: Tensor) -> Tensor:
-        delta, band, change = self._core(members)
-        factors = self._core_factors(delta, band, self._own(members), members)
-        if factors is None:
-            return self.apply_members(rows, members)
-        return core_product(rows, *factors, change, product)
-
-    def _core_factors(
-        self, delta: Tensor, band: Tensor | None, own: Tensor | None, members: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
-        """Weight, and U, core and Vh of its change, where members own whole cores; else None."""
-        if band is None or self.weight is None:
-            return None
-        core = band_core(band, self.rank, self.off_diagonals)
-        if self.directions is not None:
-            U, Vh = self._kept(self.U, self.Vh, self.directions, members)
-            return self.weight, U, own_core(self.S, own, delta, core), Vh
-        U, s, Vh = self._factors(delta, own)
-        return self.weight, U, core + torch.diag_embed(s), Vh
-
-    def route(self, tokens: int, members: int = 1) -> Route:
-        """Which way a training pass over `tokens` tokens of each of `members` members takes.
+        Parameters
+        ----------
+        member : int
+            In ``[0, n_members)``.
 
         Returns
         -------
-        {"factorised", "correction", "dense"}
-            See :func:`~sksve.adapters.choose_route`.
+        rows, cols : Tensor of shape (n_entries,), int64
+            In the order of `values`; no pair is there twice.
         """
-        o, i, banded = self.out_features, self.in_features, self.band is not None
-        if self.direction_pool is None:
-            return choose_route(o, i, self.rank, tokens, members, banded=banded)
-        k = self.rank if banded else self.direction_pool
-        chosen = choose_route(o, i, k, tokens, members, banded=banded)
-        return "correction" if chosen == "factorised" else chosen
+        where = self._positions(torch.tensor([member])).flatten()
+        rows, cols = where // self.rank, where % self.rank
+        if self.directions is None:
+            return rows, cols
+        own = self.directions[member].long()
+        return own[rows], own[cols]
 
-    def _factors(self, delta: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """U, the members' s, and Vh: of what `weight` does not hold."""
-        r = self.rank
-        if own is not None:
-            return own_values(self.U, self.S, self.Vh, own, delta, self._n_trained)
-        if self.weight is not None:  # small r: correct W, which keeps its other directions exact
-            return self.U[:, :r], self.S[:r] * delta, self.Vh[:r]
-        rest = self.S.shape[0] - r
-        return self.U, self.S * (1.0 + (F.pad(delta, (0, rest)) if rest else delta)), self.Vh
+    @property
+    def _n_trained(self) -> int:
+        """Leading triplets that some member may train."""
+        return self.rank if self.direction_pool is None else self.direction_pool
+
+    def _factors(self, members: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """U, S and Vh of what is not left to `weight`, shared or gathered for each chosen member."""
+        if self.directions is not None:
+            own = (self.directions if members is None else self.directions[members]).long()
+            return self.U.T[own].mT, self.S[own], self.Vh[own]
+        k = len(self.S) if self.weight is None else self.rank
+        return self.U[:, :k], self.S[:k], self.Vh[:k]
+
+    def _factors_of(self, member: int) -> tuple[Tensor, Tensor, Tensor]:
+        U, S, Vh = self._factors(torch.tensor([member], device=self.U.device))
+        return (U, S, Vh) if U.ndim == 2 else (U[0], S[0], Vh[0])
+
+    def _core(self, S: Tensor, members: Tensor | None) -> Tensor:
+        """Cores of the chosen members: (m, k) if diagonal, else (m, rank, rank)."""
+        values, r = self._chosen(self.values, members), self.rank
+        if self.weight is None:  # the pretrained singular values with the change
+            return S * (1.0 + F.pad(values, (0, len(S) - r)))
+        if self.core == "diagonal":
+            return S * values
+        where = self._positions(members).expand_as(values)
+        core = (
+            values.new_zeros(len(values), r * r).scatter(1, where, values).view(len(values), r, r)
+        )
+        root = S.sqrt()
+        return root[..., :, None] * core * root[..., None, :]
+
+    def _bias(self, members: Tensor | None) -> Tensor | None:
+        if self.bias is None or self.bias_delta is None:
+            return self.bias
+        return self.bias + self._chosen(self.bias_delta, members)
+
+    @staticmethod
+    def _chosen(tensor: Tensor, members: Tensor | None) -> Tensor:
+        return tensor if members is None else tensor.index_select(0, members)
+
+    def apply_members(self, rows: Tensor, members: Tensor | None) -> Tensor:
+        U, S, Vh = self._factors(members)
+        core = self._core(S, members)
+        return member_product(rows, U, core, Vh, self.weight, self._bias(members))
 
     def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        chosen = torch.tensor([member], device=self.S.device)
-        delta, band, change = self._core(chosen)
-        own, bias = self._own(chosen), self._bias(None if change is None else change[0])
-        factors = self._core_factors(delta, band, own, chosen)
-        if factors is not None:
-            weight, left, core, right = (f[0] if f.ndim == 3 else f for f in factors)
-            return torch.addmm(weight, left @ core, right, out=out), bias
-        U, s, Vh = self._factors(delta, own)
-        if band is None:
-            return dense_weight(U, s[0], Vh, self.weight, out), bias
-        core, r = torch.diag(s[0]), self.rank
-        core[:r, :r] += band_core(band, r, self.off_diagonals)[0]
-        return torch.mm(U @ core, Vh, out=out), bias
+        members = torch.tensor([member], device=self.S.device)
+        U, S, Vh = self._factors_of(member)
+        core, bias = self._core(S, members)[0], self._bias(members)
+        left = U * core if core.ndim == 1 else U @ core
+        if self.weight is None:
+            weight = torch.mm(left, Vh, out=out)
+        else:
+            weight = torch.addmm(self.weight, left, Vh, out=out)
+        return weight, bias[0] if bias is not None and bias.ndim == 2 else bias
 
     def pretrained_weight(self) -> Tensor:
         return (self.U * self.S) @ self.Vh if self.weight is None else self.weight
 
     def multiply_adds(self, n_tokens: int) -> tuple[int, int]:
         o, i = self.out_features, self.in_features
-        k = min(o, i) if self.weight is None else self.rank
-        thin = n_tokens * (k * (o + i) + (0 if self.weight is None else o * i))
-        return thin, k * o * i + n_tokens * o * i
+        k = len(self.S) if self.weight is None else self.rank
+        per_token = k * (o + i)
+        if self.core != "diagonal":
+            per_token += k * k
+        if self.weight is not None:
+            per_token += o * i
+        return n_tokens * per_token, k * o * i + n_tokens * o * i
 
     def saved_tensors(self) -> dict[str, Tensor]:
-        """Return what is saved beside the parameters: `S`, and projections of U and V.
+        """Return what is saved beside parameters and member buffers: `S`, and projections of U and V.
 
         Returns
         -------
@@ -361,11 +383,6 @@ class SVDLinear(MemberLinear):
         """
         return saved_basis(self.U, self.S, self.Vh, self._n_trained, self.weight_hash)
 
-    @property
-    def _n_trained(self) -> int:
-        """Leading triplets that some member may train."""
-        return self.rank if self.direction_pool is None else self.direction_pool
-
     @torch.no_grad()
     def align(self, saved: Mapping[str, Tensor]) -> None:
         """Turn U and V into those of the layer whose :meth:`saved_tensors` these are.
@@ -373,27 +390,41 @@ class SVDLinear(MemberLinear):
         Parameters
         ----------
         saved : mapping of str to Tensor
-            May hold ``directions`` as well, which are then taken over.
+            May hold ``directions`` and ``positions`` as well, which are then taken over.
 
         Raises
         ------
         BasisMismatchError
             If they cannot be: another weight, or singular vectors that differ by more than signs and
-            rotations; or if directions lie outside the pool. The layer is then unchanged.
+            rotations; or if directions lie outside the pool, or positions outside the core. The layer is
+            then unchanged.
         """
-        basis = {name: value for name, value in saved.items() if name != "directions"}
+        limits = {"directions": self._n_trained, "positions": self.rank**2}
+        basis = {name: value for name, value in saved.items() if name not in limits}
         U, Vh = restore_basis(self.U, self.S, self.Vh, basis, self._n_trained, self.weight_hash)
-        if "directions" in saved:
-            own = checked_directions(saved["directions"], self.directions, self._n_trained)
-            if self.directions is not None:
-                self.directions.copy_(own)
+        taken = {
+            name: checked_rising(name, saved[name], getattr(self, name), limit)
+            for name, limit in limits.items()
+            if name in saved
+        }
+        for name, numbers in taken.items():
+            getattr(self, name).copy_(numbers)
         self.U.copy_(U)
         self.Vh.copy_(Vh)
 
     def extra_repr(self) -> str:
+        sizes = ["rank", "core"]
+        sizes += ["off_diagonals"] if self.off_diagonals else []
+        sizes += ["direction_pool"] if self.direction_pool is not None else []
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"n_members={self.n_members}, rank={self.rank}, off_diagonals={self.off_diagonals}, "
-            + ("" if self.direction_pool is None else f"direction_pool={self.direction_pool}, ")
+            f"n_members={self.n_members}, "
+            + "".join(f"{name}={getattr(self, name)!r}, " for name in sizes)
             + f"bias={self.bias is not None}"
         )
+
+
+def _few(k: int, weight: Tensor) -> bool:
+    """Whether ``W x`` plus a correction of rank k takes fewer multiply-adds than ``U s Vh x``."""
+    o, i = weight.shape
+    return k < min(o, i) - o * i / (o + i)

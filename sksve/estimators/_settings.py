@@ -165,14 +165,17 @@ class SVDFactory:
     direction_pool: int | None = None
 
     def __call__(self, linear: nn.Module, generators: Sequence[torch.Generator]) -> nn.Module:
+        core, off_diagonals = "banded" if self.off_diagonals else "diagonal", self.off_diagonals
+        if core == "banded" and isinstance(self.rank, Integral) and off_diagonals >= self.rank - 1:
+            core, off_diagonals = "full", 0
         return SVDLinear.from_linear(
             linear,
             len(generators),
             rank=self.rank,
-            off_diagonals=self.off_diagonals,
-            init_scale=self.init_scale,
-            band_init_scale=self.band_init_scale,
-            train_bias=self.train_bias,
+            core=core,  # type: ignore[arg-type]
+            off_diagonals=off_diagonals,
             direction_pool=self.direction_pool,
+            init_scale=self.init_scale,
+            train_bias=self.train_bias,
             generator=generators,
         )

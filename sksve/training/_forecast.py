@@ -1,8 +1,6 @@
-"""What a fit is going to do, said before its first step: tokens, routes, memory and time."""
+"""What a fit is going to do, said before its first step: tokens, memory and time."""
 
-import re
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +8,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
-from sksve.adapters import MemberLinear, SVDLinear
-from sksve.adapters._routes import route_cost
+from sksve.adapters import MemberLinear
 from sksve.training._data import TokenDataset
 from sksve.training._freeze_out import adapted_blocks
 
@@ -43,8 +40,6 @@ class Forecast:
         Of all rows, once.
     tokens_per_step : int
         Of one member.
-    routes : dict of str to str
-        Name of each layer with singular values -> its route at a step of mean size.
     multiply_adds : int
         Of the adapted layers, in the whole fit.
     n_bytes : int
@@ -68,20 +63,13 @@ class Forecast:
         rows = min(batch_size, len(data))
         self.tokens_per_step = max(1, round(rows * self.tokens / len(data)))
         self.at_limit = None if max_length is None else float((data.lengths >= max_length).mean())
-        self.routes: dict[str, str] = {}
         per_step, activations = 0.0, 0
-        for name, layer in module.named_modules():
+        for layer in module.modules():
             if not isinstance(layer, MemberLinear):
                 continue
             o, i = layer.out_features, layer.in_features
             activations += o + min(o, i)
-            if isinstance(layer, SVDLinear):
-                route = layer.route(self.tokens_per_step, members_at_once)
-                self.routes[name] = route
-                k = min(o, i) if layer.weight is None else layer.rank
-                cost = route_cost(route, o, i, k, self.tokens_per_step, members_at_once)
-            else:
-                cost = 2 * layer.multiply_adds(self.tokens_per_step)[0]
+            cost = 2 * layer.multiply_adds(self.tokens_per_step)[0]
             per_step += cost * (1 + (learning or {}).get(layer, 1.0)) / 2
         steps = max_epochs * -(-len(data) // batch_size)
         self.multiply_adds = round(per_step * n_members * steps)
@@ -102,8 +90,6 @@ class Forecast:
             f"{self.n_members} members on {self.n_rows:,} rows, {self.tokens:,} tokens{cut}; "
             f"about {self.tokens_per_step:,} tokens a member and step"
         ]
-        kinds = Counter((_without_number(n), route) for n, route in self.routes.items())
-        lines += [f"  {name} ({count}): {route}" for (name, route), count in kinds.items()]
         end = f"about {self.n_bytes / 2**20:,.0f} MiB for weights, factors and one pass"
         if seconds_per_multiply_add is not None and self.multiply_adds:
             seconds = self.multiply_adds * seconds_per_multiply_add * (1 + BESIDES)
@@ -121,11 +107,6 @@ def _learning(net: Any) -> dict[nn.Module, float]:
         for block, stop in zip(adapted_blocks(net.module_.split), stops, strict=True)
         for layer in block.modules()
     }
-
-
-def _without_number(name: str) -> str:
-    """Name of a layer, the number of its block replaced by an asterisk."""
-    return re.sub(r"\.\d+\.", ".*.", name.removeprefix("split.model."), count=1)
 
 
 def _duration(seconds: float) -> str:

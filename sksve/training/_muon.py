@@ -1,4 +1,4 @@
-"""Muon for the members' cores, AdamW for all else."""
+"""Muon for the members' full cores, AdamW for all else."""
 
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
@@ -8,12 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from sksve.adapters import band_core, band_entries
+from sksve.adapters import SVDLinear
 
-__all__ = ["Core", "CoreMuon", "check_whole_cores", "orthogonalized"]
-
-#: A member's cores, one a layer: diagonals (m, r), and all else of an r x r matrix, or None if r is 1.
-Core = tuple[nn.Parameter, nn.Parameter | None]
+__all__ = ["CoreMuon", "check_whole_cores", "orthogonalized", "whole_core"]
 
 NOT_WHOLE = "core_optimizer='muon' makes steps of whole cores orthogonal and needs off_diagonals >= rank - 1"
 
@@ -59,7 +56,7 @@ def orthogonalized(matrices: Tensor, n_steps: int = 5) -> Tensor:
 
 
 class CoreMuon(Optimizer):
-    r"""Move cores by their orthogonalized momentum, and other parameters as AdamW does.
+    r"""Move full cores by their orthogonalized momentum, and other parameters as AdamW does.
 
     With momentum :math:`B_t = \mu B_{t-1} + G_t` of a member's core of size r, a step is :math:`C \gets
     (1 - \eta \lambda) C - \eta \sqrt{r}\, \mathrm{orth}(G_t + \mu B_t)`: all directions of the core move
@@ -68,8 +65,8 @@ class CoreMuon(Optimizer):
 
     Parameters
     ----------
-    cores : iterable of (diagonal, rest)
-        Parameters of shapes (m, r) and (m, r (r - 1)), the latter in the order of ``apply_band``.
+    cores : iterable of Parameter of shape (m, r * r)
+        Each row is a member's matrix, row by row: `values` of an ``SVDLinear`` whose core is "full".
     groups : list of dict
         AdamW's parameter groups.
     lr : float
@@ -80,11 +77,6 @@ class CoreMuon(Optimizer):
         Number of the parameter group that each core is in, from 0, so that they may have rates of their
         own. None: one group. AdamW's groups come behind these.
 
-    Raises
-    ------
-    ValueError
-        If a core is not a whole matrix.
-
     References
     ----------
     .. [1] Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks",
@@ -94,7 +86,7 @@ class CoreMuon(Optimizer):
 
     def __init__(
         self,
-        cores: Iterable[Core],
+        cores: Iterable[nn.Parameter],
         groups: list[dict[str, Any]],
         *,
         lr: float,
@@ -102,23 +94,20 @@ class CoreMuon(Optimizer):
         momentum: float = 0.9,
         stages: Sequence[int] | None = None,
     ) -> None:
-        self.cores = list(cores)
-        self.momentum = momentum
-        for delta, band in self.cores:
-            _check_whole(delta, band)
-        self.stages = [0] * len(self.cores) if stages is None else list(stages)
+        cores = list(cores)
+        stages = [0] * len(cores) if stages is None else stages
         own: list[dict[str, Any]] = [
-            {"params": [], "lr": lr, "stage": k} for k in range(1 + max(self.stages, default=0))
+            {"params": [p for p, k in zip(cores, stages, strict=True) if k == stage], "lr": lr}
+            | {"stage": stage}
+            for stage in range(1 + max(stages, default=0))
         ]
-        for core, stage in zip(self.cores, self.stages, strict=True):
-            own[stage]["params"] += [p for p in core if p is not None]
+        self.momentum, self.n_own = momentum, len(own)
         super().__init__([*own, *groups], {"lr": lr, "weight_decay": weight_decay})
-        # It shares the groups, which the schedule writes to, and the state, which is saved.
-        self.n_own = len(own)
         self.adamw = AdamW(self.param_groups[self.n_own :], weight_decay=weight_decay, fused=True)
         self._share()
 
     def _share(self) -> None:
+        """Let AdamW use these very groups, which schedules write to, and this state, which is saved."""
         self.adamw.param_groups = self.param_groups[self.n_own :]
         self.adamw.state = self.state
 
@@ -133,63 +122,40 @@ class CoreMuon(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        by_size: dict[int, list[tuple[Core, int]]] = {}
-        for core, stage in zip(self.cores, self.stages):
-            if core[0].grad is not None:
-                by_size.setdefault(core[0].shape[1], []).append((core, stage))
-        for staged in by_size.values():
-            self._step_cores(staged)
+        by_size: dict[int, list[tuple[Tensor, dict[str, Any]]]] = {}
+        for group in self.param_groups[: self.n_own]:
+            for p in group["params"]:
+                if p.grad is not None:
+                    by_size.setdefault(p.shape[1], []).append((p, group))
+        for size, cores in by_size.items():  # all of one size together
+            r = round(size**0.5)
+            ahead = torch.stack([self._look_ahead(p).view(-1, r, r) for p, _ in cores])
+            for (p, group), direction in zip(cores, orthogonalized(ahead)):
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.sub_(direction.reshape(p.shape), alpha=group["lr"] * r**0.5)
         self.adamw.step()
         return loss
 
-    def _step_cores(self, staged: list[tuple[Core, int]]) -> None:
-        """Step cores of one size together, each at the rate of its group."""
-        r = staged[0][0][0].shape[1]
-        ahead = [[None if p is None else self._look_ahead(p) for p in core] for core, _ in staged]
-        directions = orthogonalized(torch.stack([_whole(*each) for each in ahead]))
-        for ((delta, band), stage), direction in zip(staged, directions):
-            lr, decay = (self.param_groups[stage][name] for name in ("lr", "weight_decay"))
-            step = direction * (lr * r**0.5)
-            delta.mul_(1 - lr * decay).sub_(step.diagonal(dim1=-2, dim2=-1))
-            if band is not None:
-                band.mul_(1 - lr * decay).sub_(band_entries(step, r - 1))
-
-    def _look_ahead(self, p: nn.Parameter) -> Tensor:
+    def _look_ahead(self, p: Tensor) -> Tensor:
         """Take the gradient into the momentum; where Nesterov's method looks."""
         assert p.grad is not None
         state = self.state[p]
         if not state:
             state["momentum"] = torch.zeros_like(p)
-        state["momentum"].mul_(self.momentum).add_(p.grad)
-        ahead: Tensor = p.grad + self.momentum * state["momentum"]
-        return ahead
+        momentum: Tensor = state["momentum"].mul_(self.momentum).add_(p.grad)
+        return p.grad + self.momentum * momentum
 
 
-def _whole(diagonal: Tensor | None, rest: Tensor | None) -> Tensor:
-    assert diagonal is not None
-    core = torch.diag_embed(diagonal)
-    r = diagonal.shape[1]
-    return core if rest is None else core + band_core(rest, r, r - 1)
-
-
-def _check_whole(delta: Tensor, band: Tensor | None) -> None:
-    r = delta.shape[1]
-    if (0 if band is None else band.shape[1]) != r * (r - 1):
-        raise ValueError(f"{NOT_WHOLE}; got a layer of rank {r}, whose cores are not. {_cure(r)}")
+def whole_core(layer: SVDLinear) -> nn.Parameter:
+    """Values of a layer whose cores are whole matrices; ValueError if they are not."""
+    if layer.values.shape[1] != layer.rank**2:
+        got = f"got a layer of rank {layer.rank}, whose cores are not"
+        raise ValueError(f"{NOT_WHOLE}; {got}. {_cure(layer.rank)}")
+    return layer.values
 
 
 def check_whole_cores(rank: int | float | None, off_diagonals: int) -> None:
-    """Refuse, before any layer is made, cores that Muon cannot train.
-
-    Parameters
-    ----------
-    rank, off_diagonals : int
-        As in ``SVEClassifier``. A rank that is not an integer is each layer's own, and judged there.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse, before any layer is made, cores that Muon cannot train."""
     known = isinstance(rank, Integral)
     if off_diagonals < (int(rank) - 1 if known and rank is not None else 1):
         got = f"rank={rank!r}, off_diagonals={off_diagonals}"

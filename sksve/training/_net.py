@@ -24,7 +24,7 @@ from sksve.training._functional import (
 from sksve.training._inference import low_precision, predict_logits, softmax64
 from sksve.training._interrupt import InterruptMixin
 from sksve.training._module import EnsembleModule
-from sksve.training._muon import Core, CoreMuon
+from sksve.training._muon import CoreMuon, whole_core
 
 __all__ = ["MemberNet"]
 
@@ -156,7 +156,7 @@ class MemberNet(InterruptMixin, NeuralNet):
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "MemberNet":
         cores = self._cores()
-        apart = {id(p) for core in cores for p in core}
+        apart = {id(p) for p in cores}
         adapter = [p for p in self.module_.adapter_parameters() if id(p) not in apart]
         stage_of = self._stages()
         groups = [
@@ -170,7 +170,7 @@ class MemberNet(InterruptMixin, NeuralNet):
         groups.append({"params": [heads.bias], "lr": self.head_lr, "weight_decay": 0.0})
         decay = self.weight_decay
         if cores:
-            stages = [stage_of.get(id(diagonal), 0) for diagonal, _ in cores]
+            stages = [stage_of.get(id(p), 0) for p in cores]
             self.optimizer_ = CoreMuon(cores, groups, lr=self.lr, weight_decay=decay, stages=stages)
         else:  # fused: one pass over many small tensors, in place of a dozen calls for each
             self.optimizer_ = torch.optim.AdamW(groups, weight_decay=decay, fused=True)
@@ -184,10 +184,10 @@ class MemberNet(InterruptMixin, NeuralNet):
         self.n_stages_ = max(1, len(blocks))
         return {id(p): k for k, block in enumerate(blocks) for p in block.parameters()}
 
-    def _cores(self) -> list[Core]:
+    def _cores(self) -> list[torch.nn.Parameter]:
         """Cores of the adapted layers, unless AdamW moves them."""
         layers = self.module_.split.modules() if self.core_optimizer == "muon" else ()
-        return [(p.delta, p.band) for p in layers if isinstance(p, SVDLinear)]
+        return [whole_core(layer) for layer in layers if isinstance(layer, SVDLinear)]
 
     def get_dataset(self, X: Any, y: Any = None) -> TokenDataset:
         return X

@@ -142,18 +142,17 @@ def test__projection__is_this_one_for_ever():
     assert not torch.equal(PU, PV)
 
 
-@pytest.mark.parametrize("off_diagonals", [0, 2])
+@pytest.mark.parametrize("core", ["diagonal", "full"])
 @pytest.mark.parametrize("rank", [None, 3])
-def test__layer__computes_the_same_after_align(off_diagonals, rank):
+def test__layer__computes_the_same_after_align(core, rank):
     torch.manual_seed(0)
     linear = torch.nn.Linear(7, 9).double()
     linear.weight.data = matrix(EQUAL, 9, 7)
     layer = SVDLinear.from_linear(
-        linear, 2, rank=rank, off_diagonals=off_diagonals, init_scale=0.5,
-        generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
-    if layer.band is not None:
-        torch.nn.init.normal_(layer.band, generator=torch.Generator().manual_seed(1))
+        linear, 2, rank=rank, core=core, init_scale=0.5, generator=torch.Generator().manual_seed(0)
+    )
+    if core == "full":
+        torch.nn.init.normal_(layer.values, generator=torch.Generator().manual_seed(1))
     x = torch.randn(4, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         expected = layer(x)

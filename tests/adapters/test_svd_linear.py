@@ -5,10 +5,12 @@ import pickle
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from sksve.adapters import BasisMismatchError, SVDLinear, band_size, merged_member, use_members
+from sksve.adapters import BasisMismatchError, SVDLinear, merged_member, use_members
 
 SHAPES = {"square": (7, 7), "wide": (4, 9), "tall": (9, 4), "one_row": (1, 5)}
 
@@ -38,25 +40,16 @@ def shake(layer, seed=1):
 
 
 def reference(linear, layer, member, x):
-    """Slow and obvious: build the core entry by entry, then the dense matrix."""
-    W = linear.weight.detach()
+    """Slow and obvious: the dense matrix, one entry of the core after the other."""
+    W = linear.weight.detach().clone()
     U, S, Vh = torch.linalg.svd(W, full_matrices=False)
-    # Align signs with the layer's basis: a banded core depends on them.
-    sign = (U * layer.U).sum(0).sign()
-    U, Vh = U * sign, Vh * sign[:, None]
-    core = torch.diag(S)
-    r = layer.rank
-    own = range(r) if layer.directions is None else layer.directions[member].tolist()
-    for a in range(r):
-        core[own[a], own[a]] = S[own[a]] * (1.0 + layer.delta[member, a].detach())
-    entries = iter([] if layer.band is None else layer.band[member].detach().tolist())
-    for d in range(1, layer.off_diagonals + 1):
-        for a in range(r - d):
-            core[own[a], own[a + d]] = next(entries) * (S[own[a]] * S[own[a + d]]).sqrt()
-        for a in range(r - d):
-            core[own[a + d], own[a]] = next(entries) * (S[own[a]] * S[own[a + d]]).sqrt()
-    assert next(entries, None) is None
-    y = x @ (U @ core @ Vh).T
+    k = layer.U.shape[1]
+    # Align signs with the layer's basis: entries off the diagonal depend on them.
+    sign = (U[:, :k] * layer.U).sum(0).sign()
+    U, Vh = U[:, :k] * sign, Vh[:k] * sign[:, None]
+    for a, b, value in zip(*layer.entries(member), layer.values[member].detach()):
+        W += value * (S[a] * S[b]).sqrt() * torch.outer(U[:, a], Vh[b])
+    y = x @ W.T
     if linear.bias is not None:
         y = y + linear.bias.detach()
         if layer.bias_delta is not None:
@@ -64,16 +57,32 @@ def reference(linear, layer, member, x):
     return y
 
 
+CORES = [
+    ("diagonal", 0), ("banded", 0), ("banded", 1), ("banded", 3), ("random", 0), ("random", 1), ("top_k", 1),
+    ("full", 0),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("deficient", [False, True], ids=["regular", "deficient"])
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
-@pytest.mark.parametrize("off_diagonals", [0, 1, 3])
-@pytest.mark.parametrize("rank", [None, 1, 2, 3, 0.8, 100])
+@pytest.mark.parametrize(("core", "d"), CORES)
+@pytest.mark.parametrize(
+    ("rank", "pool"),
+    [(None, None), (1, None), (3, None), (0.8, None), (100, None), (1, 3), (2, 3), (3, 100)],
+)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-def test_forward__equals_dense_members(shape, rank, off_diagonals, bias, deficient):
+def test_forward__equals_dense_members(shape, rank, pool, core, d, bias, deficient):
     linear = make_linear(*shape, bias=bias, deficient=deficient)
-    layer = shake(SVDLinear.from_linear(linear, 3, rank=rank, off_diagonals=off_diagonals))
+    told = {"rank": rank, "core": core, "off_diagonals": d, "direction_pool": pool}
+    layer = SVDLinear.from_linear(linear, 3, **told, generator=generators(3))
     x = torch.randn(3 * 2, 5, shape[1], dtype=torch.float64)
-    got = layer(x).reshape(3, 2, 5, -1)
+    torch.testing.assert_close(layer(x), linear(x), rtol=0, atol=1e-12)  # the start is the layer
+    got = shake(layer)(x).reshape(3, 2, 5, -1)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x).reshape(got.shape), got, rtol=0, atol=1e-12)
+    with use_members(layer, [2, 0]):
+        some = layer(x.reshape(3, 2, 5, -1)[[2, 0]].flatten(0, 1)).reshape(2, 2, 5, -1)
+        torch.testing.assert_close(some, got[[2, 0]], rtol=0, atol=1e-12)
     for m, rows in enumerate(x.reshape(3, 2, 5, -1)):
         expected = reference(linear, layer, m, rows)
         torch.testing.assert_close(got[m], expected, rtol=0, atol=1e-9)
@@ -82,29 +91,69 @@ def test_forward__equals_dense_members(shape, rank, off_diagonals, bias, deficie
             torch.testing.assert_close(layer(rows), expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("deficient", [False, True], ids=["regular", "deficient"])
-@pytest.mark.parametrize("off_diagonals", [0, 1, 3])
-@pytest.mark.parametrize(("rank", "pool"), [(1, 1), (1, 3), (2, 3), (3, 4), (3, 100), (100, 100)])
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-def test_own_directions__equal_dense_members(shape, rank, pool, off_diagonals, deficient):
-    linear = make_linear(*shape, deficient=deficient)
-    told = {"rank": rank, "off_diagonals": off_diagonals, "direction_pool": pool}
-    layer = shake(SVDLinear.from_linear(linear, 3, **told, generator=generators(3)))
-    x = torch.randn(3, 5, shape[1], dtype=torch.float64)
-    got = layer(x)
-    with torch.no_grad():
-        torch.testing.assert_close(layer(x), got, rtol=0, atol=1e-12)
-    with use_members(layer, [2, 0]):
-        torch.testing.assert_close(layer(x[[2, 0]]), got[[2, 0]], rtol=0, atol=1e-12)
-    for m, rows in enumerate(x):
-        expected = reference(linear, layer, m, rows)
-        torch.testing.assert_close(got[m], expected, rtol=0, atol=1e-9)
-        torch.testing.assert_close(layer.merge(m)(rows), expected, rtol=0, atol=1e-9)
+@given(
+    r=st.integers(1, 9),
+    d=st.integers(0, 10),
+    core=st.sampled_from(["diagonal", "banded", "random", "top_k", "full"]),
+    pooled=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_entries__are_the_patterns_and_no_entry_is_there_twice(r, d, core, pooled, seed):
+    linear = make_linear(9, 12, seed=seed)
+    told = {"off_diagonals": 0 if core in ("diagonal", "full") else d, "rank": r, "core": core}
+    told["direction_pool"] = 9 if pooled else None
+    layer = SVDLinear.from_linear(linear, 2, **told, generator=generators(2, seed))
+    band = {(a, b) for a in range(r) for b in range(r) if abs(a - b) <= d}
+    everything = {(a, b) for a in range(r) for b in range(r)}
+    for m in range(2):
+        rows, cols = layer.entries(m)
+        listed = list(zip(rows.tolist(), cols.tolist()))
+        assert len(set(listed)) == len(listed) == layer.values.shape[1]
+        own = list(range(r)) if layer.directions is None else layer.directions[m].tolist()
+        pattern = {"diagonal": {(a, a) for a in range(r)}, "banded": band, "full": everything}
+        if core in pattern:
+            assert set(listed) == {(own[a], own[b]) for a, b in pattern[core]}
+        else:
+            assert len(listed) == len(band)
+            assert set(listed) <= {(own[a], own[b]) for a, b in everything}
 
 
-@pytest.mark.parametrize("off_diagonals", [0, 2])
-def test_own_directions__of_the_whole_pool_are_the_leading_ones(off_diagonals):
-    linear, told = make_linear(9, 8), {"rank": 4, "off_diagonals": off_diagonals}
+def test_random__entries_are_drawn_evenly_and_by_each_members_generator():
+    linear, told = make_linear(9, 9), {"rank": 5, "core": "random", "off_diagonals": 1}
+    layer = SVDLinear.from_linear(linear, 500, **told, generator=generators(500))
+    few = SVDLinear.from_linear(linear, 2, **told, generator=generators(2))
+    assert torch.equal(few.positions, layer.positions[:2])
+    counts = torch.bincount(layer.positions.flatten(), minlength=25)
+    # Binomial(500, 13 / 25): mean 260, standard deviation 11.
+    assert bool(((counts - 260).abs() < 50).all())
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4)])
+@pytest.mark.parametrize("pool", [None, 4])
+def test_top_k__entries_are_the_best_aligned_pairs(shape, pool):
+    linear = make_linear(*shape)
+    layer = SVDLinear.from_linear(
+        linear,
+        2,
+        rank=3,
+        core="top_k",
+        off_diagonals=1,
+        direction_pool=pool,
+        generator=generators(2),
+    )
+    U, _, Vh = torch.linalg.svd(linear.weight.detach(), full_matrices=False)
+    for m in range(2):
+        own = [0, 1, 2] if pool is None else layer.directions[m].tolist()
+        aligned = {
+            (a, b): abs(float(sum(u * v for u, v in zip(U[:, a], Vh[b])))) for a in own for b in own
+        }
+        best = sorted(aligned, key=aligned.get)[-7:]
+        assert set(best) == set(zip(*(t.tolist() for t in layer.entries(m))))
+
+
+@pytest.mark.parametrize("core", ["diagonal", "full", "top_k"])
+def test_own_directions__of_the_whole_pool_are_the_leading_ones(core):
+    linear, told = make_linear(9, 8), {"rank": 4, "core": core}
     plain = shake(SVDLinear.from_linear(linear, 2, **told))
     layer = shake(SVDLinear.from_linear(linear, 2, **told, direction_pool=4))
     x = torch.randn(2, 3, 8, dtype=torch.float64)
@@ -114,7 +163,7 @@ def test_own_directions__of_the_whole_pool_are_the_leading_ones(off_diagonals):
 
 def test_own_directions__are_drawn_evenly_and_by_each_members_generator():
     linear = make_linear(20, 20)
-    told = {"rank": 4, "off_diagonals": 3, "direction_pool": 10}
+    told = {"rank": 4, "core": "full", "direction_pool": 10}
     layer = SVDLinear.from_linear(linear, 500, **told, generator=generators(500))
     few = SVDLinear.from_linear(linear, 2, **told, generator=generators(2))
     assert torch.equal(few.directions, layer.directions[:2])
@@ -126,75 +175,92 @@ def test_own_directions__are_drawn_evenly_and_by_each_members_generator():
     assert "direction_pool=10" in repr(layer)
 
 
-@pytest.mark.parametrize("off_diagonals", [0, 1])
-def test_own_directions__gradients_are_those_of_the_dense_layer(off_diagonals):
-    told = {"rank": 2, "off_diagonals": off_diagonals, "direction_pool": 4}
-    linear = make_linear(5, 6)
-    layer = shake(SVDLinear.from_linear(linear, 2, **told, generator=generators(2)))
-    x = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
-    names, values = zip(*layer.named_parameters())
-
-    def run(rows, *values):
-        return torch.func.functional_call(layer, dict(zip(names, values)), (rows,))
-
-    assert torch.autograd.gradcheck(run, (x, *[v.detach().requires_grad_() for v in values]))
-
-
-def test_own_directions__are_taken_over_with_the_basis_or_refused():
-    told = {"rank": 2, "direction_pool": 4}
+@pytest.mark.parametrize(("name", "limit"), [("directions", 4), ("positions", 9)])
+def test_align__takes_over_directions_and_entries_or_refuses_them(name, limit):
+    told = {"rank": 3, "direction_pool": 4, "core": "random", "off_diagonals": 1}
     linear = make_linear(6, 6)
     one = SVDLinear.from_linear(linear, 2, **told, generator=generators(2))
     other = SVDLinear.from_linear(linear, 2, **told, generator=generators(2, seed=7))
-    assert not torch.equal(one.directions, other.directions)
-    saved = {**one.saved_tensors(), "directions": one.directions}
+    right, before = getattr(one, name), getattr(other, name).clone()
+    assert not torch.equal(right, before)
+    saved = {**one.saved_tensors(), name: right}
+    for bad in (right + 9, right - 9, right.flip(1), right * 0, right[:1], right.long()):
+        with pytest.raises(BasisMismatchError, match=rf"'{name}' must be .* range \[0, {limit}\)"):
+            other.align({**saved, name: bad})
+    assert torch.equal(getattr(other, name), before)
     other.align(saved)
-    assert torch.equal(one.directions, other.directions)
-    for bad in (one.directions + 3, one.directions - 4, one.directions.flip(1), one.directions[:1]):
-        with pytest.raises(
-            BasisMismatchError, match=r"'directions' must be .* in the range \[0, 4\)"
-        ):
-            other.align({**saved, "directions": bad})
-    assert torch.equal(one.directions, other.directions)
+    assert torch.equal(getattr(other, name), right)
 
 
-@pytest.mark.parametrize("off_diagonals", [0, 2])
-@pytest.mark.parametrize("rank", [None, 1, 3, 0.5])
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-def test_from_linear__zero_noise_is_the_linear(shape, rank, off_diagonals):
+@pytest.mark.parametrize("pool", [None, 4])
+@pytest.mark.parametrize(
+    ("core", "d"), [("diagonal", 0), ("banded", 1), ("random", 1), ("full", 0)]
+)
+@pytest.mark.parametrize("shape", [(5, 6), (9, 4)])
+def test_gradients__are_those_of_the_function(shape, core, d, pool):
+    told = {"core": core, "off_diagonals": d, "direction_pool": pool}
     linear = make_linear(*shape)
-    layer = SVDLinear.from_linear(linear, 4, rank=rank, off_diagonals=off_diagonals)
-    x = torch.randn(3, shape[1], dtype=torch.float64)
-    expected = linear(x).repeat(4, 1)
-    torch.testing.assert_close(layer(x.repeat(4, 1)), expected, rtol=0, atol=1e-12)
+    for rank in (2, None) if pool is None else (2,):
+        layer = shake(SVDLinear.from_linear(linear, 2, rank=rank, **told, generator=generators(2)))
+        x = torch.randn(4, shape[1], dtype=torch.float64, requires_grad=True)
+        names, values = zip(*layer.named_parameters())
 
-
-def test_gradients__are_those_of_the_dense_layer():
-    layer = shake(SVDLinear.from_linear(make_linear(5, 6), 2, rank=3, off_diagonals=1))
-    full = shake(SVDLinear.from_linear(make_linear(5, 6), 2, off_diagonals=1))
-    x = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
-    for one in (layer, full):
-        names, values = zip(*one.named_parameters())
-
-        def run(rows, *values, names=names, one=one):
-            return torch.func.functional_call(one, dict(zip(names, values)), (rows,))
+        def run(rows, *values, names=names, layer=layer):
+            return torch.func.functional_call(layer, dict(zip(names, values)), (rows,))
 
         assert torch.autograd.gradcheck(run, (x, *[v.detach().requires_grad_() for v in values]))
+
+
+def test_gradients__double_backward_is_refused():
+    layer = SVDLinear.from_linear(make_linear(4, 4), 1)
+    y = layer(torch.randn(3, 4, dtype=torch.float64)).square().sum()
+    (slope,) = torch.autograd.grad(y, layer.values, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+def test_gradients__entries_first_listed_without_them_serve_a_backward_pass():
+    layer = SVDLinear.from_linear(make_linear(23, 23), 1, rank=22, core="banded", off_diagonals=5)
+    x = torch.randn(3, 23, dtype=torch.float64)
+    with torch.inference_mode():
+        layer(x)
+    layer(x).sum().backward()
+    assert (layer.values.grad != 0).all()
+
+
+@pytest.mark.parametrize("core", ["diagonal", "full"])
+@pytest.mark.parametrize("rank", [None, 16])
+def test_autocast__computes_in_bfloat16_and_learns_in_float32(rank, core):
+    linear = make_linear(24, 32).float()
+    layer = SVDLinear.from_linear(linear, 2, rank=rank, core=core, init_scale=0.3)
+    exact = copy.deepcopy(layer).double()
+    x = torch.randn(40, 32)
+    expected = exact(x.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    assert y.dtype == torch.bfloat16
+    assert (y.double() - expected).abs().max() < 0.03 * expected.abs().max()
+    y.float().sum().backward()
+    expected.sum().backward()
+    for p, q in zip(layer.parameters(), exact.parameters()):
+        assert p.grad.dtype == torch.float32
+        assert (p.grad - q.grad).abs().max() < 0.03 * q.grad.abs().max()
 
 
 @pytest.mark.parametrize("rank", [None, 2])
 def test_negative_singular_value__keeps_its_gradient(rank):
     layer = SVDLinear.from_linear(make_linear(4, 4), 1, rank=rank)
     with torch.no_grad():
-        layer.delta.fill_(-1.5)  # S (1 + delta) < 0: the published clamp would kill the gradient
+        layer.values.fill_(-1.5)  # S (1 + delta) < 0: the published clamp would kill the gradient
     layer(torch.randn(3, 4, dtype=torch.float64)).square().sum().backward()
-    assert (layer.delta.grad.abs() > 1e-6).all()
+    assert (layer.values.grad.abs() > 1e-6).all()
 
 
 def test_rank__frozen_remainder_is_kept():
     linear = make_linear(6, 6)
     layer = SVDLinear.from_linear(linear, 1, rank=2)
     with torch.no_grad():
-        layer.delta.fill_(-1.0)  # switch the two trained directions off
+        layer.values.fill_(-1.0)  # switch the two trained directions off
     U, S, Vh = torch.linalg.svd(linear.weight.detach())
     rest = U[:, 2:] @ torch.diag(S[2:]) @ Vh[2:]
     torch.testing.assert_close(layer.merge(0).weight.detach(), rest, rtol=0, atol=1e-12)
@@ -218,16 +284,10 @@ def test_zero_matrix__has_nothing_to_train_but_its_bias():
     linear = make_linear(3, 2)
     with torch.no_grad():
         linear.weight.zero_()
-    layer = SVDLinear.from_linear(linear, 2, off_diagonals=1)
+    layer = SVDLinear.from_linear(linear, 2, core="banded", off_diagonals=1)
     assert layer.rank == 0
     x = torch.randn(2, 2, dtype=torch.float64)
     torch.testing.assert_close(layer(x), linear.bias.expand(2, 3))
-
-
-@pytest.mark.parametrize(("r", "d"), [(5, 0), (5, 1), (5, 4), (5, 9), (1, 3)])
-def test_band_size__counts_the_entries(r, d):
-    by_hand = sum(1 for a in range(r) for b in range(r) if a != b and abs(a - b) <= d)
-    assert band_size(r, d) == by_hand
 
 
 def test_conv1d__is_the_transposed_linear():
@@ -269,34 +329,35 @@ def generators(n, seed=5):
 def test_start__has_the_stated_law():
     linear = make_linear(40, 60)
     layer = SVDLinear.from_linear(linear, 50, init_scale=0.3, generator=generators(50))
-    for p in (layer.delta, layer.bias_delta):
+    for p in (layer.values, layer.bias_delta):
         assert abs(p.mean().item()) < 0.02
         assert p.std().item() == pytest.approx(0.3, rel=0.05)
 
 
-def test_start__of_the_band_has_its_own_scale_and_moves_nothing_else():
-    linear = make_linear(40, 60)
-    told = {"rank": 12, "off_diagonals": 11, "init_scale": 0.3}
-    plain = SVDLinear.from_linear(linear, 50, **told, generator=generators(50))
-    layer = SVDLinear.from_linear(
-        linear, 50, **told, band_init_scale=0.05, generator=generators(50)
-    )
-    assert not plain.band.any()
-    assert abs(layer.band.mean().item()) < 0.003
-    assert layer.band.std().item() == pytest.approx(0.05, rel=0.05)
-    assert torch.equal(layer.delta, plain.delta)
+@pytest.mark.parametrize(("core", "d"), CORES)
+def test_start__is_noise_on_the_diagonal_only_and_the_same_for_every_core(core, d):
+    linear, told = make_linear(12, 16), {"rank": 7, "init_scale": 0.3}
+    plain = SVDLinear.from_linear(linear, 3, **told, generator=generators(3))
+    drawn = generators(3)
+    if core == "random":  # its entries are drawn before
+        for g in drawn:
+            torch.randperm(49, generator=g)
+        plain = SVDLinear.from_linear(linear, 3, **told, generator=drawn)
+    told |= {"core": core, "off_diagonals": d}
+    layer = SVDLinear.from_linear(linear, 3, **told, generator=generators(3))
     assert torch.equal(layer.bias_delta, plain.bias_delta)
-    few = SVDLinear.from_linear(linear, 2, **told, band_init_scale=0.05, generator=generators(2))
-    assert torch.equal(few.band, layer.band[:2])
+    for m in range(3):
+        for a, b, value in zip(*layer.entries(m), layer.values[m]):
+            assert value == (plain.values[m, a] if a == b else 0.0)
 
 
 def test_start__member_does_not_depend_on_how_many_there_are():
     linear = make_linear(4, 6)
     few = SVDLinear.from_linear(linear, 2, init_scale=0.3, generator=generators(2))
     many = SVDLinear.from_linear(linear, 5, init_scale=0.3, generator=generators(5))
-    assert torch.equal(few.delta, many.delta[:2])
+    assert torch.equal(few.values, many.values[:2])
     assert torch.equal(few.bias_delta, many.bias_delta[:2])
-    assert not torch.equal(many.delta[0], many.delta[1])
+    assert not torch.equal(many.values[0], many.values[1])
 
 
 def test_start__float32_and_float64_draw_alike():
@@ -304,8 +365,8 @@ def test_start__float32_and_float64_draw_alike():
     double = SVDLinear.from_linear(linear, 2, init_scale=0.3, generator=generators(2))
     linear = copy.deepcopy(linear).float()
     single = SVDLinear.from_linear(linear, 2, init_scale=0.3, generator=generators(2))
-    assert single.delta.dtype == torch.float32
-    torch.testing.assert_close(single.delta.double(), double.delta, rtol=1e-6, atol=0)
+    assert single.values.dtype == torch.float32
+    torch.testing.assert_close(single.values.double(), double.values, rtol=1e-6, atol=0)
 
 
 def test_start__leaves_the_global_generator_alone():
@@ -320,7 +381,7 @@ def test_buffers__are_frozen_and_the_source_is_untouched():
     weight = linear.weight.detach().clone()
     layer = shake(SVDLinear.from_linear(linear, 2, rank=1))
     assert {n for n, _ in layer.named_buffers()} >= {"U", "S", "Vh", "bias"}
-    assert {n for n, p in layer.named_parameters() if p.requires_grad} == {"delta", "bias_delta"}
+    assert {n for n, p in layer.named_parameters() if p.requires_grad} == {"values", "bias_delta"}
     assert [p.shape[0] for p in layer.member_parameters()] == [2, 2]
     layer.bias.zero_()
     layer.weight.zero_()
@@ -340,16 +401,6 @@ def test_train_bias_off__every_member_keeps_the_bias():
     assert torch.equal(layer.merge(1).bias, linear.bias)
 
 
-def test_use_members__runs_them_in_the_order_given():
-    layer = shake(SVDLinear.from_linear(make_linear(4, 6), 3, off_diagonals=1))
-    x = torch.randn(2, 6, dtype=torch.float64)
-    whole = layer(x.repeat(3, 1)).reshape(3, 2, 4)
-    with use_members(nn.Sequential(layer), [2, 0]):
-        part = layer(x.repeat(2, 1)).reshape(2, 2, 4)
-    assert torch.equal(part, whole[[2, 0]])
-    torch.testing.assert_close(layer(x.repeat(3, 1)).reshape(3, 2, 4), whole)
-
-
 def test_switches__are_undone_by_an_exception():
     layer = SVDLinear.from_linear(make_linear(4, 6), 3)
     with pytest.raises(RuntimeError, match="boom"), merged_member(layer, 0):
@@ -361,8 +412,10 @@ def test_switches__are_undone_by_an_exception():
 
 
 @pytest.mark.parametrize("copy_of", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
-def test_copies__compute_the_same(copy_of):
-    layer = shake(SVDLinear.from_linear(make_linear(4, 6), 2, off_diagonals=1))
+@pytest.mark.parametrize(("core", "d"), CORES)
+def test_copies__compute_the_same(copy_of, core, d):
+    told = {"rank": 3, "core": core, "off_diagonals": d, "direction_pool": 4}
+    layer = shake(SVDLinear.from_linear(make_linear(4, 6), 2, **told))
     x = torch.randn(4, 6, dtype=torch.float64)
     assert torch.equal(copy_of(layer)(x), layer(x))
 
@@ -382,7 +435,9 @@ def test_copies__compute_the_same(copy_of):
         ({"rank": 1, "direction_pool": True}, "Got direction_pool=True"),
         ({"init_scale": -0.1}, "'init_scale' must be .* Got -0.1"),
         ({"init_scale": float("nan")}, "Got nan"),
-        ({"band_init_scale": -0.1}, "'band_init_scale' must be .* Got -0.1"),
+        ({"core": "svft"}, "'core' parameter must be one of 'diagonal', .* Got 'svft'"),
+        ({"off_diagonals": 2}, "Got off_diagonals=2 with core='diagonal'"),
+        ({"off_diagonals": 1, "core": "full"}, "Got off_diagonals=1 with core='full'"),
         ({"init_scale": 0.1, "generator": generators(3)}, "or 2, one per member. Got 3"),
     ],
 )

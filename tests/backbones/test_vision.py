@@ -112,7 +112,7 @@ def test_members__at_zero_noise_are_the_model(group, rank, kind, backbone, pixel
     torch.testing.assert_close(merged, expected, rtol=0, atol=1e-10)
     for layer in layers.values():  # each layer moves its own member's rows, and no other's
         with torch.no_grad():
-            layer.delta[1] += 0.5
+            layer.values[1] += 0.5
     moved = split.suffix(hidden.repeat(2, 1, 1), pixels.repeat(2, 1, 1, 1), None)
     torch.testing.assert_close(moved[:4], expected, rtol=0, atol=1e-10)
     assert (moved[4:] - expected).abs().max() > 1e-2

@@ -44,10 +44,10 @@ def test_svfit__leading_values_are_trained_and_the_residual_is_kept(tiny, texts,
     clf = SVEClassifier(tiny, rank=r, **SETTINGS).fit(texts, labels)
     weights = {}
     for name, layer, W, U, S, Vh in layers(clf):
-        assert {n for n, _ in layer.named_parameters()} == {"delta"}
-        assert layer.delta.shape == (1, r)
+        assert {n for n, _ in layer.named_parameters()} == {"values"}
+        assert layer.values.shape == (1, r)
         residual = W - U[:, :r] @ torch.diag(S[:r]) @ Vh[:r]  # W_e of the paper
-        sigma = S[:r] * (1.0 + layer.delta[0].detach())  # its Sigma_r, after training
+        sigma = S[:r] * (1.0 + layer.values[0].detach())  # its Sigma_r, after training
         assert (sigma - S[:r]).abs().max() > 1e-3
         weights[name] = U[:, :r] @ torch.diag(sigma) @ Vh[:r] + residual
     expected = predictions(clf, weights, texts)
@@ -61,14 +61,10 @@ def test_svft__the_core_is_sigma_plus_a_banded_matrix(d, tiny, texts, labels):
     for name, layer, W, U, S, Vh in layers(clf):
         n = len(S)
         assert sum(p.numel() for p in layer.parameters()) == n * (2 * d + 1) - d * (d + 1)
-        M = torch.diag(S * layer.delta[0].detach())
-        entries = iter(() if layer.band is None else layer.band[0].detach())
-        for k in range(1, d + 1):
-            for side in (k, -k):
-                root = (S[: n - k] * S[k:]).sqrt()
-                values = torch.stack([next(entries) for _ in range(n - k)])
-                M += torch.diag(root * values, side)
-        assert next(entries, None) is None
+        M = torch.zeros(n, n, dtype=torch.float64)
+        for a, b, value in zip(*layer.entries(0), layer.values[0].detach()):
+            assert abs(a - b) <= d
+            M[a, b] = value * (S[a] * S[b]).sqrt()
         off = M - torch.diag(M.diagonal())
         assert (off.abs().max() > 1e-3) == (d > 0)
         weights[name] = U @ (torch.diag(S) + M) @ Vh

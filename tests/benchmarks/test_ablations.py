@@ -81,7 +81,7 @@ def test_freeze__each_kind_stays_at_its_start(ablations, script):
             kept[epochs] = {
                 "heads": next(clf.net_.module_.heads.parameters()).detach().clone(),
                 "biases": layer.bias_delta.detach().clone(),
-                "values": layer.delta.detach().clone(),
+                "values": layer.values.detach().clone(),
             }
         moved[name] = {k for k, p in kept[1].items() if not p.equal(kept[2][k])}
     assert moved == {
@@ -132,8 +132,8 @@ def test_fisher_spread__follows_finite_differences_and_trains_nothing(ablations,
                 noise = [p.detach().clone() for p in variants.starts_of(net)]
                 for p in variants.starts_of(net):
                     p.zero_()
-            squares = self._squares(net, X, [layer.delta for layer in layers])
-            delta, step, total = layers[0].delta, 1e-2, 0.0
+            squares = self._squares(net, X, [layer.values for layer in layers])
+            delta, step, total = layers[0].values, 1e-2, 0.0
             rows = np.linspace(0, len(X) - 1, 2 * (min(self.n_rows, len(X)) // 2)).astype(int)
             for chunk in rows.reshape(-1, 2, 1):
                 sides = []

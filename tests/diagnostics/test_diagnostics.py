@@ -53,7 +53,7 @@ def test_diagonal_core__moves_values_only(sve, tiny):
     np.testing.assert_allclose(shift.change, shift.value_shift, rtol=1e-9, atol=0)
     for j, name in enumerate(shift.layers):
         layer = sve.net_.module_.split.model.get_submodule(name)
-        delta = layer.delta.detach().numpy()
+        delta = layer.values.detach().numpy()
         np.testing.assert_allclose(shift.relative_shifts[j], delta, rtol=0, atol=1e-9)
         S = np.linalg.svd(tiny[0].get_submodule(name).weight.detach().double().numpy())[1]
         np.testing.assert_allclose(shift.values[j], S, rtol=0, atol=1e-9)

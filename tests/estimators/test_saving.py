@@ -367,7 +367,7 @@ def test__another_class(folder, tiny):
         LinearProbeClassifier.from_pretrained(folder, backbone=tiny)
 
 
-DELTA = "split.model.encoder.layer.0.output.dense.delta"
+DELTA = "split.model.encoder.layer.0.output.dense.values"
 BASIS = "split.model.encoder.layer.0.output.dense.projected_U"
 
 

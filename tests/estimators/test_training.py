@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from sksve import NonFiniteLossError, SVEClassifier
-from sksve.adapters import SVDLinear, _directions
+from sksve.adapters import SVDLinear
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import LinearProbeClassifier
 
@@ -321,18 +321,3 @@ def test__anchored__without_decay_changes_nothing(make, texts, labels):
     np.testing.assert_array_equal(
         plain.predict_proba_members(texts), anchored.predict_proba_members(texts)
     )
-
-
-def test__vectors_of_own_directions_are_gathered_once_a_layer(make, texts, labels, monkeypatch):
-    gathered = []
-
-    def own_vectors(U, Vh, own):
-        gathered.append(U)
-        return gather(U, Vh, own)
-
-    gather = _directions.own_vectors
-    monkeypatch.setattr(_directions, "own_vectors", own_vectors)
-    clf = make(max_epochs=3, rank=3, off_diagonals=2, direction_pool=6).fit(texts, labels)
-    layers = [m for m in clf.net_.module_.modules() if isinstance(m, SVDLinear)]
-    assert len(gathered) == len(layers) > 0
-    assert all(layer._kept._last is None for layer in layers)  # given back at the end

@@ -21,16 +21,13 @@ def make_forecast(**kwargs):
 
 
 def test_forecast__counts_tokens_and_products():
-    module, forecast = make_forecast(max_length=12)
+    _, forecast = make_forecast(max_length=12)
     assert forecast.tokens == 32
     assert forecast.tokens_per_step == 16
     assert forecast.at_limit == 0.25
-    assert set(forecast.routes) == {"0", "1"}
-    for name, route in forecast.routes.items():
-        assert route == module[int(name)].route(16, 1)
-    # 5 epochs of 2 steps, 3 members, 16 tokens; elementwise passes come on top.
+    # 5 epochs of 2 steps, 3 members, 16 tokens.
     products = 2 * 16 * (32 * 64 + 8 * 40) * 3 * 10
-    assert products <= forecast.multiply_adds <= 2 * products
+    assert forecast.multiply_adds == products
 
 
 def test_forecast__a_step_without_gradient_is_half_a_step():

@@ -11,7 +11,6 @@ from sklearn.base import clone
 from torch import nn
 
 from sksve import SVEClassifier
-from sksve.adapters import band_core
 from sksve.backbones import make_tiny_backbone
 from sksve.training import CoreMuon, orthogonalized
 
@@ -57,15 +56,12 @@ def test_orthogonalized__no_gradient_is_no_step():
 
 def parameters(m=2, sizes=(3, 5, 3, 1)):
     """Cores of several sizes, a head and its bias, and gradients to be given to them."""
-    cores = []
-    for k, r in enumerate(sizes):
-        band = nn.Parameter(matrices(k + 50, m, r * (r - 1))) if r > 1 else None
-        cores.append((nn.Parameter(matrices(k, m, r)), band))
+    cores = [nn.Parameter(matrices(k, m, r * r)) for k, r in enumerate(sizes)]
     return cores, nn.Parameter(matrices(90, m, 4)), nn.Parameter(matrices(91, m, 2))
 
 
 def everything(cores, *others):
-    return [p for core in cores for p in core if p is not None] + list(others)
+    return [*cores, *others]
 
 
 def give_gradients(ps, t):
@@ -81,9 +77,8 @@ def optimizer_of(cores, head, bias, **changes):
 def test_step__equals_a_loop_over_cores_and_members():
     cores, head, bias = parameters()
     optimizer = optimizer_of(cores, head, bias)
-    start = [[band_core(b, d.shape[1], d.shape[1] - 1) if b is not None else 0 for d, b in cores]]
-    whole = [torch.diag_embed(d.detach()) + s for (d, _), s in zip(cores, start[0])]
-    whole = [w.detach().clone() for w in whole]
+    sizes = [round(p.shape[1] ** 0.5) for p in cores]
+    whole = [p.detach().clone().view(-1, r, r) for p, r in zip(cores, sizes)]
     momenta = [torch.zeros_like(w) for w in whole]
     rest = [nn.Parameter(p.detach().clone()) for p in (head, bias)]
     adamw = torch.optim.AdamW(
@@ -91,12 +86,9 @@ def test_step__equals_a_loop_over_cores_and_members():
     )
     for t in range(4):
         give_gradients(everything(cores, head, bias), t)
-        for k, (delta, band) in enumerate(cores):
-            r = delta.shape[1]
-            for member in range(len(delta)):
-                g = torch.diag(delta.grad[member])
-                if band is not None:
-                    g = g + band_core(band.grad, r, r - 1)[member]
+        for k, (p, r) in enumerate(zip(cores, sizes)):
+            for member in range(len(p)):
+                g = p.grad[member].view(r, r)
                 momenta[k][member] = 0.9 * momenta[k][member] + g
                 u, s, vh = torch.linalg.svd(g + 0.9 * momenta[k][member])
                 s = s / s.norm()
@@ -108,26 +100,18 @@ def test_step__equals_a_loop_over_cores_and_members():
             mine.grad = p.grad.clone()
         adamw.step()
         optimizer.step()
-        for expected, (delta, band) in zip(whole, cores):
-            r = delta.shape[1]
-            torch.testing.assert_close(
-                delta.data, expected.diagonal(dim1=1, dim2=2), rtol=0, atol=1e-12
-            )
-            if band is not None:
-                off = expected - torch.diag_embed(expected.diagonal(dim1=1, dim2=2))
-                torch.testing.assert_close(band_core(band.data, r, r - 1), off, rtol=0, atol=1e-12)
+        for expected, p in zip(whole, cores):
+            torch.testing.assert_close(p.data, expected.flatten(1), rtol=0, atol=1e-12)
         for mine, p in zip(rest, (head, bias)):
             torch.testing.assert_close(p.data, mine.data, rtol=0, atol=1e-12)
 
 
 def test_step__a_step_moves_entries_by_the_rate_in_root_mean_square():
-    core = (nn.Parameter(torch.zeros(1, 30)), nn.Parameter(torch.zeros(1, 30 * 29)))
+    core = nn.Parameter(torch.zeros(1, 900))
     optimizer = CoreMuon([core], [{"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0}], lr=0.01)
-    for p in core:
-        p.grad = matrices(7, *p.shape).float()
+    core.grad = matrices(7, *core.shape).float()
     optimizer.step()
-    moved = torch.cat([p.detach().flatten() for p in core])
-    assert 0.007 < float(moved.square().mean().sqrt()) < 0.013
+    assert 0.007 < float(core.detach().square().mean().sqrt()) < 0.013
 
 
 def test_state__goes_on_where_it_was_and_schedules_reach_all_groups():
