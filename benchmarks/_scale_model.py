@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from sksve.adapters import choose_route
-from sksve.adapters._routes import route_cost
-
 # Llama-2-7B: 32 blocks of four square matrices and three of d x f (arXiv 2307.09288). No biases.
 D, F, BLOCKS, VOCABULARY = 4096, 11008, 32, 32000
 LAYERS = [(D, D)] * 4 + [(F, D)] * 2 + [(D, F)]
@@ -48,13 +45,8 @@ def step_work(tokens, members, blocks=BLOCKS):
     """Multiply-adds of `members` members for `tokens` tokens each, forward and backward."""
     per_block = 0
     for o, i in LAYERS:
-        route = choose_route(o, i, k(o, i), tokens, 1)
-        per_block += route_cost(route, o, i, k(o, i), tokens, 1)
+        per_block += 2 * tokens * k(o, i) * (o + i)
     return members * (blocks * per_block + 3 * attention(blocks) * tokens)
-
-
-def routes(tokens):
-    return sorted({choose_route(o, i, k(o, i), tokens, 1) for o, i in LAYERS})
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,6 @@ class Plan:
             "devices": self.devices,
             "members_per_device": members,
             "tokens_per_member_step": tokens,
-            "routes": routes(tokens),
             "frozen_gb_float32": 4 * (adapted + rest) / 1e9,
             "frozen_gb_bfloat16": 2 * (adapted + rest) / 1e9,
             "frozen_gb_int8": (adapted + rest) / 1e9,

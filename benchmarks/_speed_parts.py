@@ -1,4 +1,4 @@
-"""The parts: one layer's training step, its routes, and the decomposition."""
+"""The parts: one layer's training step, and the decomposition."""
 
 import os
 import subprocess
@@ -11,8 +11,7 @@ from _alternate import alternate, machine, quartiles, ratios
 from _record import write
 from torch import nn
 
-from sksve.adapters import SVDLinear, choose_route, decompose
-from sksve.adapters._routes import route_cost
+from sksve.adapters import SVDLinear, decompose
 
 # (name, out, in, bar at 8 rows a member, bar at 1 row)
 LAYERS = [
@@ -64,48 +63,10 @@ def layer(args):
                 "ours": _step(ours, x, gy, stacked=True),
             }
             found = ratios(alternate(contenders, args.rounds or 40, warm_up=3), "rebuilt")
-            route = ours.route(rows * 32, members)
-            cases.append(
-                {"layer": name, "rows": rows, "tokens": 32, "bar": bar, "route": route, **found}
-            )
+            cases.append({"layer": name, "rows": rows, "tokens": 32, "bar": bar, **found})
             print(name, rows, "rows:", found["ours"]["ratio_to_rebuilt"], "bar", bar, flush=True)
     content = {"question": "training step of a layer, against rebuilding dense members"}
     write("speed_layer", {**content, **machine("cpu"), "members": members, "cases": cases})
-
-
-def routes(args):
-    cases = []
-    for o, i in [(384, 384), (768, 768), (1536, 384), (384, 1536)]:
-        for members, tokens in [(1, 256), (1, 512), (1, 896), (1, 1536), (1, 3072), (5, 896)]:
-            linear = SVDLinear.from_linear(nn.Linear(i, o), members, init_scale=0.01)
-            x = torch.randn(members, tokens, i, requires_grad=True)
-            gy = torch.randn(members, tokens, o)
-
-            def forced(route, linear=linear, x=x, gy=gy):
-                step = _step(linear, x, gy, stacked=True)
-
-                def run():
-                    linear.route = lambda *a: route
-                    step()
-
-                return run
-
-            seconds = alternate({r: forced(r) for r in ("factorised", "dense")}, args.rounds or 12)
-            found = ratios(seconds, "factorised")
-            k = min(o, i)
-            cost = {r: route_cost(r, o, i, k, tokens, members) for r in seconds}
-            cases.append(
-                {
-                    "out": o, "in": i, "members": members, "tokens": tokens,
-                    "chosen": choose_route(o, i, k, tokens, members),
-                    "model_ratio": cost["dense"] / cost["factorised"],
-                    "measured_ratio": found["dense"]["ratio_to_factorised"],
-                    "fastest_ratio": found["dense"]["ratio_of_fastest"],
-                }
-            )  # fmt: skip
-            print(cases[-1], flush=True)
-    question = "dense against factorised training step: what the cost model says, and the clock"
-    write("speed_routes", {"question": question, **machine("cpu"), "cases": cases})
 
 
 FIRST_FIT = """

@@ -7,12 +7,7 @@
     python benchmarks/speed.py predict            # 5 members on 2,000 reviews; one review, 8 members
     python benchmarks/speed.py memory             # peak of fit, each contender in its own process
     python benchmarks/speed.py svd                # decompositions, cold and cached
-    python benchmarks/speed.py top                # leading triplets of large weights
     python benchmarks/speed.py profile            # where the time of a fit goes; achieved GFLOP/s
-    python benchmarks/speed.py routes             # what the cost model says, and the clock
-    python benchmarks/speed.py band               # off-diagonal entries: one by one or as a matrix
-    python benchmarks/speed.py core               # a core a member: one operation or a graph of them
-    python benchmarks/speed.py merged             # the same: each member's matrix or small products
 
 `--device cuda` runs fit, predict and memory on a GPU. Writes results/speed_<command>.json (the
 number of rows in its name unless it is 2,000), with ratios
@@ -21,20 +16,12 @@ to the baseline as quartiles over the rounds: both contenders of a ratio ran one
 
 import argparse
 
-import _speed_band
-import _speed_core
 import _speed_model
 import _speed_parts
-import _speed_top
 
 COMMANDS = {
     "layer": _speed_parts.layer,
-    "routes": _speed_parts.routes,
-    "band": _speed_band.band,
-    "core": _speed_core.core,
-    "merged": _speed_core.merged,
     "svd": _speed_parts.svd,
-    "top": _speed_top.top,
     "fit": _speed_model.fit,
     "predict": _speed_model.predict,
     "memory": _speed_model.memory,

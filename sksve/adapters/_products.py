@@ -65,14 +65,14 @@ def _times(rows: Tensor, factor: Tensor) -> Tensor:
     """Rows (m, n, a) times one matrix (a, b), in one product, or each member's own (m, a, b)."""
     if factor.ndim == 3:
         return torch.bmm(rows, factor)
-    return (rows.reshape(-1, rows.shape[2]) @ factor).view(*rows.shape[:2], factor.shape[1])
+    return (rows.flatten(0, 1) @ factor).view(*rows.shape[:2], factor.shape[1])
 
 
 def _sum(thin: Tensor, factor: Tensor, rows: Tensor, matrix: Tensor | None) -> Tensor:
     """``thin factor + rows matrix``: the large product adds to the small one while it writes anyway."""
     y = _times(thin, factor)
     if matrix is not None:
-        y.view(-1, y.shape[2]).addmm_(rows.reshape(-1, rows.shape[2]), matrix)
+        y.flatten(0, 1).addmm_(rows.flatten(0, 1), matrix)
     return y
 
 

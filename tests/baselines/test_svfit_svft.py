@@ -35,7 +35,9 @@ def layers(clf):
         W = clf.backbone[0].get_submodule(name).weight.detach().double()
         U, S, Vh = torch.linalg.svd(W, full_matrices=False)
         layer = model.get_submodule(name)
-        sign = (U * layer.U).sum(0).sign()  # signs of singular vectors are free
+        k = layer.U.shape[1]
+        sign = torch.ones_like(S)  # signs of singular vectors are free
+        sign[:k] = (U[:, :k] * layer.U).sum(0).sign()
         yield name, layer, W, U * sign, S, Vh * sign[:, None]
 
 

@@ -17,7 +17,9 @@ def test_multiply_adds__of_a_product(script):
 @pytest.mark.parametrize("n", [12, 40])
 def test_multiply_adds__of_a_core_forward_and_backward(rank, n, script):
     m, i, o = 2, 24, 20
-    layer = SVDLinear.from_linear(torch.nn.Linear(i, o), m, rank=rank, core="full", train_bias=False)
+    layer = SVDLinear.from_linear(
+        torch.nn.Linear(i, o), m, rank=rank, core="full", train_bias=False
+    )
     x = torch.ones(m * n, i, requires_grad=True)
     pass_of_a_row = o * i + rank * (o + i) + rank**2  # and the core's own gradient
     found = script("multiply_adds").multiply_adds(lambda: layer(x).sum().backward())

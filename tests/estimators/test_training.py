@@ -9,7 +9,6 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from sksve import NonFiniteLossError, SVEClassifier
-from sksve.adapters import SVDLinear
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import LinearProbeClassifier
 

@@ -41,11 +41,10 @@ def test_forecast__a_step_without_gradient_is_half_a_step():
     assert forecast.multiply_adds == pytest.approx(0.75 * whole.multiply_adds, abs=1)
 
 
-def test_forecast__lines_name_every_layer_and_the_time():
+def test_forecast__lines_tell_sizes_and_the_time():
     _, forecast = make_forecast(max_length=12)
     text = "\n".join(forecast.lines(1.0))
     assert "3 members on 4 rows, 32 tokens, 25.0% of the rows" in text
-    assert text.count("factorised") + text.count("dense") == 2
     assert " h for training" in text
     assert "for training" not in "\n".join(forecast.lines(None))
 
