@@ -1,15 +1,32 @@
-"""skorch callbacks that keep the books of each member."""
+"""skorch callbacks: those that keep the books of each member, and those that a user brings."""
 
+import copy
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    EpochScoring,
+    Freezer,
+    GradientNormClipping,
+    LRScheduler,
+    Unfreezer,
+)
 
-from sksve.training._freeze_out import stopping_steps
-from sksve.training._functional import WarmupLinear, member_hits
+from sksve.training._functional import WarmupLinear, member_hits, stopping_steps
 
-__all__ = ["MEMBER_KEYS", "MemberEarlyStopping", "MemberLog", "WarmupSchedule"]
+__all__ = [
+    "MEMBER_KEYS",
+    "MemberEarlyStopping",
+    "MemberLog",
+    "WarmupSchedule",
+    "check_callbacks",
+    "prepare_callbacks",
+]
 
 # Lists of length m in the history; PrintLog prints scalars only.
 MEMBER_KEYS = (
@@ -140,3 +157,63 @@ class MemberEarlyStopping(Callback):
             for kept, p in zip(self.weights_, net.module_.member_parameters()):
                 p[judged.to(p.device)] = kept[judged.to(p.device)]
         del self.weights_
+
+
+# -- a user's ------------------------------------------------------------------------------------
+
+_LEARNS = "target_modules, adapt_blocks and train_bias say what learns"
+_REFUSED = {
+    BatchScoring: "a batch holds rows of all members: use EpochScoring",
+    Freezer: _LEARNS,
+    Unfreezer: _LEARNS,
+    GradientNormClipping: "it would clip all members together: set max_grad_norm",
+    LRScheduler: "the rates have a schedule: set warmup and freeze_out",
+}
+
+
+def check_callbacks(callbacks: Sequence[Any] | None) -> None:
+    """Refuse skorch callbacks that cannot work, or would couple the members."""
+    for item in callbacks or ():
+        callback = item[1] if isinstance(item, tuple | list) else item
+        kind = callback if isinstance(callback, type) else type(callback)
+        for refused, why in _REFUSED.items():
+            if issubclass(kind, refused):
+                raise ValueError(
+                    f"The 'callbacks' parameter holds a {kind.__name__}, which cannot be used here: "
+                    f"{why}."
+                )
+
+
+def prepare_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
+    """Copies, as skorch changes callbacks in place and the user's own objects are parameters."""
+    check_callbacks(callbacks)
+    prepared = []
+    for item in callbacks or ():
+        name, callback = item if isinstance(item, tuple | list) else (None, item)
+        callback = _copied(callback)
+        if type(callback) is EpochScoring:
+            callback = _MemberScoring(**callback.get_params(deep=False))
+        prepared.append(callback if name is None else (name, callback))
+    return prepared
+
+
+def _copied(callback: Any) -> Any:
+    try:
+        return copy.deepcopy(callback)
+    except Exception:  # an open file, a lock: what cannot be copied is shared
+        twin = copy.copy(callback)
+        for name, value in vars(callback).items():
+            with suppress(Exception):
+                setattr(twin, name, copy.deepcopy(value))
+        return twin
+
+
+class _MemberScoring(EpochScoring):
+    """Scores the members' mean on a whole data set; skorch's cache holds each member's own batches."""
+
+    def on_batch_end(self, net: Any, batch: Any = None, **kwargs: Any) -> None:
+        pass
+
+    def get_test_data(self, dataset_train: Any, dataset_valid: Any, use_caching: bool) -> Any:
+        data = dataset_train if self.on_train else dataset_valid
+        return (None, None, []) if data is None else (data, self.target_extractor(data.y), [])

@@ -25,16 +25,22 @@ from sksve.backbones import (
     check_partition,
     swap_modules,
 )
+from sksve.training._callbacks import prepare_callbacks
 from sksve.training._checkpoint import Checkpoint, check_same_fit, checkpoint_path, fit_hash
 from sksve.training._data import TokenDataset
 from sksve.training._data_parallel import ALONE, DataParallelNet, Processes
 from sksve.training._forecast import TrainingForecast
-from sksve.training._history import set_member_history
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads, WholeBackbone
 from sksve.training._net import MemberNet
 from sksve.training._seeds import member_streams, shared_streams
-from sksve.training._trained import TrainedMembers, join, trained_members, warn_of
+from sksve.training._trained import (
+    TrainedMembers,
+    join,
+    set_member_history,
+    trained_members,
+    warn_of,
+)
 
 __all__ = [
     "LayerFactory",
@@ -253,8 +259,7 @@ def make_net(
     order, rows = shared_streams(config.seed, config.part)
     streams = [member_streams(config.seed, k, config.part).batches for k in ids]
     streams = [rows] if config.shared_batches else streams
-    # skorch changes callbacks in place; the user's own objects are parameters and must stay.
-    callbacks = copy.deepcopy(list(config.callbacks or []))
+    callbacks = prepare_callbacks(config.callbacks)
     if config.verbose:
         callbacks.append(("forecast", TrainingForecast(config.max_length)))
         callbacks.append(ProgressBar())

@@ -10,7 +10,7 @@ from torch import nn
 
 from sksve.adapters import MemberLinear
 from sksve.training._data import TokenDataset
-from sksve.training._freeze_out import adapted_blocks
+from sksve.training._functional import adapted_blocks
 
 __all__ = ["Forecast", "TrainingForecast", "seconds_per_multiply_add"]
 

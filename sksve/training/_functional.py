@@ -1,6 +1,7 @@
-"""Loss, gradient clipping and schedule of an ensemble, as functions of one member at a time."""
+"""Loss, gradient clipping, schedule, freeze-out and anchored decay of an ensemble."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,29 +9,18 @@ from torch import Tensor, nn
 
 __all__ = [
     "WarmupLinear",
+    "adapted_blocks",
     "clip_member_gradients",
+    "decay_to_start",
     "member_cross_entropy",
     "member_gradient_norms",
     "member_hits",
+    "stopping_steps",
 ]
 
 
 def member_cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """Return each member's own loss: its weighted cross-entropies over the rows of its batch.
-
-    Parameters
-    ----------
-    logits : Tensor of shape (m, b, c)
-    y : Tensor of shape (m, b) or (b,), or with a further axis of c probabilities
-        Encoded targets, or soft ones.
-    weight : Tensor of shape (m, b)
-        Sample weights, of mean 1 over the whole data.
-
-    Returns
-    -------
-    Tensor of shape (m,)
-        ``sum(weight * cross_entropy) / b``, in nats; float32 or better.
-    """
+    """``sum(weight * cross_entropy) / b`` of each member in nats: (m, b, c), (m, b) or (b,) -> (m,)."""
     m, b, c = logits.shape
     # Half precision is good enough for the layers, not for a log-sum-exp.
     logits = logits if logits.dtype == torch.float64 else logits.float()
@@ -42,17 +32,7 @@ def member_cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
 
 
 def member_hits(logits: Tensor, y: Tensor) -> Tensor:
-    """Count the rows each member gets right; of soft targets, the expected number.
-
-    Parameters
-    ----------
-    logits : Tensor of shape (m, b, c)
-    y : Tensor of shape (m, b) or (b,), or with a further axis of c probabilities
-
-    Returns
-    -------
-    Tensor of shape (m,), float64
-    """
+    """Rows each member gets right, shape (m,); of soft targets, the expected number."""
     chosen = logits.argmax(dim=-1)
     if y.is_floating_point():
         right = y.expand(logits.shape).gather(-1, chosen[..., None])[..., 0]
@@ -62,13 +42,7 @@ def member_hits(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def member_gradient_norms(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Euclidean norm of each member's gradient over all its parameters, shape (n_members,).
-
-    Parameters
-    ----------
-    parameters : iterable of Parameter
-        Axis 0 of each is the member; parameters without gradient are passed over.
-    """
+    """Euclidean norm of each member's gradient over all its parameters, shape (n_members,)."""
     grads = [p.grad for p in parameters if p.grad is not None]
     if not grads:
         return torch.zeros(0)
@@ -77,22 +51,8 @@ def member_gradient_norms(parameters: Iterable[nn.Parameter]) -> Tensor:
 
 
 def clip_member_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
-    """Scale each member's gradient to at most `max_norm`, on its own.
-
-    A joint clip, as in the published code, lets one member's large gradient shrink all others'.
-
-    Parameters
-    ----------
-    parameters : iterable of Parameter
-        Axis 0 of each is the member; parameters without gradient are passed over.
-    max_norm : float
-        Largest Euclidean norm of one member's gradient over all its parameters.
-
-    Returns
-    -------
-    Tensor of shape (n_members,)
-        The norms before clipping.
-    """
+    """Scale each member's gradient to a norm of at most `max_norm`; return the norms before, (m,)."""
+    # A joint clip, as in the published code, lets one member's large gradient shrink all others'.
     parameters = list(parameters)
     norm = member_gradient_norms(parameters)
     scale = (max_norm / norm.clamp(min=torch.finfo(norm.dtype).tiny)).clamp(max=1.0)
@@ -104,20 +64,9 @@ def clip_member_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -
 class WarmupLinear:
     """Factor of the learning rate: up linearly for a share of all steps, then linearly to 0.
 
-    A class, not a lambda, so that a fitted net can be pickled.
+    With `stop`, it is 0 from that step on, and as much higher as it is shorter: its sum stays the same. A
+    class, not a lambda, so that a fitted net can be pickled.
 
-    Parameters
-    ----------
-    n_steps : int
-        Steps of the whole training.
-    warmup : float
-        Share of them, in [0, 1].
-    stop : int, optional
-        Step at which the factor is 0 already. The schedule is as much higher as it is shorter, so that
-        its sum is about the same.
-
-    Examples
-    --------
     >>> factor = WarmupLinear(10, 0.2)
     >>> [round(factor(step), 3) for step in range(11)]
     [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0]
@@ -136,3 +85,47 @@ class WarmupLinear:
             return self.height * (step + 1) / self.n_warmup
         rest = self.stop - self.n_warmup
         return self.height * max(0.0, (self.stop - step) / rest) if rest else 0.0
+
+
+def stopping_steps(n_blocks: int, freeze_out: float | None, n_steps: int) -> list[int]:
+    """Steps after which each adapted block stops learning: the first at `freeze_out`, the last never.
+
+    Brock, Lim, Ritchie and Weston (2017), "FreezeOut", https://arxiv.org/abs/1706.04983
+
+    >>> stopping_steps(4, 0.4, 30)
+    [12, 18, 24, 30]
+    >>> stopping_steps(1, 0.4, 30)
+    [30]
+    """
+    first = 1.0 if freeze_out is None or n_blocks == 1 else freeze_out
+    between = max(1, n_blocks - 1)
+    shares = [first + (1.0 - first) * k / between for k in range(n_blocks)]
+    fewest = -(-n_steps // 10)  # a rate is at most ten times as high as it is without
+    return [max(fewest, round(share * n_steps)) for share in shares]
+
+
+def adapted_blocks(split: Any) -> Sequence[nn.Module]:
+    """Blocks of a ``SplitBackbone`` that are not in its prefix."""
+    return list(split.model.get_submodule(split.blocks))[split.first_block :]
+
+
+def decay_to_start(optimizer: torch.optim.AdamW) -> None:
+    """Let weight decay pull to the parameters' present values instead of to zero.
+
+    Pearce et al. (2020), "Uncertainty in neural networks: approximately Bayesian ensembling",
+    https://arxiv.org/abs/1810.05546
+    """
+    # A step takes lr * decay * p off a parameter; lr * decay * p_0 is given back after it.
+    starts = [
+        [(p, p.detach().clone()) for p in group["params"]] if group["weight_decay"] else []
+        for group in optimizer.param_groups
+    ]
+
+    @torch.no_grad()
+    def give_back(stepped: Any, *_: Any) -> None:
+        for group, pairs in zip(stepped.param_groups, starts, strict=True):
+            for p, start in pairs:
+                if p.grad is not None:  # else the step has passed it over, decay and all
+                    p.add_(start, alpha=group["lr"] * group["weight_decay"])
+
+    optimizer.register_step_post_hook(give_back)

@@ -5,19 +5,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import ClassifierMixin
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from torch import Tensor
 
 from sksve._exceptions import NonFiniteLossError
 from sksve.adapters import SVDLinear
-from sksve.training._anchor import decay_to_start
 from sksve.training._batches import MemberBatches, SharedBatches
 from sksve.training._callbacks import MEMBER_KEYS, MemberEarlyStopping, MemberLog, WarmupSchedule
 from sksve.training._data import MemberBatch, TokenDataset
-from sksve.training._freeze_out import adapted_blocks
 from sksve.training._functional import (
+    adapted_blocks,
     clip_member_gradients,
+    decay_to_start,
     member_cross_entropy,
     member_gradient_norms,
 )
@@ -51,7 +52,7 @@ def members_at_once(n_members: int, tokens: int, device: torch.device) -> int:
     return -(-n_members // n_groups)
 
 
-class MemberNet(InterruptMixin, NeuralNet):
+class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
     """Train an :class:`EnsembleModule`: one loss, clip and stop per member, one backward pass for all.
 
     Everything a skorch user knows is there: callbacks, ``history``, verbosity, ``partial_fit``'s
@@ -296,6 +297,11 @@ class MemberNet(InterruptMixin, NeuralNet):
         }
 
     # -- prediction, for scoring callbacks -------------------------------------------------------
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Encoded classes."""
+        return np.arange(self.module_.heads.weight.shape[1])
 
     def predict_proba(self, X: TokenDataset) -> np.ndarray:
         """Mean of the members' probabilities, shape (n_samples, n_classes)."""

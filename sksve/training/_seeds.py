@@ -17,15 +17,7 @@ _SAMPLES = (0x4D,)
 
 @dataclass(frozen=True)
 class MemberStreams:
-    """Generators of one member.
-
-    Attributes
-    ----------
-    adapter, head : torch.Generator
-        CPU generators for the initial values of the adapted layers and of the head.
-    batches : numpy.random.Generator
-        For the order of the training rows.
-    """
+    """Generators of one member: of the initial values of layers and head, and of the order of rows."""
 
     adapter: torch.Generator
     head: torch.Generator
@@ -33,21 +25,7 @@ class MemberStreams:
 
 
 def member_streams(seed: int, member: int, part: int = 0) -> MemberStreams:
-    """Open the streams of one member, a function of `seed` and `member` alone.
-
-    Parameters
-    ----------
-    seed : int
-        Non-negative base seed of the fit.
-    member : int
-        The member's number, from 0.
-    part : int, default=0
-        How many trainings went before (``partial_fit``): each has its own order of rows.
-
-    Returns
-    -------
-    MemberStreams
-    """
+    """Streams of one member, a function of `seed` and `member` alone; `part` counts partial_fit."""
     children = np.random.SeedSequence([seed, member]).spawn(3)
     return MemberStreams(
         adapter=_torch_generator(children[_ADAPTER]),
@@ -57,15 +35,7 @@ def member_streams(seed: int, member: int, part: int = 0) -> MemberStreams:
 
 
 def shared_streams(seed: int, part: int = 0) -> tuple[np.random.Generator, np.random.Generator]:
-    """Open the streams that belong to the fit and to no member.
-
-    Returns
-    -------
-    order : numpy.random.Generator
-        For the order of the batches within an epoch, which all members share.
-    rows : numpy.random.Generator
-        For the rows of the batches, where all members share those as well.
-    """
+    """Streams of the fit: the order of batches, and the rows where all members share them."""
     order, rows = np.random.SeedSequence(seed, spawn_key=_SHARED).spawn(2)
     return (
         np.random.default_rng(_of_part(order, part)),
@@ -78,22 +48,7 @@ def _of_part(sequence: np.random.SeedSequence, part: int) -> np.random.SeedSeque
 
 
 def sample_seeds(seed: int, sample: int, n: int) -> list[int]:
-    """Seeds of one draw from a posterior (a mask a layer, a head): of `seed` and `sample` alone.
-
-    Parameters
-    ----------
-    seed : int
-        Base seed of the fit.
-    sample : int
-        Number of the draw, from 0.
-    n : int
-        How many seeds.
-
-    Returns
-    -------
-    list of int
-        In ``[0, 2**63)``.
-    """
+    """Seeds of one draw from a posterior (a mask a layer, a head): of `seed` and `sample` alone."""
     state = np.random.SeedSequence([seed, sample], spawn_key=_SAMPLES).generate_state(n, np.uint64)
     return [int(s) & (2**63 - 1) for s in state]
 

@@ -9,11 +9,24 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from sksve.training._history import member_history
 from sksve.training._interrupt import interrupt_notes
 from sksve.training._net import MemberNet
 
-__all__ = ["TrainedMembers", "join", "trained_members", "warn_of"]
+__all__ = [
+    "TrainedMembers",
+    "join",
+    "member_history",
+    "set_member_history",
+    "trained_members",
+    "warn_of",
+]
+
+_NAMES = {
+    "member_train_loss": "train_loss",
+    "member_valid_loss": "valid_loss",
+    "member_valid_accuracy": "valid_accuracy",
+    "member_padding": "padding",
+}
 
 
 @dataclass(frozen=True)
@@ -109,3 +122,18 @@ def warn_of(members: TrainedMembers) -> None:
     """Say what happened to members on the way, as ConvergenceWarnings."""
     for note in members.notes:
         warnings.warn(note, ConvergenceWarning, stacklevel=2)
+
+
+def member_history(net: Any, since: int = 0) -> list[dict[str, np.ndarray]]:
+    """One dict per epoch of the net's history from `since` on, values of shape (n_members,)."""
+    return [
+        {short: np.asarray(row[long]) for long, short in _NAMES.items() if long in row}
+        for row in net.history[since:]
+    ]
+
+
+def set_member_history(net: Any, members: list[dict[str, np.ndarray]]) -> None:
+    """Give the net's history the values of `members`, what :func:`member_history` returns."""
+    for row, values in zip(net.history, members):
+        own = {long: values[short].tolist() for long, short in _NAMES.items() if short in values}
+        row.update(own)

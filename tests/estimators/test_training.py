@@ -6,7 +6,16 @@ import re
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from sklearn.metrics import log_loss, roc_auc_score
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    Freezer,
+    GradientNormClipping,
+    LRScheduler,
+)
 
 from sksve import NonFiniteLossError, SVEClassifier
 from sksve.backbones import make_tiny_backbone
@@ -238,6 +247,56 @@ def test__callbacks__score_by_name(make, texts, labels):
     clf = make(callbacks=[EpochScoring("accuracy", name="acc", lower_is_better=False)])
     clf.fit(texts, labels, X_val=texts, y_val=labels)
     assert clf.net_.history[-1, "acc"] == clf.score(texts, labels)
+
+
+def test__callbacks__score_by_any_metric(make, texts, labels):
+    y = (np.asarray(labels) == "pos").astype(int)
+    callbacks = [
+        EpochScoring("roc_auc", name="auc"),
+        EpochScoring("roc_auc", name="plain", use_caching=False),
+        EpochScoring("neg_log_loss", name="train", on_train=True),
+        ("named", EpochScoring(None, name="default", on_train=True)),
+    ]
+    clf = make(callbacks=callbacks).fit(texts, labels, X_val=texts[:9], y_val=labels[:9])
+    proba, row = clf.predict_proba(texts), clf.net_.history[-1]
+    assert row["auc"] == row["plain"] == roc_auc_score(y[:9], proba[:9, 1])
+    np.testing.assert_allclose(row["train"], -log_loss(y, proba), rtol=1e-9)
+    assert row["default"] == clf.score(texts, labels)
+    without = make(callbacks=callbacks[:1]).fit(texts, labels)  # nothing to judge it on
+    assert "auc" not in without.net_.history[-1]
+
+
+@pytest.mark.parametrize(
+    ("callback", "cure"),
+    [
+        (BatchScoring("accuracy"), "BatchScoring.*: use EpochScoring"),
+        (("frozen", Freezer("*")), "Freezer.*adapt_blocks and train_bias say what learns"),
+        (GradientNormClipping(1.0), "GradientNormClipping.*set max_grad_norm"),
+        (LRScheduler, "LRScheduler.*set warmup"),
+    ],
+)
+def test__callbacks__that_cannot_work_are_refused_by_name(callback, cure, make, texts, labels):
+    clf = make(callbacks=[callback])
+    with pytest.raises(ValueError, match=f"'callbacks' parameter holds a {cure}"):
+        clf.fit(texts, labels)
+    assert not hasattr(clf, "classes_")
+
+
+def test__callbacks__may_hold_an_open_file(make, texts, labels, tmp_path):
+    class Write(Callback):
+        def __init__(self, file):
+            self.file, self.lines = file, []
+
+        def on_epoch_end(self, net, **kwargs):
+            self.lines.append(len(net.history))
+            self.file.write(f"{net.history[-1]['train_loss']}\n")
+
+    with open(tmp_path / "log", "w+") as file:
+        callback = Write(file)
+        clf = make(callbacks=[callback]).fit(texts, labels)
+        file.seek(0)
+        assert [float(line) for line in file] == clf.net_.history[:, "train_loss"]
+    assert callback.lines == []  # what can be copied was
 
 
 def test__verbose__prints_losses_and_is_silent_otherwise(make, texts, labels, capsys):

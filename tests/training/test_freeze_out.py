@@ -11,7 +11,7 @@ from skorch.callbacks import Callback
 from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
 from sksve.training import _forecast
-from sksve.training._freeze_out import stopping_steps
+from sksve.training._functional import WarmupLinear, stopping_steps
 
 TEXTS = ["good film", "bad film", "good plot", "bad plot", "fine actors", "dull"] * 4
 LABELS = ["pos", "neg", "pos", "neg", "pos", "neg"] * 4
@@ -51,17 +51,27 @@ class Watch(Callback):
         self.learn.append([any(p.grad is not None for p in b.parameters()) for b in blocks])
 
 
-@given(st.integers(1, 30), st.floats(0.01, 1.0), st.integers(1, 500))
+@given(st.integers(1, 30), st.floats(0.1, 1.0), st.integers(1, 500))
 def test_stopping_steps__rise_from_the_share_to_the_end(n_blocks, freeze_out, n_steps):
     stops = stopping_steps(n_blocks, freeze_out, n_steps)
     assert len(stops) == n_blocks
     assert stops == sorted(stops)
-    assert stops[0] >= 1
     assert stops[-1] == n_steps
     if n_blocks > 1:
-        assert stops[0] == max(1, round(freeze_out * n_steps))
-    gaps = np.diff(stops[1:] if stops[0] == 1 else stops)
+        assert abs(stops[0] - freeze_out * n_steps) < 1
+    gaps = np.diff(stops[1:])
     assert gaps.size == 0 or gaps.max() - gaps.min() <= 1
+
+
+@given(st.floats(0.0, 1.0), st.integers(1, 500), st.floats(0.0, 1.0))
+def test_stopping_steps__no_rate_grows_more_than_tenfold(freeze_out, n_steps, warmup):
+    plain = [WarmupLinear(n_steps, warmup)(k) for k in range(n_steps)]
+    for stop in stopping_steps(3, freeze_out, n_steps):
+        rates = [WarmupLinear(n_steps, warmup, stop)(k) for k in range(n_steps)]
+        assert max(rates) <= 10
+        assert sum(rates) < sum(plain) + 10  # of the first step, where there are few
+        if stop > 20 and warmup < 0.9:
+            assert sum(rates) == pytest.approx(sum(plain), rel=0.1)
 
 
 @pytest.mark.parametrize("own", [{}, {"core_optimizer": "muon", "rank": 4, "off_diagonals": 3}])
