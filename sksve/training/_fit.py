@@ -1,6 +1,5 @@
 """Train some members; put members together. One joint fit, n_jobs and warm_start are the same two."""
 
-import copy
 import functools
 import os
 import threading
