@@ -39,7 +39,7 @@ def bootstrap_interval(
     labels=None,
     sample_weight=None,
 ):
-    r"""Bootstrap interval of a metric: basic (reverse-percentile), holding the estimate.
+    r"""Bootstrap interval of a metric: basic (reverse-percentile), widened to contain the estimate.
 
     With :math:`\hat\theta` the metric on the data and :math:`q_u` the quantiles of the metric on
     rows drawn with replacement,
@@ -47,14 +47,14 @@ def bootstrap_interval(
     .. math:: [\,2 \hat\theta - q_{1 - \alpha/2}, \; 2 \hat\theta - q_{\alpha/2}\,],
         \qquad \alpha = 1 - \mathrm{confidence\_level}
 
-    clipped to the metric's range and widened, where need be, to hold :math:`\hat\theta`. Reflecting
-    the quantiles takes the bias out: a binned error of a resample is biased upward twice, which is
-    why a percentile interval of a calibration error hardly ever holds the true value.
+    clipped to the metric's range and widened, if necessary, to contain :math:`\hat\theta`. Reflecting
+    the quantiles removes the bias: the binned error of a resample is biased upward twice, so a
+    percentile interval of a calibration error almost never contains the true value.
 
     For a calibration error the low end is 0 unless the error exceeds its :math:`1 - \alpha/2`
-    quantile under labels drawn from `y_proba`: an error that chance alone explains may be none. And
-    the high end is at least :math:`\hat\theta + q_{1/2} - q_{\alpha/2}`, from which no bias is
-    taken out, because resamples overstate it where the true gaps are about as large as chance's.
+    quantile under labels drawn from `y_proba`: chance alone may explain the error. The high end is
+    at least :math:`\hat\theta + q_{1/2} - q_{\alpha/2}`, without bias correction, because resamples
+    overstate the bias where the true gaps are about as large as those due to chance.
 
     Parameters
     ----------
@@ -67,16 +67,16 @@ def bootstrap_interval(
     y_proba : array-like of shape (n_samples, n_classes) or (n_samples,)
         Probabilities; one-dimensional: of the positive class.
     confidence_level : float, default=0.95
-        Chance that the interval holds the true value.
+        Probability that the interval contains the true value.
     n_resamples : int, default=1000
         Number of resamples.
     random_state : int, Generator, RandomState or None, default=None
-        Source of the draws. None: another one each time.
+        Source of the draws. None: different draws each time.
     labels : array-like of shape (n_classes,), default=None
-        The columns' labels. None: the sorted labels of `y_true`. Settled once: a resample may miss
-        a class.
+        The columns' labels. None: the sorted labels of `y_true`. Fixed once, because a resample may
+        miss a class.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights. Whole numbers count rows, which are drawn singly; others stay with their row.
+        Weights. Whole numbers count rows, which are drawn one by one; others stay with their row.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def bootstrap_interval(
 
     Notes
     -----
-    Our own metrics are resampled without repeating the input checks; uniform-bin errors from the
+    The metrics of this module are resampled without repeating the input checks; uniform-bin errors from the
     sums of their bins alone. With more than 512 rows in a bin the sum of a resample's confidences
     there is drawn from its normal approximation; the number of rows and of correct rows is exact.
 
@@ -148,8 +148,8 @@ def interval_of(
     drawn = _resample(kind, rows, top, n_resamples, rng) if drawn is None else drawn
     low, high = _reflect(estimate, centre_of(kind, estimate, top, rows.weight), drawn, tail)
     if kind.is_calibration_error:
-        # Where true gaps are about as large as chance's, resamples overstate the bias, and taking
-        # it out in full leaves the true value above the interval in one case of eight.
+        # Where true gaps are about as large as those due to chance, resamples overstate the bias;
+        # removing all of it leaves the true value above the interval in one case out of eight.
         high = max(high, estimate + np.median(drawn) - np.quantile(drawn, tail))
         if low > 0:
             chance = _errors_by_chance(kind, rows, top, n_resamples, rng)
@@ -159,12 +159,12 @@ def interval_of(
 
 
 def centre_of(kind: Kind, estimate, top, weight):
-    """Return the metric's value if the rows themselves are the law: what resamples spread around."""
+    """Return the metric's value if the rows themselves are the population: the centre of the resamples."""
     return estimate if kind.population is None else kind.population(*top, weight, **kind.options)
 
 
 def _reflect(estimate, centre, drawn, tail):
-    """Basic interval; `centre` is the metric's value if the rows themselves are the law."""
+    """Basic interval; `centre` is the metric's value if the rows are the population."""
     low_draw, high_draw = np.quantile(drawn, [tail, 1 - tail])
     low, high = estimate - (high_draw - centre), estimate - (low_draw - centre)
     return min(low, estimate), max(high, estimate)
@@ -201,7 +201,7 @@ def _errors_by_chance(kind, rows, top, n_resamples, rng):
         return pool_bins(null_gaps(top[0], weight, edges, n_resamples, rng), mass, options["norm"])
     p = top[0] if is_top else rows.proba
     if counts_rows(weight):
-        # A row of weight 2 is two rows, each with a label of its own.
+        # A row of weight 2 is two rows, each with its label.
         p, weight = np.repeat(p, weight.astype(np.int64), axis=0), None
     if is_top:
         draws = ((p, rng.random(len(p)) < p) for _ in range(n_resamples))
@@ -216,7 +216,7 @@ def _errors_by_chance(kind, rows, top, n_resamples, rng):
 def _interval_of_callable(
     metric, y_true, y_proba, labels, sample_weight, confidence_level, n_resamples, rng
 ):
-    """Interval of anybody's metric, unclipped: its range is not known."""
+    """Interval of a user's metric, not clipped because its range is unknown."""
     codes, proba, weight, names = validate_inputs(y_true, y_proba, labels, sample_weight)
     y = names[codes]
     if np.ndim(y_proba) == 1:

@@ -185,7 +185,7 @@ class CalibrationTestResult(_Result):
     statistic : float
         The test's statistic.
     pvalue : float
-        Chance of a statistic at least as extreme if the probabilities are true.
+        Probability of a statistic at least as extreme if the probabilities are true.
     test : str
         Which test it was.
 
@@ -234,15 +234,15 @@ def calibration_test(
 
     .. math:: p = \frac{1 + \#\{r : T_r \ge T\}}{1 + R}
 
-    It sees any miscalibration of the predicted class that the bins can see.
+    It detects any miscalibration of the predicted class that the bins resolve.
     ``test="spiegelhalter"`` compares the Brier score, over all classes, with its expectation,
 
     .. math::
         z = \frac{\sum_i (s_i - p_{i y_i})}{\sqrt{\sum_i \big(\sum_k p_{ik}^3 - s_i^2\big)}},
         \qquad s_i = \sum_k p_{ik}^2
 
-    two-sided against the normal law (large z: over-confident). It is fast, and blind where over-
-    and under-confidence cancel.
+    two-sided against the normal distribution (large z: overconfident). It is fast, but cannot see
+    over- and underconfidence that cancel.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def calibration_test(
     labels : array-like of shape (n_classes,), default=None
         The columns' labels. None: the sorted labels of `y_true`.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights; weight 2 equals the row twice, with two labels of its own.
+        Weights; weight 2 equals the row twice, with two labels.
     test : {"resampling", "spiegelhalter"}, default="resampling"
         Which test.
     n_resamples : int, default=1000
@@ -263,13 +263,13 @@ def calibration_test(
     strategy : {"uniform", "quantile"}, default="uniform"
         Bins of equal width, or of equally many rows.
     random_state : int, Generator, RandomState or None, default=None
-        Source of the draws. None: another one each time.
+        Source of the draws. None: different draws each time.
 
     Returns
     -------
     result : CalibrationTestResult
         Unpacks into ``(statistic, pvalue)``; ``result.test`` names the test. Spiegelhalter's statistic
-        is infinite, with p-value 0, where no row leaves anything to chance and some are wrong.
+        is infinite, with p-value 0, if all rows are certain and some are wrong.
 
     Raises
     ------

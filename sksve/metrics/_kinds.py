@@ -1,4 +1,4 @@
-"""The table of our own metrics: how to resample each, and its scikit-learn scorer."""
+"""The table of our metrics: how to resample each, and its scikit-learn scorer."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -37,7 +37,7 @@ class Kind(NamedTuple):
     reads: str  # what a and b are: "top": confidence, correct | "all", "losses": codes, proba
     scorer: str = ""  # its name among scorers()
     options: Mapping[str, Any] = MappingProxyType({})
-    high: float = 1.0  # every one of ours is at least 0
+    high: float = 1.0  # all are at least 0
     is_calibration_error: bool = False
     # The metric of the population that the rows themselves are; None: as core.
     population: Callable[..., Any] | None = None
@@ -117,7 +117,7 @@ def scorers(**options):
     r"""Scikit-learn scorers of these metrics, by name: ``scoring=`` of cross-validation and search.
 
     Each calls ``predict_proba``, once for all of them together in ``cross_validate``, and passes
-    ``labels=estimator.classes_``, so labels of any kind do and a fold may miss a class:
+    ``labels=estimator.classes_``, so labels may be of any kind and a fold may miss a class:
 
     .. math:: \mathrm{score} = \pm\, \mathrm{metric}(y, \mathrm{predict\_proba}(X))
 
@@ -157,8 +157,8 @@ def scorers(**options):
     >>> from sklearn.model_selection import cross_validate
     >>> from sksve.metrics import scorers
     >>> X, y = load_iris(return_X_y=True)
-    >>> found = cross_validate(LogisticRegression(max_iter=500), X, y, scoring=scorers())
-    >>> float(found["test_neg_multiclass_brier_score"].mean().round(2))
+    >>> scores = cross_validate(LogisticRegression(max_iter=500), X, y, scoring=scorers())
+    >>> float(scores["test_neg_multiclass_brier_score"].mean().round(2))
     -0.06
     """
     by_name = {kind.scorer: metric for metric, kind in KINDS.items()}

@@ -1,6 +1,6 @@
-"""What an ensemble's members say about a row: entropies, disagreement, diversity.
+"""Uncertainty from an ensemble's members: entropies, disagreement, diversity.
 
-Everything here works on member probabilities of shape ``(m, n, c)``, member axis first.
+All functions take member probabilities of shape ``(m, n, c)``, member axis first.
 """
 
 from dataclasses import dataclass, fields
@@ -255,8 +255,8 @@ class Uncertainty:
     Examples
     --------
     >>> from sksve.metrics import Uncertainty
-    >>> found = Uncertainty.from_members([[[1.0, 0.0], [0.6, 0.4]], [[0.0, 1.0], [0.6, 0.4]]])
-    >>> found
+    >>> uncertainty = Uncertainty.from_members([[[1.0, 0.0], [0.6, 0.4]], [[0.0, 1.0], [0.6, 0.4]]])
+    >>> uncertainty
     Uncertainty of 2 rows (mean, min to max)
       total         0.6831   0.6730 to 0.6931
       aleatoric     0.3365   0.0000 to 0.6730
@@ -264,7 +264,7 @@ class Uncertainty:
       disagreement  0.2500   0.0000 to 0.5000
       variance      0.2500   0.0000 to 0.5000
       confidence    0.5500   0.5000 to 0.6000
-    >>> found.epistemic
+    >>> uncertainty.epistemic
     array([0.69314718, 0.        ])
     """
 

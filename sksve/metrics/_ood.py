@@ -1,4 +1,4 @@
-"""Scores for telling foreign rows from the model's own. Larger score = more foreign = positive."""
+"""Detection of out-of-distribution (OOD) rows by a score. Larger score: OOD, the positive class."""
 
 from numbers import Real
 
@@ -11,23 +11,23 @@ from sksve.metrics._inputs import as_float64, as_real, check_sample_weight
 
 
 def ood_auroc(score_in, score_out, *, sample_weight_in=None, sample_weight_out=None):
-    r"""Area under the ROC curve of telling foreign rows by their score.
+    r"""Area under the ROC curve of detecting out-of-distribution rows by a score.
 
     .. math:: P(s_\mathrm{out} > s_\mathrm{in}) + \tfrac12 P(s_\mathrm{out} = s_\mathrm{in})
 
     Parameters
     ----------
     score_in : array-like of shape (n_in,)
-        Scores of the model's own kind of rows, for instance ``Uncertainty.total``.
+        Scores of in-distribution rows, for instance ``Uncertainty.total``.
     score_out : array-like of shape (n_out,)
-        Scores of foreign rows: the positive class, larger is more foreign.
+        Scores of out-of-distribution rows: the positive class, with larger scores.
     sample_weight_in, sample_weight_out : array-like, default=None
         Weights of the rows; weight 2 equals the row twice.
 
     Returns
     -------
     auroc : float
-        Between 0 and 1 (best); 0.5 for a score that knows nothing.
+        Between 0 and 1 (best); 0.5 for an uninformative score.
 
     Raises
     ------
@@ -49,24 +49,24 @@ def ood_auroc(score_in, score_out, *, sample_weight_in=None, sample_weight_out=N
     >>> ood_auroc([0.1, 0.2, 0.6], [0.5, 0.9])
     0.8333333333333334
     """
-    foreign, score, weight = _pool(score_in, score_out, sample_weight_in, sample_weight_out)
-    return float(roc_auc_score(foreign, score, sample_weight=weight))
+    is_out, score, weight = _pool(score_in, score_out, sample_weight_in, sample_weight_out)
+    return float(roc_auc_score(is_out, score, sample_weight=weight))
 
 
 def ood_aupr(score_in, score_out, *, sample_weight_in=None, sample_weight_out=None):
-    r"""Area under the precision-recall curve of telling foreign rows by their score.
+    r"""Area under the precision-recall curve of detecting out-of-distribution rows by a score.
 
     .. math:: \mathrm{AP} = \sum_t (R_t - R_{t-1}) \, P_t
 
     over falling thresholds (average precision, without interpolation). Its chance level is the
-    share of foreign rows, so it compares only between equal shares.
+    share of out-of-distribution rows, so compare only at equal shares.
 
     Parameters
     ----------
     score_in : array-like of shape (n_in,)
-        Scores of the model's own kind of rows.
+        Scores of in-distribution rows.
     score_out : array-like of shape (n_out,)
-        Scores of foreign rows: the positive class, larger is more foreign.
+        Scores of out-of-distribution rows: the positive class, with larger scores.
     sample_weight_in, sample_weight_out : array-like, default=None
         Weights of the rows; weight 2 equals the row twice.
 
@@ -82,7 +82,7 @@ def ood_aupr(score_in, score_out, *, sample_weight_in=None, sample_weight_out=No
 
     See Also
     --------
-    ood_auroc : Does not depend on the share of foreign rows.
+    ood_auroc : Does not depend on the share of out-of-distribution rows.
 
     References
     ----------
@@ -95,12 +95,12 @@ def ood_aupr(score_in, score_out, *, sample_weight_in=None, sample_weight_out=No
     >>> ood_aupr([0.1, 0.2, 0.6], [0.5, 0.9])
     0.8333333333333333
     """
-    foreign, score, weight = _pool(score_in, score_out, sample_weight_in, sample_weight_out)
-    return float(average_precision_score(foreign, score, sample_weight=weight))
+    is_out, score, weight = _pool(score_in, score_out, sample_weight_in, sample_weight_out)
+    return float(average_precision_score(is_out, score, sample_weight=weight))
 
 
 def fpr_at_tpr(score_in, score_out, *, tpr=0.95, sample_weight_in=None, sample_weight_out=None):
-    r"""Share of own rows taken for foreign when at least `tpr` of the foreign rows are found.
+    r"""False positive rate when at least `tpr` of the out-of-distribution rows are detected.
 
     .. math:: P(s_\mathrm{in} \ge \tau), \qquad
         \tau = \max \{ t : P(s_\mathrm{out} \ge t) \ge \mathrm{tpr} \}
@@ -108,11 +108,11 @@ def fpr_at_tpr(score_in, score_out, *, tpr=0.95, sample_weight_in=None, sample_w
     Parameters
     ----------
     score_in : array-like of shape (n_in,)
-        Scores of the model's own kind of rows.
+        Scores of in-distribution rows.
     score_out : array-like of shape (n_out,)
-        Scores of foreign rows: the positive class, larger is more foreign.
+        Scores of out-of-distribution rows: the positive class, with larger scores.
     tpr : float, default=0.95
-        Share of the foreign rows that must be found, in (0, 1].
+        Share of the out-of-distribution rows that must be detected, in (0, 1].
     sample_weight_in, sample_weight_out : array-like, default=None
         Weights of the rows; weight 2 equals the row twice.
 
@@ -150,9 +150,9 @@ def fpr_at_tpr(score_in, score_out, *, tpr=0.95, sample_weight_in=None, sample_w
     inside, w_in = _check_scores(score_in, sample_weight_in, "in")
     outside, w_out = _check_scores(score_out, sample_weight_out, "out")
     order = np.argsort(-outside, kind="stable")
-    found = np.cumsum(w_out[order])
+    detected = np.cumsum(w_out[order])
     # The margin keeps rounding in tpr * total from asking for one row more.
-    last = np.searchsorted(found, tpr * found[-1] * (1 - 1e-12))
+    last = np.searchsorted(detected, tpr * detected[-1] * (1 - 1e-12))
     threshold = outside[order][min(int(last), len(order) - 1)]
     return float(w_in[inside >= threshold].sum() / w_in.sum())
 
@@ -160,8 +160,8 @@ def fpr_at_tpr(score_in, score_out, *, tpr=0.95, sample_weight_in=None, sample_w
 def _pool(score_in, score_out, weight_in, weight_out):
     inside, w_in = _check_scores(score_in, weight_in, "in")
     outside, w_out = _check_scores(score_out, weight_out, "out")
-    foreign = np.repeat([0, 1], [len(inside), len(outside)])
-    return foreign, np.concatenate([inside, outside]), np.concatenate([w_in, w_out])
+    is_out = np.repeat([0, 1], [len(inside), len(outside)])
+    return is_out, np.concatenate([inside, outside]), np.concatenate([w_in, w_out])
 
 
 def _check_scores(score, weight, side):

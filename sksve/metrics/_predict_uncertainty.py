@@ -1,7 +1,6 @@
-"""Members and uncertainty through whatever scikit-learn has wrapped around a classifier with members.
+"""Members and uncertainty of a classifier inside scikit-learn's wrappers.
 
-Here, not beside the classifiers: it knows none of them, and every room that draws or calibrates uncertainty
-needs it without torch.
+It is here, not beside the classifiers, because calibration and plotting need it without torch.
 """
 
 import sys
@@ -18,9 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sksve.metrics._members import Uncertainty
 
-# Wrappers that answer with one inner estimator's answer, and where they keep it once fitted. Others with an
-# `estimator` (bagging, one-versus-rest, ...) answer with many: its members are not theirs.
-_KEEPS = {
+# Wrappers whose prediction is that of one inner estimator, and its attribute once fitted. Others with an
+# `estimator` (bagging, one-versus-rest, ...) combine several: the members of one are not theirs.
+_INNER = {
     BaseSearchCV: "best_estimator_",
     FixedThresholdClassifier: "estimator_",
     TunedThresholdClassifierCV: "estimator_",
@@ -68,12 +67,12 @@ def predict_uncertainty(estimator: Any, X: Any) -> Uncertainty:
     owners = _owners(estimator, X)
     if len(owners) == 1 and hasattr(owners[0][0], "predict_uncertainty"):
         owner, seen = owners[0]
-        found = owner.predict_uncertainty(seen)
+        uncertainty = owner.predict_uncertainty(seen)
     else:
-        found = Uncertainty.from_members(_join(owners))
+        uncertainty = Uncertainty.from_members(_join(owners))
     names = row_names(X)
-    # A step may have left its own names on the rows; those that came in count.
-    return found if names is None else replace(found, index=names)
+    # A step may have renamed the rows; the names of X count.
+    return uncertainty if names is None else replace(uncertainty, index=names)
 
 
 def predict_members(estimator: Any, X: Any) -> np.ndarray:
@@ -110,7 +109,7 @@ def _join(owners: list[tuple[Any, Any]]) -> np.ndarray:
 
 
 def _owners(estimator: Any, X: Any) -> list[tuple[Any, Any]]:
-    """Classifiers that answer for themselves, each with the X that reaches it."""
+    """Classifiers with members inside, each with the X that reaches it."""
     if hasattr(estimator, "predict_uncertainty") or hasattr(estimator, "predict_proba_members"):
         return [(estimator, X)]
     inner = _inside(estimator)
@@ -127,7 +126,7 @@ def _owners(estimator: Any, X: Any) -> list[tuple[Any, Any]]:
 
 
 def _inside(estimator: Any) -> list[Any]:
-    """The estimators whose answer a wrapper hands on; empty if it is no such wrapper."""
+    """The estimators whose predictions a wrapper returns; empty if it is no such wrapper."""
     if isinstance(estimator, Pipeline):
         return [estimator.steps[-1][1]]
     if isinstance(estimator, CalibratedClassifierCV):
@@ -135,7 +134,7 @@ def _inside(estimator: Any) -> list[Any]:
         if fitted is None:
             return [estimator.estimator]
         return list({id(c.estimator): c.estimator for c in fitted}.values())
-    for kind, name in (_KEEPS | _self_training()).items():
+    for kind, name in (_INNER | _self_training()).items():
         if isinstance(estimator, kind):
             return [getattr(estimator, name, estimator.estimator)]
     # Other packages' search objects
@@ -143,6 +142,6 @@ def _inside(estimator: Any) -> list[Any]:
 
 
 def _self_training() -> dict[type, str]:
-    """As `_KEEPS`; whoever has such an object has loaded its module, which loads much else."""
+    """As `_INNER`, without importing the module, which loads much else."""
     module = sys.modules.get("sklearn.semi_supervised")
     return {} if module is None else {module.SelfTrainingClassifier: "estimator_"}

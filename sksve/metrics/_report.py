@@ -136,7 +136,7 @@ def calibration_report(
     n_resamples : int, default=1000
         Resamples of each interval, and label sets of the resampling test.
     random_state : int, Generator, RandomState or None, default=None
-        Source of the draws. None: another one each time.
+        Source of the draws. None: different draws each time.
 
     Returns
     -------
@@ -178,20 +178,20 @@ def calibration_report(
     rng = make_generator(random_state)
     rows = validate_inputs(y_true, y_proba, labels, sample_weight)
     top = reduce_rows(rows.codes, rows.proba)
-    given = {"labels": rows.labels, "sample_weight": rows.weight}
+    options = {"labels": rows.labels, "sample_weight": rows.weight}
     y = rows.labels[rows.codes]
-    found = {}
+    estimates = {}
     for name, (kind, value) in headlines(rows, top).items():
         interval = interval_of(kind, value, rows, confidence_level, n_resamples, rng, top)
-        found[name] = MetricEstimate(value, *interval)
+        estimates[name] = MetricEstimate(value, *interval)
     tests = {
         test: calibration_test(
-            y, rows.proba, **given, test=test, n_resamples=n_resamples, random_state=rng
+            y, rows.proba, **options, test=test, n_resamples=n_resamples, random_state=rng
         )
         for test in ("resampling", "spiegelhalter")
     }
     return CalibrationReport(
-        metrics=found,
+        metrics=estimates,
         tests=tests,
         n_samples=len(y) if rows.weight is None else _rows_counted(rows.weight),
         n_classes=len(rows.labels),
@@ -203,12 +203,12 @@ def headlines(rows, top):
     """Return kind and value of every headline metric, by name."""
     # Accuracy is a mean over rows, like a loss.
     accuracy = Kind(lambda codes, proba: (proba.argmax(axis=1) == codes).astype(float), "losses")
-    found = {"accuracy": (accuracy, float(np.average(top[1], weights=rows.weight)))}
-    given = {"labels": rows.labels, "sample_weight": rows.weight}
+    headline = {"accuracy": (accuracy, float(np.average(top[1], weights=rows.weight)))}
+    options = {"labels": rows.labels, "sample_weight": rows.weight}
     y = rows.labels[rows.codes]
     for metric, kind in KINDS.items():
-        found[metric.__name__] = (kind, metric(y, rows.proba, **given))
-    return found
+        headline[metric.__name__] = (kind, metric(y, rows.proba, **options))
+    return headline
 
 
 def _rows_counted(weight):

@@ -6,8 +6,8 @@ from scipy.sparse import csr_array
 from sksve.metrics._binning import bin_index, pool_bins, pool_classes, uniform_edges
 from sksve.metrics._inputs import reduce_rows
 
-EXACT_ROWS = 2**14  # up to so many rows, every row's label is drawn on its own
-EXACT_CELL = 512  # up to so many rows, every row of a cell is drawn on its own
+EXACT_ROWS = 2**14  # up to this many rows, each label is drawn individually
+EXACT_CELL = 512  # up to this many rows, each row of a cell is drawn individually
 CELLS_PER_BIN = 64
 AT_ONCE = 2**21  # row counts held at a time
 
@@ -68,7 +68,7 @@ def _step(n_rows):
 
 
 def evaluate_counts(kinds, rows, top, blocks):
-    """Return each metric, by name, of unweighted rows that each resample holds so often.
+    """Return each metric, by name, of unweighted rows on resamples, from each row's count.
 
     Fastest where the most confident rows come first, as they then do in every resample.
     """
@@ -77,51 +77,42 @@ def evaluate_counts(kinds, rows, top, blocks):
     for counts in blocks:
         for name, function in functions.items():
             values[name].append(function(counts))
-    return {name: np.concatenate(found) for name, found in values.items()}
+    return {name: np.concatenate(parts) for name, parts in values.items()}
 
 
 def _of_counts(kind, rows, top):
     """Return the function that gives a metric on resamples from their counts ``(n_block, n)``."""
-    codes, proba = rows.codes, rows.proba
-    place = np.arange(len(codes))
+    codes, proba, _, labels = rows
     if kind.reads == "losses":
         losses = kind.core(codes, proba)
         return lambda counts: counts @ losses / len(losses)
-    a, b = top if kind.reads == "top" else (codes, proba)
+    if kind.is_binned and kind.reads == "top":
+        return _binned_of_counts(top[0][:, None], top[1][:, None], **kind.options)
     if kind.is_binned:
-        p, hit = (
-            top if kind.reads == "top" else (proba, codes[:, None] == np.arange(proba.shape[1]))
-        )
-        sums, norm = BinSums(p, hit, kind.options["n_bins"]), kind.options["norm"]
+        return _binned_of_counts(proba, codes[:, None] == np.arange(len(labels)), **kind.options)
+    a, b = top if kind.reads == "top" else (codes, proba)
 
-        def pooled(counts):
-            gap, weight = sums.of(counts)
-            return pool_classes(pool_bins(gap, weight, norm), norm)
-
-        return pooled
-
-    def of_rows(drawn):
+    def of_count(count):
+        drawn = np.repeat(np.arange(len(codes)), count)
         return kind.core(a[drawn], b[drawn], None, **kind.options)
 
-    return lambda counts: [of_rows(np.repeat(place, count)) for count in counts]
+    return lambda counts: list(map(of_count, counts))
 
 
-class BinSums:
-    """Sums of uniform bins on any resample, by one product with the rows' shares in the bins."""
+def _binned_of_counts(p, hit, n_bins, norm, strategy):
+    """As above, by one product with the rows' shares in the bins of ``(n, c)`` probabilities."""
+    # 2,000 rows, ten classes, 300 resamples: 0.03 s of CPU time; resample by resample 0.6 s.
+    n, c = p.shape
+    cell = (bin_index(p, uniform_edges(n_bins)) + n_bins * np.arange(c)).ravel()
+    ends, shape = np.arange(0, n * c + 1, c), (n, c * n_bins)
+    gaps = csr_array(((p - hit).ravel(), cell, ends), shape=shape).T.tocsr()
+    sizes = csr_array((np.ones(n * c), cell, ends), shape=shape).T.tocsr()
 
-    def __init__(self, p, hit, n_bins):
-        p, hit = p.reshape(len(p), -1), hit.reshape(len(p), -1)
-        n, c = p.shape
-        cell = bin_index(p, uniform_edges(n_bins)) + n_bins * np.arange(c)
-        ends, shape = np.arange(0, n * c + 1, c), (n, c * n_bins)
-        self._gaps = csr_array(((p - hit).ravel(), cell.ravel(), ends), shape=shape).T.tocsr()
-        self._rows = csr_array((np.ones(n * c), cell.ravel(), ends), shape=shape).T.tocsr()
-        self._shape = (-1, c, n_bins)
+    def of_counts(counts):
+        gap, size = ((shares @ counts.T).T.reshape(-1, c, n_bins) for shares in (gaps, sizes))
+        return pool_classes(pool_bins(gap, size, norm), norm)
 
-    def of(self, counts):
-        """Sum of confidence minus correct, and number of rows, each ``(n_resamples, c, n_bins)``."""
-        gap, weight = ((sums @ counts.T).T for sums in (self._gaps, self._rows))
-        return gap.reshape(self._shape), weight.reshape(self._shape)
+    return of_counts
 
 
 def bootstrap_sums(confidence, correct, edges, n_resamples, rng):
@@ -181,7 +172,7 @@ def null_gaps(confidence, weight, edges, n_resamples, rng):
         if (n == 1).all():
             drawn = rng.random(shape) < p
         else:
-            # Cell by cell: numpy prepares a binomial law once for a run of equal parameters.
+            # Cell by cell: numpy sets up a binomial once for a run of equal parameters.
             drawn = rng.binomial(n[:, None], p[:, None], size=shape[::-1]).T
         hits[block, full] = np.add.reduceat(drawn * scale, starts, axis=1)
     return total - hits
@@ -201,6 +192,7 @@ def _cells(confidence, repeats, edges):
 
 def class_null_gaps(proba, n_bins, n_resamples, rng):
     """Draw labels as if the probabilities were true; gaps and rows per class and bin."""
+    # 2,000 rows, ten classes, 300 draws: 0.06 s of CPU time; through the metric itself 0.6 s.
     n, c = proba.shape
     cell = bin_index(proba, uniform_edges(n_bins)) + n_bins * np.arange(c)
     total = np.bincount(cell.ravel(), proba.ravel(), c * n_bins)
@@ -214,5 +206,5 @@ def class_null_gaps(proba, n_bins, n_resamples, rng):
 def null_labels(proba, rng):
     """Draw one label a row as if the probabilities were true: codes."""
     u = rng.random((len(proba), 1))
-    # The last column takes what rounding leaves.
+    # The last column absorbs rounding.
     return (u > np.cumsum(proba[:, :-1], axis=1)).sum(axis=1)

@@ -94,8 +94,8 @@ def brier_decomposition(y_true, y_proba, *, labels=None, sample_weight=None):
     -------
     decomposition : BrierDecomposition
         A named tuple ``(reliability, resolution, uncertainty)`` of floats, none negative.
-        Reliability: what recalibration would gain (lower is better). Resolution: what the forecast
-        knows beyond the base rates (higher is better). Uncertainty: the base rates' own score.
+        Reliability: what recalibration would improve (lower is better). Resolution: what the forecast
+        adds to the base rates (higher is better). Uncertainty: the score of the base rates.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def _relative(weight):
 def brier_losses(codes, proba):
     """Squared error of each row, summed over classes: ``sum p^2 - 2 p_y + 1``."""
     p_label = proba[np.arange(len(codes)), codes]
-    # Not expanded for the label's own column, where 1 - 2 p + p^2 would cancel near p = 1.
+    # Not expanded for the label's column, where 1 - 2 p + p^2 would cancel near p = 1.
     others = np.einsum("ij,ij->i", proba, proba) - p_label**2
     return np.maximum(others, 0.0) + (1.0 - p_label) ** 2
 

@@ -1,7 +1,7 @@
-"""Selective prediction: risk against coverage, with ties in confidence settled by expectation.
+"""Selective prediction: risk against coverage, with ties in confidence resolved by expectation.
 
-Within a group of equal confidences every order is equally likely, so each row is given the group's
-mean error. Then the order of the rows cannot matter.
+Within a group of equal confidences every order is equally likely, so each row gets the group's mean
+error, and the order of the rows does not matter.
 """
 
 from numbers import Real
@@ -72,7 +72,7 @@ def risk_coverage_curve(y_true, y_proba, *, labels=None, sample_weight=None):
     """
     confidence, correct, weight = top_label(y_true, y_proba, labels, sample_weight)
     w = np.ones(len(confidence)) if weight is None else weight
-    order = np.lexsort((w, -confidence))  # by weight among ties: the points too are settled
+    order = np.lexsort((w, -confidence))  # by weight among ties, so that the points are unique
     groups = _groups(confidence, correct, weight)
     end = np.cumsum(w[order])
     group = np.searchsorted(groups.end, end * (1 - 1e-12)).clip(max=len(groups.end) - 1)
@@ -128,7 +128,7 @@ def aurc(y_true, y_proba, *, labels=None, sample_weight=None):
 
 
 def eaurc(y_true, y_proba, *, labels=None, sample_weight=None):
-    r"""Excess area under the risk-coverage curve (E-AURC): the ranking's own share of AURC.
+    r"""Excess area under the risk-coverage curve (E-AURC): the part of AURC due to the ranking.
 
     .. math:: \mathrm{E\text{-}AURC} = \mathrm{AURC} - \frac1n \sum_{j=1}^{e} \frac{j}{n - e + j}
 
@@ -233,7 +233,7 @@ class _Groups(NamedTuple):
     """Rows of equal confidence, most confident first; sizes and errors count weights as rows."""
 
     before: np.ndarray  # rows more confident than the group
-    end: np.ndarray  # before + the group's own
+    end: np.ndarray  # before + the group's rows
     errors_before: np.ndarray
     rate: np.ndarray  # error rate within the group
 

@@ -1,4 +1,4 @@
-"""Smooth calibration error: kernel smoothing with its own bandwidth, in place of bins."""
+"""Smooth calibration error: kernel smoothing with an automatic bandwidth instead of bins."""
 
 from functools import lru_cache
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from sksve.metrics._inputs import top_label
 
-# The numerical choices below are those of the authors' own package, so that the numbers agree.
+# The numerical choices below are those of the authors' package, so that the numbers agree.
 SMALLEST_BANDWIDTH = 1e-3
 HALVINGS = 10
-DENSITY_FLOOR = 1e-4  # rows: where there are practically none, residuals get no vote
+DENSITY_FLOOR = 1e-4  # rows: where there are practically none, residuals do not count
 
 
 def smooth_calibration_error(y_true, y_proba, *, labels=None, sample_weight=None):
@@ -73,7 +73,7 @@ def smooth_calibration_error(y_true, y_proba, *, labels=None, sample_weight=None
 
 
 def smooth_error(confidence, correct, weight):
-    """Smooth calibration error of checked confidences, at its own bandwidth."""
+    """Smooth calibration error of checked confidences, at the fixed-point bandwidth."""
     weight = np.ones(len(confidence)) if weight is None else weight
     residuals = weight * (confidence - correct)
     spectra: dict[int, np.ndarray] = {}
