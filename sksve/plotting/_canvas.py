@@ -1,12 +1,13 @@
-"""What every display needs: axes to draw on, and an estimator's probabilities."""
+"""What displays have in common: axes to draw on, styles, and the way from an estimator to a drawing."""
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, Self
 
-# Okabe and Ito's colours, told apart with any colour vision: https://jfly.uni-koeln.de/color/
+# Okabe and Ito's colours, distinct with any colour vision: https://jfly.uni-koeln.de/color/
 BLUE, SKY, VERMILLION, GREY = "#0072B2", "#56B4E9", "#D55E00", "0.5"
-RUST = "#8F2D00"  # vermillion, as dark as needed beside SKY in grey
+RUST = "#8F2D00"  # vermillion, dark enough to differ from SKY in grey
 
-# One style a curve, so that curves on the same axes are told apart in grey and by colour alike.
+# One style per curve, so that curves on the same axes differ in grey as well as by colour.
 STYLES = (
     {"color": BLUE, "linestyle": "-", "marker": "o"},
     {"color": VERMILLION, "linestyle": "--", "marker": "s"},
@@ -20,28 +21,82 @@ _CURVE = "sksve-curve"  # marks our curves on axes that others may draw on, too
 _BELOW = "sksve-below"
 
 
+class ProbabilityDisplay(ABC):
+    """Base of the displays that need true labels and class probabilities."""
+
+    name: str | None
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        name: str | None = None,
+        ax: Any = None,
+        **params: Any,
+    ) -> Self:
+        """Draw what a fitted classifier predicts.
+
+        Parameters
+        ----------
+        estimator : classifier
+            Fitted, with ``predict_proba`` and ``classes_``.
+        X : array-like of length n_samples
+            What it predicts from; rows it was not trained on.
+        y : array-like of shape (n_samples,)
+            True labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        name : str, default=None
+            Name for the legend. None: the class name of the estimator.
+        ax : matplotlib.axes.Axes, default=None
+            Axes to draw on. None: those of a new figure.
+        **params : dict
+            Further parameters of :meth:`from_predictions`.
+
+        Returns
+        -------
+        display : object
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the estimator has no ``predict_proba``, or as :meth:`from_predictions`.
+        """
+        class_name = type(estimator).__name__
+        if not hasattr(estimator, "predict_proba"):
+            raise ValueError(
+                f"from_estimator needs a classifier with predict_proba. Got {class_name}. "
+                "With probabilities from elsewhere, use from_predictions."
+            )
+        return cls.from_predictions(
+            y,
+            estimator.predict_proba(X),
+            labels=estimator.classes_,
+            sample_weight=sample_weight,
+            name=class_name if name is None else name,
+            ax=ax,
+            **params,
+        )
+
+    @classmethod
+    @abstractmethod
+    def from_predictions(cls, y_true: Any, y_proba: Any, **params: Any) -> Self:
+        """Draw probabilities that were computed before."""
+
+    def _label(self, name: str | None, figures: str | None) -> str:
+        """Label for the legend: the name, and figures in parentheses."""
+        name = self.name if name is None else name
+        shown = "Classifier" if name is None else plain_text(name)
+        return shown if figures is None else f"{shown} ({figures})"
+
+
 def axes_to_draw_on(ax: Any, figsize: tuple[float, float]) -> Any:
-    """Axes that were given, or those of a new figure.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes or None
-        Axes to use.
-    figsize : tuple of float
-        Width and height in inches of a new figure.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The axes.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    TypeError
-        If `ax` is something else.
-    """
+    """Return `ax`, or the axes of a new figure, with what stays of the frame behind the data."""
     try:
         import matplotlib.pyplot as plt
         from matplotlib.axes import Axes
@@ -53,13 +108,25 @@ def axes_to_draw_on(ax: Any, figsize: tuple[float, float]) -> Any:
         _, ax = plt.subplots(figsize=figsize, layout="constrained")
     elif not isinstance(ax, Axes):
         raise TypeError(f"ax must be a matplotlib Axes or None. Got {ax!r:.80} instead.")
+    tidy(ax)
     return ax
+
+
+def tidy(ax: Any) -> None:
+    """Remove the frame's upper and right side, and draw the rest behind the data."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_axisbelow(True)
 
 
 def next_style(ax: Any) -> dict[str, Any]:
     """Colour, line style and marker that no curve of ours on these axes has yet."""
     drawn = sum(line.get_gid() == _CURVE for line in ax.lines)
     return {**STYLES[drawn % len(STYLES)], "gid": _CURVE}
+
+
+def has_curves(ax: Any) -> bool:
+    """Whether a display has drawn a curve on these axes before."""
+    return any(line.get_gid() == _CURVE for line in ax.lines)
 
 
 def with_user_style(style: dict[str, Any], line_params: dict[str, Any]) -> dict[str, Any]:
@@ -70,13 +137,8 @@ def with_user_style(style: dict[str, Any], line_params: dict[str, Any]) -> dict[
     return style | normalize_kwargs(line_params, Line2D)
 
 
-def has_curves(ax: Any) -> bool:
-    """Whether a display has drawn a curve on these axes before."""
-    return any(line.get_gid() == _CURVE for line in ax.lines)
-
-
 def plain_text(words: Any) -> str:
-    """Text that matplotlib draws as it stands: no mathematics, no label that a legend leaves out."""
+    """Text that matplotlib draws literally: no mathematics, no label that a legend leaves out."""
     # Half a surrogate pair or a control character is nothing that a font could draw.
     drawn = (ch if ch.isprintable() or ch in "\n " else "\ufffd" for ch in str(words))
     words = "".join(drawn).replace("$", r"\$")
@@ -84,24 +146,11 @@ def plain_text(words: Any) -> str:
 
 
 def axes_below(ax: Any, share: float) -> Any:
-    """Axes in the lower part of another's place, with the same x axis; made once.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        Axes that give up the lower part of their place.
-    share : float
-        How much of the height they give up.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The axes. The figure's current axes stay what they were.
-    """
+    """Axes in the lower `share` of another's place, with the same x axis; made once."""
     siblings = ax.get_shared_x_axes().get_siblings(ax)
-    found = next((other for other in siblings if other.get_gid() == _BELOW), None)
-    if found is not None:
-        return found
+    below = next((other for other in siblings if other.get_gid() == _BELOW), None)
+    if below is not None:
+        return below
     figure, spec = ax.figure, ax.get_subplotspec()
     current = figure.gca()
     if spec is not None:
@@ -112,14 +161,8 @@ def axes_below(ax: Any, share: float) -> Any:
         left, bottom, width, height = ax.get_position().bounds
         ax.set_position((left, bottom + 1.15 * share * height, width, (1 - 1.15 * share) * height))
         below = figure.add_axes((left, bottom, width, share * height), sharex=ax)
-    figure.sca(current)
+    figure.sca(current)  # the figure's current axes stay what they were
     below.set_gid(_BELOW)
     ax.tick_params(labelbottom=False)
     tidy(below)
     return below
-
-
-def tidy(ax: Any) -> None:
-    """Take away the frame's upper and right side, and draw what stays behind the data."""
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_axisbelow(True)

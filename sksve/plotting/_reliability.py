@@ -1,5 +1,6 @@
 """The reliability diagram."""
 
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -10,27 +11,25 @@ from sksve.metrics._bootstrap import interval_of
 from sksve.metrics._curve import CalibrationCurve
 from sksve.metrics._inputs import make_generator, reduce_rows, validate_inputs
 from sksve.metrics._kinds import kind_of
-from sksve.plotting._base import ProbabilityDisplay
 from sksve.plotting._canvas import (
     GREY,
+    ProbabilityDisplay,
     axes_below,
     axes_to_draw_on,
     has_curves,
     next_style,
     plain_text,
-    tidy,
     with_user_style,
 )
 
-__all__ = ["ReliabilityDisplay"]
 
-
+@dataclass(eq=False, repr=False)
 class ReliabilityDisplay(ProbabilityDisplay):
-    """Reliability diagram: how often a classifier is right when it says it is sure.
+    """Reliability diagram: how often a classifier is right at each confidence.
 
     Accuracy against confidence, bin by bin, with an exact interval for each bin's accuracy and the
-    number of rows per bin below. Below the diagonal the classifier is overconfident, above it is
-    underconfident; where a bin's box holds the diagonal, the data do not tell.
+    number of rows per bin below. Below the diagonal the classifier is overconfident, above it
+    underconfident; where a bin's box contains the diagonal, the data do not show which.
 
     Use :meth:`from_estimator` or :meth:`from_predictions` to make one.
 
@@ -54,20 +53,20 @@ class ReliabilityDisplay(ProbabilityDisplay):
     figure_ : matplotlib.figure.Figure
         Figure of the axes.
     line_ : matplotlib.lines.Line2D
-        The curve, one point a bin that holds rows.
+        The curve, one point per bin that holds rows.
     reference_ : matplotlib.lines.Line2D or None
         The diagonal.
     band_ : matplotlib.container.BarContainer or None
-        The intervals, one box a bin.
+        The intervals, one box per bin.
     counts_ax_ : matplotlib.axes.Axes or None
         Axes of the counts.
     bars_ : matplotlib.container.BarContainer or None
-        The counts, one bar a bin.
+        The counts, one bar per bin.
 
     See Also
     --------
     sksve.metrics.calibration_curve : The numbers.
-    RiskCoverageDisplay : What abstaining on unsure rows brings.
+    RiskCoverageDisplay : What abstaining on uncertain rows gains.
 
     References
     ----------
@@ -89,20 +88,12 @@ class ReliabilityDisplay(ProbabilityDisplay):
     >>> plt.close(display.figure_)
     """
 
-    def __init__(
-        self,
-        curve: CalibrationCurve,
-        *,
-        ece: float | None = None,
-        ece_interval: tuple[float, float] | None = None,
-        name: str | None = None,
-        class_label: Any = None,
-    ) -> None:
-        self.curve = curve
-        self.ece = ece
-        self.ece_interval = ece_interval
-        self.name = name
-        self.class_label = class_label
+    curve: CalibrationCurve
+    _: KW_ONLY
+    ece: float | None = None
+    ece_interval: tuple[float, float] | None = None
+    name: str | None = None
+    class_label: Any = None
 
     @classmethod
     def from_predictions(
@@ -182,14 +173,9 @@ class ReliabilityDisplay(ProbabilityDisplay):
             score, hit = rows.proba[:, column], rows.codes == column
         kind = kind_of(partial(expected_calibration_error, **binning))
         ece = kind.core(score, hit, rows.weight, **kind.options)
+        rng = make_generator(random_state)
         interval = interval_of(
-            kind,
-            ece,
-            rows,
-            confidence_level,
-            n_resamples,
-            make_generator(random_state),
-            top=(score, hit),
+            kind, ece, rows, confidence_level, n_resamples, rng, top=(score, hit)
         )
         display = cls(curve, ece=ece, ece_interval=interval, name=name, class_label=class_label)
         return display.plot(ax=ax, **plot_params)
@@ -214,7 +200,7 @@ class ReliabilityDisplay(ProbabilityDisplay):
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on; the counts take the lower part of its place. None: a new figure.
         name : str, default=None
-            Name for the legend. None: the display's own.
+            Name for the legend. None: the name of the display.
         show_interval : bool, default=True
             Whether to draw each bin's interval as a box of the bin's width.
         show_counts : bool, default=True
@@ -235,21 +221,18 @@ class ReliabilityDisplay(ProbabilityDisplay):
             If matplotlib is not installed.
         """
         ax = axes_to_draw_on(ax, figsize=(5.0, 5.6 if show_counts else 4.6))
-        tidy(ax)
         full = self.curve.counts > 0
         confidence, accuracy = self.curve.mean_confidence[full], self.curve.accuracy[full]
         self.reference_ = self.band_ = self.counts_ax_ = self.bars_ = None
         compared = has_curves(ax)
         if not compared if show_reference is None else show_reference:
-            (self.reference_,) = ax.plot(
-                [0, 1],
-                [0, 1],
-                color=GREY,
-                linestyle="--",
-                linewidth=1,
-                label="Perfectly calibrated",
-            )
-        style = next_style(ax) | {"markersize": 4, "linewidth": 1.6, "label": self._label(name)}
+            look = {"color": GREY, "linestyle": "--", "linewidth": 1}
+            (self.reference_,) = ax.plot([0, 1], [0, 1], label="Perfectly calibrated", **look)
+        style = next_style(ax) | {
+            "markersize": 4,
+            "linewidth": 1.6,
+            "label": self._label(name, self._error()),
+        }
         (self.line_,) = ax.plot(confidence, accuracy, **with_user_style(style, line_params))
         if show_interval:
             low, high = np.nan_to_num(self.curve.interval).T
@@ -271,26 +254,24 @@ class ReliabilityDisplay(ProbabilityDisplay):
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _label(self, name: str | None) -> str:
-        name = self.name if name is None else name
-        shown = "Classifier" if name is None else plain_text(name)
+    def _error(self) -> str | None:
         if self.ece is None:
-            return shown
+            return None
         error = f"ECE {100 * self.ece:.1f} %"
-        if self.ece_interval is not None:
-            low, high = self.ece_interval
-            error += f" [{100 * low:.1f}, {100 * high:.1f}]"
-        return f"{shown} ({error})"
+        if self.ece_interval is None:
+            return error
+        low, high = self.ece_interval
+        return f"{error} [{100 * low:.1f}, {100 * high:.1f}]"
 
     def _start(self, confidence: np.ndarray, accuracy: np.ndarray) -> float:
-        """Tenth at which both axes begin: two classes leave nothing below a confidence of 0.5."""
+        """Tenth at which both axes begin: with two classes, no confidence is below 0.5."""
         if self.class_label is not None:
             return 0.0
         first = self.curve.bin_edges[:-1][self.curve.counts > 0][0]
         return float(np.clip(np.floor(10 * min(first, accuracy.min())) / 10, 0.0, 0.9))
 
     def _draw_bins(self, ax: Any, heights: Any, bottom: Any, compared: bool, alpha: float) -> Any:
-        """Draw a box a bin: filled for the first curve on the axes, outlined for the others."""
+        """Draw one box per bin: filled for the first curve on the axes, outlined for the others."""
         colour = self.line_.get_color()
         look: dict[str, Any] = {"color": colour, "alpha": alpha, "edgecolor": "white"}
         if compared:

@@ -1,5 +1,6 @@
-"""What is won by not answering where the classifier is unsure."""
+"""The risk-coverage curve."""
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import Any, Self
 
@@ -11,26 +12,23 @@ from sksve._validation import check_parameters
 from sksve.metrics import aurc, risk_coverage_curve
 from sksve.metrics._curve import clopper_pearson
 from sksve.metrics._selective import RiskCoverageCurve
-from sksve.plotting._base import ProbabilityDisplay
 from sksve.plotting._canvas import (
     GREY,
+    ProbabilityDisplay,
     axes_to_draw_on,
     has_curves,
     next_style,
-    plain_text,
-    tidy,
     with_user_style,
 )
 
-__all__ = ["RiskCoverageDisplay"]
 
-
+@dataclass(eq=False, repr=False)
 class RiskCoverageDisplay(ProbabilityDisplay):
     """Risk-coverage curve: the error rate among the rows a classifier is most confident of.
 
-    From right to left ever more of the least confident rows are left unanswered. A curve that falls
-    quickly means that confidence tells right from wrong. Two lines frame it: a random order keeps
-    the error rate of all rows, a perfect order leaves out the errors first.
+    From right to left, more and more of the least confident rows are rejected. If the curve falls
+    quickly, confidence separates right from wrong. Two lines bound it: a random order has the error
+    rate of all rows, a perfect order rejects the errors first.
 
     Use :meth:`from_estimator` or :meth:`from_predictions` to make one.
 
@@ -52,11 +50,11 @@ class RiskCoverageDisplay(ProbabilityDisplay):
     figure_ : matplotlib.figure.Figure
         Figure of the axes.
     line_ : matplotlib.lines.Line2D
-        The curve, one point a row.
+        The curve, one point per row.
     band_ : matplotlib.collections.FillBetweenPolyCollection or None
         The intervals.
     references_ : list of matplotlib.lines.Line2D
-        Random and perfect order; empty if they are not drawn.
+        Random and perfect order; empty if not drawn.
 
     See Also
     --------
@@ -83,18 +81,11 @@ class RiskCoverageDisplay(ProbabilityDisplay):
     >>> plt.close(display.figure_)
     """
 
-    def __init__(
-        self,
-        curve: RiskCoverageCurve,
-        *,
-        interval: Any = None,
-        area: float | None = None,
-        name: str | None = None,
-    ) -> None:
-        self.curve = curve
-        self.interval = interval
-        self.area = area
-        self.name = name
+    curve: RiskCoverageCurve
+    _: KW_ONLY
+    interval: Any = None
+    area: float | None = None
+    name: str | None = None
 
     @classmethod
     def from_predictions(
@@ -171,7 +162,7 @@ class RiskCoverageDisplay(ProbabilityDisplay):
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on. None: those of a new figure.
         name : str, default=None
-            Name for the legend. None: the display's own.
+            Name for the legend. None: the name of the display.
         show_interval : bool, default=True
             Whether to draw the intervals as a band.
         show_references : bool, default=None
@@ -191,7 +182,6 @@ class RiskCoverageDisplay(ProbabilityDisplay):
             If matplotlib is not installed.
         """
         ax = axes_to_draw_on(ax, figsize=(5.4, 4.2))
-        tidy(ax)
         coverage, risk = self.curve.coverage, self.curve.risk
         self.references_, self.band_ = [], None
         compared = has_curves(ax)
@@ -203,16 +193,17 @@ class RiskCoverageDisplay(ProbabilityDisplay):
             self.references_ += ax.plot(
                 *self._perfect_order(), linestyle=":", label="Perfect order", **frame
             )
-        style = next_style(ax) | {"marker": "", "linewidth": 1.6, "label": self._label(name)}
+        label = self._label(name, None if self.area is None else f"AURC {self.area:.3f}")
+        style = next_style(ax) | {"marker": "", "linewidth": 1.6, "label": label}
         (self.line_,) = ax.plot(coverage, risk, **with_user_style(style, line_params))
         if show_interval and self.interval is not None:
             low, high = np.asarray(self.interval).T
             self.band_ = ax.fill_between(
                 coverage, low, high, color=self.line_.get_color(), alpha=0.18, linewidth=0
             )
-        # The first few rows say nothing: their intervals reach from 0 to 1.
-        settled = risk[coverage >= 0.05].max(initial=risk[-1])
-        top = max(1.35 * settled, 0.02, ax.get_ylim()[1] if compared else 0.0)
+        # The risk of the first few rows is noise: their intervals reach from 0 to 1.
+        highest = risk[coverage >= 0.05].max(initial=risk[-1])
+        top = max(1.35 * highest, 0.02, ax.get_ylim()[1] if compared else 0.0)
         ax.set_xlim(0, 1)
         ax.set_ylim(0, min(top, 1.0))
         ax.set_xlabel("Coverage (share of the rows that are answered)")
@@ -222,13 +213,8 @@ class RiskCoverageDisplay(ProbabilityDisplay):
         return self
 
     def _perfect_order(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Risk of an order that leaves out every error before any right answer."""
+        """Risk of an order that rejects every error before any correct row."""
         accuracy = 1.0 - self.curve.risk[-1]
         coverage = np.append(0.0, np.linspace(accuracy, 1.0, 100)) if accuracy else np.ones(2)
-        kept = np.maximum(coverage - accuracy, 0.0)
-        return coverage, kept / np.maximum(coverage, np.finfo(float).tiny)
-
-    def _label(self, name: str | None) -> str:
-        name = self.name if name is None else name
-        shown = "Classifier" if name is None else plain_text(name)
-        return shown if self.area is None else f"{shown} (AURC {self.area:.3f})"
+        errors = np.maximum(coverage - accuracy, 0.0)
+        return coverage, errors / np.maximum(coverage, np.finfo(float).tiny)

@@ -1,14 +1,14 @@
 """How far training moved the weights of each layer, where in the spectrum, and in which members."""
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from sksve.plotting._canvas import BLUE, GREY, VERMILLION, axes_to_draw_on, tidy
-
-__all__ = ["LayerDiversityDisplay", "SpectrumDisplay"]
+from sksve.plotting._canvas import BLUE, GREY, VERMILLION, axes_to_draw_on
 
 
+@dataclass(eq=False, repr=False)
 class SpectrumDisplay:
     """What training did to the singular values, layer by layer.
 
@@ -24,7 +24,7 @@ class SpectrumDisplay:
     ax_ : matplotlib.axes.Axes
     figure_ : matplotlib.figure.Figure
     points_ : list of matplotlib.lines.Line2D
-        ``kind="layers"``: one line of points a member. ``kind="spectrum"``: the curve.
+        ``kind="layers"``: one line of points per member. ``kind="spectrum"``: the curve.
     band_ : matplotlib.collections.FillBetweenPolyCollection or None
         ``kind="spectrum"``: the quartiles over layers and members.
     intruders_ : matplotlib.lines.Line2D or None
@@ -47,8 +47,7 @@ class SpectrumDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, shift: Any) -> None:
-        self.shift = shift
+    shift: Any
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None, **plot_params: Any) -> Self:
@@ -85,7 +84,7 @@ class SpectrumDisplay:
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on. None: those of a new figure.
         kind : {"layers", "spectrum"}, default="layers"
-            "layers": the relative shift of the singular values of each layer, a point a member.
+            "layers": the relative shift of the singular values of each layer, one point per member.
             "spectrum": the size of the relative shift against the place in the spectrum, as the median
             over layers and members with their quartiles.
 
@@ -106,7 +105,6 @@ class SpectrumDisplay:
         if not self.shift.layers:
             raise ValueError("No layer was adapted, so there is nothing to draw.")
         ax = axes_to_draw_on(ax, figsize=(6.4, 4.2))
-        tidy(ax)
         self.points_: list[Any] = []
         self.band_, self.intruders_ = None, None
         if kind == "layers":
@@ -119,29 +117,14 @@ class SpectrumDisplay:
     def _plot_layers(self, ax: Any) -> None:
         shift = self.shift.value_shift
         x = np.arange(len(shift))
-        for k, member in enumerate(shift.T):
-            label = "Members" if k == 0 else None
-            self.points_ += ax.plot(
-                x,
-                member,
-                linestyle="",
-                marker="o",
-                markersize=4,
-                color=BLUE,
-                alpha=0.6,
-                label=label,
-            )
+        look: dict[str, Any] = {"linestyle": "", "marker": "o"}
+        self.points_ += ax.plot(x, shift, markersize=4, color=BLUE, alpha=0.6, **look)
+        self.points_[0].set_label("Members")
         layers, members = np.nonzero(self.shift.intruders)
         if len(layers):
+            look |= {"markersize": 9, "markerfacecolor": "none", "color": VERMILLION}
             (self.intruders_,) = ax.plot(
-                layers,
-                shift[layers, members],
-                linestyle="",
-                marker="o",
-                markersize=9,
-                markerfacecolor="none",
-                color=VERMILLION,
-                label="With intruder dimensions",
+                layers, shift[layers, members], label="With intruder dimensions", **look
             )
         ax.set_ylim(bottom=0)
         every = max(1, len(x) // 24)
@@ -156,8 +139,8 @@ class SpectrumDisplay:
             for layer in self.shift.relative_shifts
             for row in layer
         ]
-        low, middle, high = np.quantile(rows, [0.25, 0.5, 0.75], axis=0)
-        self.points_ += ax.plot(grid, middle, color=BLUE, label="Median over layers and members")
+        low, median, high = np.quantile(rows, [0.25, 0.5, 0.75], axis=0)
+        self.points_ += ax.plot(grid, median, color=BLUE, label="Median over layers and members")
         self.band_ = ax.fill_between(
             grid, low, high, color=BLUE, alpha=0.18, linewidth=0, label="Quartiles"
         )
@@ -168,6 +151,7 @@ class SpectrumDisplay:
         ax.legend(frameon=False)
 
 
+@dataclass(eq=False, repr=False)
 class LayerDiversityDisplay:
     """How much members differ after each adapted block.
 
@@ -204,9 +188,9 @@ class LayerDiversityDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, diversity: Any, *, name: str | None = None) -> None:
-        self.diversity = diversity
-        self.name = name
+    diversity: Any
+    _: KW_ONLY
+    name: str | None = None
 
     @classmethod
     def from_estimator(
@@ -265,7 +249,6 @@ class LayerDiversityDisplay:
             If matplotlib is not installed.
         """
         ax = axes_to_draw_on(ax, figsize=(5.4, 4.2))
-        tidy(ax)
         x = np.arange(len(self.diversity.layers))
         style = {"marker": "o", "markersize": 4, "label": self.name}
         (self.line_,) = ax.plot(x, self.diversity.variance, **(style | line_params))

@@ -1,5 +1,6 @@
-"""Where a classifier is unsure, and of which kind its doubt is."""
+"""Aleatoric and epistemic uncertainty of a classifier's predictions."""
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import Any, Literal, Self
 
@@ -16,11 +17,8 @@ from sksve.plotting._canvas import (
     SKY,
     axes_to_draw_on,
     plain_text,
-    tidy,
     with_user_style,
 )
-
-__all__ = ["UncertaintyDisplay"]
 
 _BINS = [Interval(Integral, 1, 10_000, closed="both")]
 
@@ -34,11 +32,12 @@ _MEASURES = {
 }
 
 
+@dataclass(eq=False, repr=False)
 class UncertaintyDisplay:
-    """Aleatoric against epistemic uncertainty, row by row, right and wrong answers apart.
+    """Aleatoric against epistemic uncertainty, row by row, for right and wrong predictions.
 
-    Aleatoric doubt is in the data: every member is unsure. Epistemic doubt is in the model: the
-    members contradict each other, as they do far from the training data.
+    Aleatoric uncertainty is in the data: every member is uncertain. Epistemic uncertainty is in the
+    model: the members disagree, as they do far from the training data.
 
     Use :meth:`from_estimator` or :meth:`from_predictions` to make one.
 
@@ -91,19 +90,20 @@ class UncertaintyDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(
-        self, uncertainty: Uncertainty, *, correct: Any = None, name: str | None = None
-    ) -> None:
-        if correct is not None:
-            correct = np.asarray(correct, dtype=bool)
-            if correct.shape != (len(uncertainty),):
-                raise ValueError(
-                    f"correct must have one entry a row, shape ({len(uncertainty)},). "
-                    f"Got shape {correct.shape}."
-                )
-        self.uncertainty = uncertainty
-        self.correct = correct
-        self.name = name
+    uncertainty: Uncertainty
+    _: KW_ONLY
+    correct: Any = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.correct is None:
+            return
+        self.correct = np.asarray(self.correct, dtype=bool)
+        if self.correct.shape != (len(self.uncertainty),):
+            raise ValueError(
+                f"correct must have one entry a row, shape ({len(self.uncertainty)},). "
+                f"Got shape {self.correct.shape}."
+            )
 
     @classmethod
     def from_estimator(
@@ -126,7 +126,7 @@ class UncertaintyDisplay:
         X : array-like of length n_samples
             What it predicts from.
         y : array-like of shape (n_samples,), default=None
-            True labels. None: right and wrong answers are not told apart.
+            True labels. None: right and wrong predictions are not distinguished.
         name : str, default=None
             Title of the axes. None: the class name of the estimator.
         ax : matplotlib.axes.Axes, default=None
@@ -144,22 +144,22 @@ class UncertaintyDisplay:
         ValueError
             If the estimator holds no classifier with members.
         """
-        own_name = type(estimator).__name__
+        class_name = type(estimator).__name__
         if hasattr(estimator, "predict_uncertainty"):
-            found = estimator.predict_uncertainty(X)
+            uncertainty = estimator.predict_uncertainty(X)
         elif has_members(estimator):
-            found = predict_uncertainty(estimator, X)
+            uncertainty = predict_uncertainty(estimator, X)
         else:
             raise ValueError(
                 "from_estimator needs a classifier with members, or a Pipeline, search object or "
-                f"calibrated wrapper around one. Got {own_name}. With members from elsewhere, use "
+                f"calibrated wrapper around one. Got {class_name}. With members from elsewhere, use "
                 "from_predictions."
             )
         return cls.from_predictions(
-            found,
+            uncertainty,
             y_true=y,
             y_pred=None if y is None else estimator.predict(X),
-            name=own_name if name is None else name,
+            name=class_name if name is None else name,
             ax=ax,
             **plot_params,
         )
@@ -221,7 +221,7 @@ class UncertaintyDisplay:
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on. None: those of a new figure.
         kind : {"scatter", "hist"}, default="scatter"
-            A point a row, aleatoric against epistemic; or the distribution of one `measure`.
+            One point per row, aleatoric against epistemic; or the distribution of one `measure`.
         measure : str, default="total"
             For ``kind="hist"``: "total", "aleatoric", "epistemic", "disagreement", "variance" or
             "confidence".
@@ -248,7 +248,6 @@ class UncertaintyDisplay:
             raise ValueError(f"measure must be one of {list(_MEASURES)}. Got {measure!r} instead.")
         check_parameters({"n_bins": _BINS}, {"n_bins": n_bins}, owner="UncertaintyDisplay.plot")
         ax = axes_to_draw_on(ax, figsize=(5.4, 4.2))
-        tidy(ax)
         if kind == "scatter":
             self.lines_ = self._draw_points(ax, line_params)
         else:
@@ -264,22 +263,20 @@ class UncertaintyDisplay:
         return self
 
     def _groups(self) -> list[tuple[NDArray[np.bool_], dict[str, Any], dict[str, Any]]]:
-        """Rows, style of points and of an outline of each group; the smaller one is drawn last.
-
-        Groups differ in shape and lightness, not in colour alone.
-        """
+        """Rows, style of points and of an outline of each group; the smaller one is drawn last."""
+        # Groups differ in shape and lightness, not in colour alone.
         if self.correct is None:
             every = np.ones(len(self.uncertainty), dtype=bool)
             look = {"color": BLUE, "label": "All rows"}
             return [(every, look | {"marker": "o"}, look | {"linestyle": "-"})]
-        found = []
+        groups = []
         for chosen, word, colour, marker, dashes in (
             (self.correct, "Right", SKY, "o", "-"),
             (~self.correct, "Wrong", RUST, "x", "--"),
         ):
             look = {"color": colour, "label": f"{word} ({np.count_nonzero(chosen):,})"}
-            found.append((chosen, look | {"marker": marker}, look | {"linestyle": dashes}))
-        return found
+            groups.append((chosen, look | {"marker": marker}, look | {"linestyle": dashes}))
+        return groups
 
     def _draw_points(self, ax: Any, line_params: dict[str, Any]) -> list[Any]:
         crowded = len(self.uncertainty) > 500
@@ -319,9 +316,9 @@ class UncertaintyDisplay:
 
 def _correct(y_true: Any, y_pred: Any) -> NDArray[np.bool_] | None:
     if (y_true is None) != (y_pred is None):
-        given, missing = ("y_true", "y_pred") if y_pred is None else ("y_pred", "y_true")
+        passed, missing = ("y_true", "y_pred") if y_pred is None else ("y_pred", "y_true")
         raise ValueError(
-            f"To tell right from wrong, both y_true and y_pred are needed. {given} is given, "
+            f"To tell right from wrong, both y_true and y_pred are needed. {passed} is given, "
             f"{missing} is not."
         )
     if y_true is None:
