@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from sksve import metrics
 from sksve.metrics import bootstrap_interval, expected_calibration_error
+from tests.metrics.strategies import tempered
 
 ERRORS = [
     expected_calibration_error,
@@ -30,13 +31,7 @@ OTHERS = [
 ]
 
 
-def draw(seed, n, temperature=1.0, c=4):
-    """Labels from tempered probabilities: below 1 the model is over-confident."""
-    rng = np.random.default_rng(seed)
-    p = rng.dirichlet(np.full(c, 0.5), size=n)
-    q = p**temperature
-    q /= q.sum(axis=1, keepdims=True)
-    return (rng.random((n, 1)) > np.cumsum(q, axis=1)[:, :-1]).sum(axis=1), p
+draw = partial(tempered, c=4, sharpness=0.5)
 
 
 def coverage(metric, true, n, temperature, simulations, n_resamples=200):

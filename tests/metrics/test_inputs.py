@@ -1,11 +1,16 @@
 """Labels of any kind, weights, and errors that say what is wrong; the same for every metric."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sksve import metrics
+from tests.metrics.strategies import problems
 
 METRICS = [
     metrics.expected_calibration_error,
@@ -117,21 +122,41 @@ def test_metrics__rows_of_weight_zero_are_absent(metric, data):
 
 
 @every_metric
-def test_metrics__weight_two_is_the_row_twice(metric, data):
-    y, p = data
-    weight = np.random.default_rng(1).integers(1, 4, 60)
-    if metric is METRICS[11]:
-        # One point a row: the mean of the risks is the area, and that is what agrees.
-        metric = metrics.aurc
-    twice = metric(np.repeat(y, weight), np.repeat(p, weight, axis=0))
-    assert metric(y, p, sample_weight=weight) == pytest.approx(twice, abs=1e-10)
-
-
-@every_metric
 def test_metrics__rows_near_one_are_renormalised(metric, data):
     y, p = data
     scale = 1 + np.linspace(-9e-4, 9e-4, 60)
     assert metric(y, p * scale[:, None]) == pytest.approx(metric(y, p), abs=1e-9)
+
+
+VARIANTS = dict(zip(NAMES, METRICS)) | {
+    f"{metric.__name__}-{strategy}-{norm}": partial(metric, strategy=strategy, norm=norm)
+    for metric in (metrics.expected_calibration_error, metrics.classwise_calibration_error)
+    for strategy in ("uniform", "quantile")
+    for norm in ("l1", "l2", "max")
+}
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "resampling"])
+@given(problem=problems(), seed=st.integers(0, 99))
+def test_metrics__order_of_rows_does_not_matter(name, problem, seed):
+    y, p = problem
+    metric, labels = VARIANTS[name], range(p.shape[1])
+    mixed = np.random.default_rng(seed).permutation(len(y))
+    expected = pytest.approx(metric(y, p, labels=labels), abs=1e-10)
+    assert metric(y[mixed], p[mixed], labels=labels) == expected
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@given(problem=problems(), seed=st.integers(0, 99))
+def test_metrics__weight_two_is_the_row_twice(name, problem, seed):
+    y, p = problem
+    # The curve has one point a row: the mean of its risks is the area, and that is what agrees.
+    metric = metrics.aurc if name == "risk_coverage_curve" else VARIANTS[name]
+    weight = np.random.default_rng(seed).integers(0, 4, len(y))
+    weight[0] = 1
+    labels = range(p.shape[1])
+    twice = metric(np.repeat(y, weight), np.repeat(p, weight, axis=0), labels=labels)
+    assert metric(y, p, labels=labels, sample_weight=weight) == pytest.approx(twice, abs=1e-10)
 
 
 WRONG = [
@@ -172,6 +197,14 @@ WRONG = [
     ([0, 1], np.eye(2), {"sample_weight": [1, -1]}, "negative. Row 1 has -1"),
     ([0, 1], np.eye(2), {"sample_weight": [1, np.nan]}, "sample_weight must be finite"),
     ([0, 1], np.eye(2), {"sample_weight": [0, 0]}, "at least one non-zero"),
+    ([0, 1], np.empty((2, 0)), {"labels": []}, r"n_classes >= 2.*Got \(2, 0\)"),
+    ([0, 1], [[10**400, 0.5], [0.5, 0.5]], {}, "y_proba must hold real numbers"),
+    ([0, 1], [[1e308, 1e308], [0.5, 0.5]], {}, "y_proba must be finite|sum to 1"),
+    ([0, 1], [[np.inf, -np.inf], [0.5, 0.5]], {}, "y_proba must be finite"),
+    ([0, 1], [[0.5, 0.5], [1.0]], {}, "y_proba must be an array. Its rows differ"),
+    ([[0], [1, 2]], np.eye(2), {}, "y_true must be an array. Its rows differ"),
+    ([0, 1], np.eye(2), {"labels": 3}, "labels must name every column"),
+    ([0, 1], np.eye(2), {"sample_weight": [10**400, 1]}, "sample_weight must hold real"),
 ]
 
 
@@ -228,29 +261,6 @@ def test_labels__that_only_python_can_hold():
     assert metrics.brier_score(y, p) == metrics.brier_score([1, 0, 1], p)
 
 
-@pytest.mark.parametrize(
-    ("y", "p", "told", "words"),
-    [
-        ([0, 1], [[10**400, 0.5], [0.5, 0.5]], {}, "y_proba must hold real numbers"),
-        ([0, 1], [[1e308, 1e308], [0.5, 0.5]], {}, "y_proba must be finite|sum to 1"),
-        ([0, 1], [[np.inf, -np.inf], [0.5, 0.5]], {}, "y_proba must be finite"),
-        ([0, 1], [[0.5, 0.5], [1.0]], {}, "y_proba must be an array. Its rows differ"),
-        ([[0], [1, 2]], [[0.5, 0.5], [0.5, 0.5]], {}, "y_true must be an array. Its rows differ"),
-        ([0, 1], [[0.5, 0.5], [0.5, 0.5]], {"labels": 3}, "labels must name every column"),
-        (
-            [0, 1],
-            [[0.5, 0.5], [0.5, 0.5]],
-            {"labels": None, "sample_weight": [10**400, 1]},
-            "sample_weight",
-        ),
-    ],
-    ids=["huge", "overflow", "inf-inf", "ragged", "ragged-labels", "scalar-labels", "huge-weight"],
-)
-def test_extremes__are_refused_in_words_and_without_a_warning(y, p, told, words):
-    with pytest.raises(ValueError, match=words):
-        metrics.brier_score(y, p, **told)
-
-
 @pytest.mark.parametrize("metric", METRICS, ids=NAMES)
 def test_faults__beyond_the_range_of_floats_and_ragged_labels(metric):
     huge = np.full((4, 3), 1e308)  # sums overflow: told in words, without a warning of numpy's
@@ -276,8 +286,3 @@ def test_weights__the_smallest_floats_keep_their_digits(rng):
     )
     score = metrics.brier_score(y, p, sample_weight=tiny)
     np.testing.assert_allclose(score, metrics.brier_score(y, p, sample_weight=weight), rtol=1e-12)
-
-
-def test_proba__without_columns_is_refused():
-    with pytest.raises(ValueError, match=r"n_classes >= 2.*Got \(2, 0\)"):
-        metrics.brier_score([0, 1], np.empty((2, 0)), labels=[])

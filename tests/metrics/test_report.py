@@ -7,15 +7,13 @@ import pytest
 
 from sksve import metrics
 from sksve.metrics import calibration_report
+from tests.metrics.strategies import tempered
 
 
 @pytest.fixture(scope="module")
 def data():
-    rng = np.random.default_rng(0)
-    p = rng.dirichlet(np.ones(3), size=200)
-    q = p**0.5
-    q /= q.sum(axis=1, keepdims=True)
-    return np.array(["a", "b", "c"])[(rng.random((200, 1)) > q.cumsum(1)[:, :-1]).sum(1)], p
+    y, p = tempered(0, 200, 0.5)
+    return np.array(["a", "b", "c"])[y], p
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from sksve import metrics
 from sksve.metrics import _resampling as resampling
 from sksve.metrics._inputs import Rows
 from sksve.metrics._kinds import KINDS
+from tests.metrics.strategies import draw_labels, tempered
 
 BIN_EDGES = {n: np.linspace(0, 1, n + 1) for n in (5, 10, 15)}
 REPORTED = pytest.mark.parametrize("metric", KINDS, ids=lambda metric: metric.__name__)
@@ -17,17 +18,9 @@ def bins_of(v, n_bins=15):
     return np.maximum(np.searchsorted(BIN_EDGES[n_bins], v) - 1, 0)
 
 
-def problem(seed, n=300, c=4, temperature=0.7):
-    rng = np.random.default_rng(seed)
-    p = rng.dirichlet(np.full(c, 0.5), size=n)
-    q = p**temperature
-    q /= q.sum(axis=1, keepdims=True)
-    return (rng.random((n, 1)) > np.cumsum(q, axis=1)[:, :-1]).sum(axis=1), p
-
-
 @REPORTED
 def test_evaluate_counts__is_the_metric_of_the_repeated_rows(metric, rng):
-    codes, proba = problem(0, 80, 3)
+    codes, proba = tempered(0, 80, 0.7)
     counts = np.array([np.bincount(rng.integers(0, 80, 80), minlength=80) for _ in range(7)])
     rows, top = Rows(codes, proba, None, np.arange(3)), (proba.max(1), proba.argmax(1) == codes)
     blocks = [counts[:3], counts[3:]]
@@ -40,7 +33,7 @@ def test_evaluate_counts__is_the_metric_of_the_repeated_rows(metric, rng):
 
 def test_common_resamples__are_the_same_for_every_set_of_predictions(rng, monkeypatch):
     monkeypatch.setattr(resampling, "AT_ONCE", 200)  # several blocks
-    codes, proba = problem(0, 80, 3)
+    codes, proba = tempered(0, 80, 0.7)
     rows = Rows(codes, proba, None, np.arange(3))
     resamples = resampling.CommonResamples(80, 7, rng)
     found = resamples.evaluate({m.__name__: kind for m, kind in KINDS.items()}, rows)
@@ -73,13 +66,12 @@ def test_bootstrap_sums__follow_the_law_of_resampled_rows(n):
 
 
 def test_class_null_gaps__labels_drawn_from_the_probabilities():
-    _, p = problem(0)
+    _, p = tempered(0, 300, c=4, sharpness=0.5)
     gap, size = resampling.class_null_gaps(p, 15, 400, np.random.default_rng(0))
     ours = (np.abs(gap).sum(axis=2) / size.sum(axis=1)).mean(axis=1)
     slow = []
     for seed in range(300):
-        u = np.random.default_rng(seed).random((300, 1))
-        y = (u > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1)
+        y = draw_labels(p, np.random.default_rng(seed))
         slow.append(metrics.classwise_calibration_error(y, p, labels=range(4)))
     assert ks_2samp(ours, slow).pvalue > 1e-3
 

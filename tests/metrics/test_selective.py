@@ -5,7 +5,6 @@ from itertools import permutations
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from sksve.metrics import aurc, eaurc, risk_coverage_curve, selective_accuracy
 from tests.metrics.strategies import problems
@@ -38,33 +37,6 @@ def test_aurc__is_the_mean_over_all_orders_of_ties(problem):
     for k in range(1, len(y) + 1):
         ours = selective_accuracy(y, p, labels=labels, coverage=k / len(y))
         assert ours == pytest.approx(1 - risks[k - 1], abs=1e-9)
-
-
-@given(problems(), st.integers(0, 99))
-def test_aurc__order_of_rows_does_not_matter(problem, seed):
-    y, p = problem
-    mixed = np.random.default_rng(seed).permutation(len(y))
-    options = {"labels": range(p.shape[1])}
-    for metric in (aurc, eaurc, selective_accuracy):
-        assert metric(y, p, **options) == pytest.approx(
-            metric(y[mixed], p[mixed], **options), abs=1e-12
-        )
-    a = risk_coverage_curve(y, p, **options)
-    b = risk_coverage_curve(y[mixed], p[mixed], **options)
-    for ours, theirs in zip(a, b):
-        np.testing.assert_allclose(ours, theirs, atol=1e-12)
-
-
-@given(problems(), st.integers(0, 99))
-def test_aurc__weight_two_is_the_row_twice(problem, seed):
-    y, p = problem
-    weight = np.random.default_rng(seed).integers(0, 5, len(y))
-    weight[0] = 2
-    labels = range(p.shape[1])
-    for metric in (aurc, eaurc, selective_accuracy):
-        twice = metric(np.repeat(y, weight), np.repeat(p, weight, axis=0), labels=labels)
-        ours = metric(y, p, labels=labels, sample_weight=weight)
-        assert ours == pytest.approx(twice, abs=1e-10)
 
 
 @given(problems())

@@ -3,30 +3,20 @@
 import numpy as np
 import pytest
 import relplot
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sksve.metrics import smooth_calibration_error
+from tests.metrics.strategies import tempered
 
 
 def relplot_smece(y, p):
     return relplot.smECE(p.max(axis=1), (p.argmax(axis=1) == y).astype(float))
 
 
-def draw(n, c, sharpness, temperature, seed):
-    """Probabilities and labels drawn from a tempered version of them."""
-    rng = np.random.default_rng(seed)
-    p = rng.dirichlet(np.full(c, sharpness), size=n)
-    q = p**temperature
-    q /= q.sum(axis=1, keepdims=True)
-    return (rng.random((n, 1)) > np.cumsum(q, axis=1)[:, :-1]).sum(axis=1), p
-
-
 @pytest.mark.parametrize("n", [5, 100, 3000])
 @pytest.mark.parametrize("sharpness", [0.05, 0.5, 5.0])
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 3.0])
 def test_smooth_calibration_error__equals_relplot(n, sharpness, temperature):
-    y, p = draw(n, 4, sharpness, temperature, seed=n)
+    y, p = tempered(n, n, temperature, 4, sharpness)
     ours = smooth_calibration_error(y, p, labels=range(4))
     assert ours == pytest.approx(relplot_smece(y, p), abs=1e-9)
 
@@ -34,7 +24,7 @@ def test_smooth_calibration_error__equals_relplot(n, sharpness, temperature):
 def test_smooth_calibration_error__equals_relplot_at_bandwidths_below_one_hundredth():
     # Here the grid grows with 1 / bandwidth, and its size is even for some.
     for seed in range(4):
-        y, p = draw(100_000, 3, 0.5, 1.0, seed)
+        y, p = tempered(seed, 100_000, sharpness=0.5)
         ours = smooth_calibration_error(y, p)
         assert ours < 0.01
         assert ours == pytest.approx(relplot_smece(y, p), abs=1e-9)
@@ -48,28 +38,10 @@ def test_smooth_calibration_error__always_wrong_and_sure_is_near_one():
 
 
 def test_smooth_calibration_error__bandwidth_is_the_fixed_point():
-    y, p = draw(2000, 3, 0.5, 0.4, seed=0)
+    y, p = tempered(0, 2000, 0.4, sharpness=0.5)
     value, width = relplot.smECE(p.max(axis=1), (p.argmax(axis=1) == y) * 1.0, return_width=True)
     assert smooth_calibration_error(y, p) == pytest.approx(value, abs=1e-9)
     assert abs(value - width) < 2 / 1024
-
-
-@given(st.integers(0, 10**6), st.sampled_from([0.1, 1.0]))
-def test_smooth_calibration_error__order_and_weights(seed, sharpness):
-    y, p = draw(30, 3, sharpness, 1.0, seed)
-    rng = np.random.default_rng(seed)
-    mixed, weight = rng.permutation(30), rng.integers(0, 4, 30)
-    weight[0] = 1
-    ours = smooth_calibration_error(y, p, labels=range(3))
-    assert ours == pytest.approx(
-        smooth_calibration_error(y[mixed], p[mixed], labels=range(3)), abs=1e-12
-    )
-    weighted = smooth_calibration_error(y, p, labels=range(3), sample_weight=weight)
-    twice = smooth_calibration_error(
-        np.repeat(y, weight), np.repeat(p, weight, axis=0), labels=range(3)
-    )
-    assert weighted == pytest.approx(twice, abs=1e-12)
-    assert 0 <= ours <= 1
 
 
 def test_smooth_calibration_error__a_perfect_prediction_is_zero():
