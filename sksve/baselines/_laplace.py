@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import StrOptions
 from sksve.baselines._head_posterior import import_laplace, sample_heads
 from sksve.baselines._whole import WholeModelClassifier
 from sksve.estimators import CONSTRAINTS
-from sksve.training import TokenDataset, pooled_vectors, sample_seeds
+from sksve.training import MemberDataset, pooled_vectors, sample_seeds
 
 __all__ = ["LaplaceClassifier"]
 
@@ -188,7 +188,7 @@ n_features_in_, feature_names_in_
             )
         return parts
 
-    def _after_training(self, data: TokenDataset) -> None:
+    def _after_training(self, data: MemberDataset) -> None:
         heads = self.net_.module_.heads
         seeds = [sample_seeds(self._seed, sample, 1)[0] for sample in range(self.n_samples)]
         drawn = sample_heads(
@@ -202,10 +202,10 @@ n_features_in_, feature_names_in_
         )
         self.head_weight_, self.head_bias_, self.prior_precision_ = drawn
 
-    def _pooled(self, data: TokenDataset) -> np.ndarray:
+    def _pooled(self, data: MemberDataset) -> np.ndarray:
         return pooled_vectors(
             self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast
         )
 
-    def _logits(self, data: TokenDataset) -> np.ndarray:
+    def _logits(self, data: MemberDataset) -> np.ndarray:
         return self._pooled(data) @ self.head_weight_.swapaxes(1, 2) + self.head_bias_[:, None]

@@ -8,8 +8,8 @@ from sksve.adapters import dropout_layers, fixed_masks
 from sksve.baselines._whole import WholeModelClassifier
 from sksve.estimators import CONSTRAINTS
 from sksve.training import (
+    MemberDataset,
     Progress,
-    TokenDataset,
     WholeBackbone,
     compute_features,
     predict_logits,
@@ -143,7 +143,7 @@ n_features_in_, feature_names_in_
     def _layer_factory(self) -> WholeBackbone:
         return WholeBackbone(dropout=self.dropout)
 
-    def _logits(self, data: TokenDataset) -> np.ndarray:
+    def _logits(self, data: MemberDataset) -> np.ndarray:
         module = self.net_.module_
         how: dict[str, Any] = {"device": self.net_.device, "autocast": self._prediction_autocast}
         compute_features(

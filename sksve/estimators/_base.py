@@ -33,8 +33,8 @@ from sksve.estimators._warm_start import STRUCTURE_FREE, check_unchanged, member
 from sksve.inputs import CheckedRows, check_max_length
 from sksve.training import (
     EnsembleModule,
+    MemberDataset,
     MemberFactory,
-    TokenDataset,
     TrainedMembers,
     TrainingConfig,
     assemble,
@@ -275,7 +275,7 @@ class MemberClassifier(
             max_length=self.max_length,
         )
 
-    def _after_training(self, data: TokenDataset) -> None:
+    def _after_training(self, data: MemberDataset) -> None:
         """Learn what a method learns beyond its members, from the training data."""
 
     def _structural_parameters(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sksve.estimators._rows import RowReader
 from sksve.inputs import CheckedRows, read_rows
 from sksve.metrics import Uncertainty
 from sksve.preprocessing._table import from_arrow, plain_container
-from sksve.training import Progress, TokenDataset, predict_logits, softmax64, without_bars
+from sksve.training import MemberDataset, Progress, predict_logits, softmax64, without_bars
 
 __all__ = ["MemberPredictor"]
 
@@ -44,7 +44,7 @@ class MemberPredictor(ClassifierMixin, RowReader):
             )
         return logits, rows
 
-    def _logits(self, data: TokenDataset) -> np.ndarray:
+    def _logits(self, data: MemberDataset) -> np.ndarray:
         """Logits (m, n, c) of the members."""
         return predict_logits(
             self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast,

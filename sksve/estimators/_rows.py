@@ -12,7 +12,7 @@ from sksve.estimators._labels import Targets
 from sksve.inputs import CheckedRows, ImageRows, read_rows, tokenize, tokenize_pairs
 from sksve.preprocessing import TabularToText
 from sksve.preprocessing._table import in_fitted_order, plain_container, with_plain_cells
-from sksve.training import ImageDataset, TokenDataset
+from sksve.training import ImageDataset, MemberDataset, TokenDataset
 
 __all__ = ["RowReader"]
 
@@ -75,7 +75,7 @@ class RowReader(BaseEstimator):
         targets: Targets | None = None,
         *,
         keep_images: bool = False,
-    ) -> TokenDataset:
+    ) -> MemberDataset:
         """Make the data set of all rows, or of those that have targets.
 
         `model` is the backbone's, adapted or not, `blocks` the dotted name of its transformer blocks.

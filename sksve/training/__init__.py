@@ -5,7 +5,7 @@ No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (
 
 from sksve.training._checkpoint import check_writable, clear_checkpoints, stored_seed
 from sksve.training._continue import train_further
-from sksve.training._data import TokenDataset
+from sksve.training._data import ImageDataset, MemberDataset, TokenDataset
 from sksve.training._data_parallel import Processes, join_processes
 from sksve.training._export import MemberModel, merged_model, take_first
 from sksve.training._fit import (
@@ -16,7 +16,6 @@ from sksve.training._fit import (
     build_module,
     train,
 )
-from sksve.training._image_data import ImageDataset
 from sksve.training._inference import (
     compute_features,
     pooled_vectors,
@@ -36,6 +35,7 @@ __all__ = [
     "EnsembleModule",
     "ImageDataset",
     "LayerFactory",
+    "MemberDataset",
     "MemberFactory",
     "MemberModel",
     "MemberNet",

@@ -22,7 +22,7 @@ from sksve._exceptions import IntegrityError, PersistenceError
 from sksve.adapters import dropout_layers
 from sksve.backbones import AdaptationPlan, LoadedBackbone
 from sksve.persistence import TEMPORARY, decode, encode, replace_file, sweep_temporary, sync_folder
-from sksve.training._data import TokenDataset
+from sksve.training._data import MemberDataset
 from sksve.training._data_parallel import ALONE, Processes
 
 __all__ = [
@@ -40,7 +40,6 @@ _FREE = {
     "part", "checkpoint_dir", "fit_hash", "interruptible", "callbacks", "device", "processes",
     "verbose",
 }  # fmt: skip
-_PIXEL_ROWS = 64
 _STATE = "state"  # the tensor that holds the plain values as JSON
 _HASH_BYTES = hashlib.sha256().digest_size
 
@@ -53,7 +52,7 @@ def fit_hash(
     plan: AdaptationPlan,
     factory: Any,
     groups: Sequence[Sequence[int]],
-    datasets: Sequence[TokenDataset],
+    datasets: Sequence[MemberDataset],
     config: Any,
 ) -> str:
     """One SHA-256 of all that the bits of a fit depend on: data, settings, weights, versions."""
@@ -70,7 +69,7 @@ def fit_hash(
     for name, tensor in model.state_dict().items():
         _update(digest, name, tensor)
     for data in datasets:
-        digest.update(_rows_key(data).encode())
+        digest.update(data.content_key().encode())
         _update(digest, "y", data.y)
         _update(digest, "weight", data.weight)
     return digest.hexdigest()
@@ -79,17 +78,6 @@ def fit_hash(
 def _update(digest: Any, name: str, tensor: Tensor) -> None:
     digest.update(f"|{name}|{tuple(tensor.shape)}|{tensor.dtype}|".encode())
     digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-
-
-def _rows_key(data: TokenDataset) -> str:
-    key = data.content_key()
-    if key is not None:
-        return key
-    digest = hashlib.sha256()  # images
-    for start in range(0, len(data), _PIXEL_ROWS):
-        rows = np.arange(start, min(start + _PIXEL_ROWS, len(data)))
-        digest.update(data.collate(rows[None], None)[0].input_ids.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def check_same_fit(folder: Path, key: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from sksve.training._data import TokenDataset
+from sksve.training._data import MemberDataset
 from sksve.training._fit import TrainingConfig, make_net
 from sksve.training._inference import compute_features
 from sksve.training._net import MemberNet
@@ -18,7 +18,7 @@ __all__ = ["train_further"]
 def train_further(
     net: MemberNet,
     history: list[dict[str, np.ndarray]],
-    data: TokenDataset,
+    data: MemberDataset,
     config: TrainingConfig,
 ) -> TrainedMembers:
     """Train the members of a net from where they are; the optimizer starts anew.
@@ -29,7 +29,7 @@ def train_further(
         Trained before. Its module is trained on, and left as it was if training fails.
     history : list of dict
         Of the epochs before.
-    data : TokenDataset
+    data : MemberDataset
         The output of the frozen part of the backbone is stored in it.
     config : TrainingConfig
         ``part`` tells this training from those before: it has its own order of rows.

@@ -1,53 +1,52 @@
-"""Token sequences of unequal length, and the padded batches made from them."""
+"""The members' data: rows with targets, weights and frozen features, and the batches made from them."""
 
 import hashlib
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-__all__ = ["MemberBatch", "TokenDataset"]
+__all__ = [
+    "ImageDataset",
+    "MemberBatch",
+    "MemberBatches",
+    "MemberDataset",
+    "SharedBatches",
+    "TokenDataset",
+    "bucketed_epoch",
+]
+
+# Batches sorted by length together: padding falls with it, and so does the mixing of lengths.
+BUCKET = 32
+# Images hashed at once.
+PIXEL_ROWS = 64
 
 
 @dataclass(frozen=True)
 class MemberBatch:
-    """Padded rows for some members, member axis outermost.
+    """Padded rows for some members, member axis outermost."""
 
-    Attributes
-    ----------
-    input_ids : Tensor of shape (m * b, t), (m * b, 2, t) or (m * b, c, h, w)
-        Token ids padded on the right; these over token types; or pixel values.
-    attention_mask : Tensor of shape (m * b, t), or None
-        None: no row has padding.
-    features : Tensor of shape (m * b, t, d), or None
-        Output of the frozen part of the backbone, where it was computed beforehand.
-    weight : Tensor of shape (m, b)
-        Sample weights.
-    members : tuple of int, or None
-        Positions of the members these rows belong to; None: all.
-    n_tokens : int or None
-        Tokens a row has in the model; None: as `input_ids` are long.
-    """
-
-    input_ids: Tensor
-    attention_mask: Tensor | None
-    features: Tensor | None
-    weight: Tensor
-    members: tuple[int, ...] | None
-    n_tokens: int | None = None
+    input_ids: (
+        Tensor  # (m * b, t) token ids padded on the right; (m * b, 2, t) these over token types;
+    )
+    # or (m * b, c, h, w) pixel values
+    attention_mask: Tensor | None  # (m * b, t); None: no row has padding
+    features: Tensor | None  # (m * b, t, d) output of the frozen part, where computed beforehand
+    weight: Tensor  # (m, b)
+    members: tuple[int, ...] | None  # positions of the members these rows belong to; None: all
+    n_tokens: int | None = None  # of a row in the model; None: as `input_ids` are long
 
     def __len__(self) -> int:
         """Rows per member: what a skorch user calls the batch size."""
         return self.weight.shape[1]
 
     def of_members(self, chosen: slice, m: int) -> "MemberBatch":
-        """Rows of some of the m members, those at the positions `chosen` of the member axis.
-
-        Padding that only the rows of the others needed is cut off.
-        """
+        """Rows of the members at the positions `chosen`, without padding that only the others needed."""
         b = len(self)
         rows = slice(chosen.start * b, chosen.stop * b)
         mask, t = None, None
@@ -86,25 +85,24 @@ class MemberBatch:
         return replace(self, **moved)
 
 
-class TokenDataset(Dataset):
-    """Rows of token ids with targets and weights, stored end to end.
+class MemberDataset(Dataset):
+    """Rows with targets, weights and, once computed, the output of the backbone's frozen part.
 
     Parameters
     ----------
-    token_ids : sequence of sequences of int
-        One non-empty sequence per row.
+    lengths : ndarray of shape (n_samples,)
+        Tokens of each row in the model.
     y : array of shape (n_samples,) or (n_samples, n_classes), optional
         Encoded targets, or rows of probabilities; zeros without it.
     sample_weight : array of shape (n_samples,), optional
         Ones without it.
-    pad_token_id : int, default=0
-    dtype : torch.dtype, default=torch.float32
+    dtype : torch.dtype
         Of weights and features.
-    token_types : sequence of sequences of int, optional
-        Segment of each token, where the model is told.
 
     Attributes
     ----------
+    features : Tensor of shape (n_vectors, d), or None
+        What :meth:`set_features` keeps.
     input_bytes : int
         What a row's inputs take in a batch, where that is more than a few bytes a token.
     """
@@ -113,67 +111,31 @@ class TokenDataset(Dataset):
 
     def __init__(
         self,
-        token_ids: Sequence[Sequence[int]],
-        y: np.ndarray | None = None,
-        sample_weight: np.ndarray | None = None,
-        *,
-        pad_token_id: int = 0,
-        dtype: torch.dtype = torch.float32,
-        token_types: Sequence[Sequence[int]] | None = None,
+        lengths: np.ndarray,
+        y: np.ndarray | None,
+        sample_weight: np.ndarray | None,
+        dtype: torch.dtype,
     ) -> None:
-        n = len(token_ids)
-        self.lengths = np.fromiter((len(ids) for ids in token_ids), dtype=np.int64, count=n)
-        flat = np.fromiter(
-            (i for ids in token_ids for i in ids), dtype=np.int32, count=int(self.lengths.sum())
-        )
-        self.flat_ids = torch.from_numpy(flat)
-        self.flat_types: Tensor | None = None
-        if token_types is not None:
-            each = (t for types in token_types for t in types)
-            self.flat_types = torch.from_numpy(np.fromiter(each, dtype=np.int32, count=len(flat)))
-        self.starts = torch.from_numpy(np.concatenate([[0], np.cumsum(self.lengths)])[:n])
-        self._keep_targets(y, sample_weight, dtype)
-        self.pad_token_id = pad_token_id
-
-    def _keep_targets(
-        self, y: np.ndarray | None, sample_weight: np.ndarray | None, dtype: torch.dtype
-    ) -> None:
-        n = len(self.lengths)
+        n = len(lengths)
+        self.lengths = lengths
         self.y = torch.zeros(n, dtype=torch.int64) if y is None else torch.as_tensor(y)
         if self.y.is_floating_point():
             self.y = self.y.to(dtype)
         weight = np.ones(n) if sample_weight is None else sample_weight
         self.weight = torch.as_tensor(np.asarray(weight, dtype=np.float64)).to(dtype)
         self.dtype = dtype
-        self._features: Tensor | None = None
-        self._feature_lengths: np.ndarray | None = None
-        self._feature_starts: Tensor | None = None
-
-    def content_key(self) -> str | None:
-        """Hash of the rows' tokens, in order; None if hashing costs more than it saves."""
-        digest = hashlib.sha256(self.lengths.tobytes() + self.flat_ids.numpy().tobytes())
-        if self.flat_types is not None:
-            digest.update(b"types" + self.flat_types.numpy().tobytes())
-        return digest.hexdigest()
+        self.features: Tensor | None = None
+        self._feature_lengths = lengths
+        self._feature_starts = _starts(lengths)
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.lengths)
 
-    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
-        """Return token ids and target of one row."""
-        start = int(self.starts[row])
-        return self.flat_ids[start : start + int(self.lengths[row])], self.y[row]
-
     @property
     def has_features(self) -> bool:
         """Whether the frozen part of the backbone has been computed."""
-        return self._features is not None
-
-    @property
-    def features(self) -> Tensor | None:
-        """What :meth:`set_features` keeps."""
-        return self._features
+        return self.features is not None
 
     def set_features(self, flat: Tensor, lengths: np.ndarray) -> None:
         """Keep the output of the frozen part.
@@ -185,20 +147,13 @@ class TokenDataset(Dataset):
         lengths : ndarray of shape (n_samples,)
             Vectors per row: one per token, or 1 when they are already pooled.
         """
-        self._features = flat
-        self._feature_lengths = lengths
-        self._feature_starts = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])[:-1])
-
-    def sorted_rows(self) -> list[int]:
-        """Rows by (length, tokens): an order that depends on the set of rows, not on their order."""
-        starts, flat = self.starts.tolist(), self.flat_ids.numpy()
-        keys = [(int(n), flat[s : s + n].tobytes()) for s, n in zip(starts, self.lengths)]
-        return sorted(range(len(keys)), key=keys.__getitem__)
+        self.features, self._feature_lengths = flat, lengths
+        self._feature_starts = _starts(lengths)
 
     def collate(
         self, rows: np.ndarray, members: tuple[int, ...] | None
     ) -> tuple[MemberBatch, Tensor]:
-        """Pad rows into one batch.
+        """Bring rows into one batch.
 
         Parameters
         ----------
@@ -212,23 +167,153 @@ class TokenDataset(Dataset):
         batch : MemberBatch
         y : Tensor of shape (m, b), or (m, b, n_classes) for soft targets
         """
-        flat = rows.reshape(-1)
-        ids, mask = _gather(self.flat_ids, self.starts, self.lengths, flat)
-        ids = torch.where(mask, ids, self.pad_token_id).long()
-        if self.flat_types is not None:
-            types, _ = _gather(self.flat_types, self.starts, self.lengths, flat)
-            ids = torch.stack([ids, torch.where(mask, types, 0).long()], dim=1)
-        index = torch.from_numpy(rows)
-        features = self._features_of(flat)
-        batch = MemberBatch(ids, mask.long(), features, self.weight[index], members)
+        flat, index = rows.reshape(-1), torch.from_numpy(rows)
+        features = None
+        if self.features is not None:
+            features = _gather(self.features, self._feature_starts, self._feature_lengths, flat)[0]
+        inputs, mask = self._inputs(flat)
+        n_tokens = None if mask is not None else int(self.lengths[0])
+        batch = MemberBatch(inputs, mask, features, self.weight[index], members, n_tokens)
         return batch, self.y[index]
 
-    def _features_of(self, rows: np.ndarray) -> Tensor | None:
-        if self._features is None:
-            return None
-        assert self._feature_starts is not None
-        assert self._feature_lengths is not None
-        return _gather(self._features, self._feature_starts, self._feature_lengths, rows)[0]
+    @abstractmethod
+    def _inputs(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """What the model takes of some rows, and the mask of real tokens; None: there is no padding."""
+
+    @abstractmethod
+    def content_key(self) -> str:
+        """Hash of the rows' inputs, in order."""
+
+    @abstractmethod
+    def sorted_rows(self) -> list[int]:
+        """Rows by length, in an order that depends on the set of rows, not on their order."""
+
+
+class TokenDataset(MemberDataset):
+    """Rows of token ids, stored end to end.
+
+    Parameters
+    ----------
+    token_ids : sequence of sequences of int
+        One non-empty sequence per row.
+    y, sample_weight, dtype
+        As in :class:`MemberDataset`.
+    pad_token_id : int, default=0
+    token_types : sequence of sequences of int, optional
+        Segment of each token, where the model takes it.
+    """
+
+    def __init__(
+        self,
+        token_ids: Sequence[Sequence[int]],
+        y: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+        *,
+        pad_token_id: int = 0,
+        dtype: torch.dtype = torch.float32,
+        token_types: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
+        super().__init__(lengths, y, sample_weight, dtype)
+        self.starts = _starts(lengths)
+        self.flat_ids = _end_to_end(token_ids, lengths)
+        self.flat_types = None if token_types is None else _end_to_end(token_types, lengths)
+        self.pad_token_id = pad_token_id
+
+    def content_key(self) -> str:
+        """Hash of the rows' tokens, in order."""
+        digest = hashlib.sha256(self.lengths.tobytes() + self.flat_ids.numpy().tobytes())
+        if self.flat_types is not None:
+            digest.update(b"types" + self.flat_types.numpy().tobytes())
+        return digest.hexdigest()
+
+    def sorted_rows(self) -> list[int]:
+        """Rows by (length, tokens)."""
+        starts, flat = self.starts.tolist(), self.flat_ids.numpy()
+        keys = [(int(n), flat[s : s + n].tobytes()) for s, n in zip(starts, self.lengths)]
+        return sorted(range(len(keys)), key=keys.__getitem__)
+
+    def _inputs(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        ids, mask = _gather(self.flat_ids, self.starts, self.lengths, rows)
+        ids = torch.where(mask, ids, self.pad_token_id).long()
+        if self.flat_types is not None:
+            types, _ = _gather(self.flat_types, self.starts, self.lengths, rows)
+            ids = torch.stack([ids, torch.where(mask, types, 0).long()], dim=1)
+        return ids, mask.long()
+
+
+class Pixels(Protocol):
+    """What is needed of ``sksve.inputs.ImageRows``."""
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int: ...
+    def pixels(self, rows: np.ndarray, /) -> np.ndarray: ...
+    def forget(self) -> None: ...
+
+
+class ImageDataset(MemberDataset):
+    """Rows of images, all of one size, so that no batch has padding; pixels are made batch by batch.
+
+    Parameters
+    ----------
+    images : ImageRows
+    n_tokens : int
+        Tokens the model makes of an image.
+    rows : ndarray of int, optional
+        Which images; all without it.
+    y, sample_weight, dtype
+        As in :class:`MemberDataset`.
+    features_suffice : bool, default=False
+        Whether a batch needs no pixels once the frozen part of the backbone has been computed.
+    """
+
+    def __init__(
+        self,
+        images: Pixels,
+        n_tokens: int,
+        rows: np.ndarray | None = None,
+        y: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        features_suffice: bool = False,
+    ) -> None:
+        self.images = images
+        self.rows = np.arange(len(images)) if rows is None else np.asarray(rows, dtype=np.int64)
+        super().__init__(np.full(len(self.rows), n_tokens), y, sample_weight, dtype)
+        self.features_suffice = features_suffice
+        self.input_bytes = int(np.prod(images.shape)) * dtype.itemsize
+
+    def set_features(self, flat: Tensor, lengths: np.ndarray) -> None:
+        super().set_features(flat, lengths)
+        if self.features_suffice:
+            self.images.forget()
+
+    def content_key(self) -> str:
+        """Hash of the rows' pixel values, in order."""
+        digest = hashlib.sha256()
+        for start in range(0, len(self.rows), PIXEL_ROWS):
+            digest.update(self.images.pixels(self.rows[start : start + PIXEL_ROWS]).tobytes())
+        return digest.hexdigest()
+
+    def sorted_rows(self) -> list[int]:
+        """Rows as they are: all are of one length, and no row sees another."""
+        return list(range(len(self)))
+
+    def _inputs(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        if self.features is not None and self.features_suffice:
+            return torch.zeros(len(rows), 1, 1, 1, dtype=self.dtype), None  # nobody looks at them
+        return torch.from_numpy(self.images.pixels(self.rows[rows])).to(self.dtype), None
+
+
+def _starts(lengths: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])[:-1])
+
+
+def _end_to_end(rows: Sequence[Sequence[int]], lengths: np.ndarray) -> Tensor:
+    flat = (i for row in rows for i in row)
+    return torch.from_numpy(np.fromiter(flat, dtype=np.int32, count=int(lengths.sum())))
 
 
 def _gather(
@@ -244,3 +329,91 @@ def _gather(
     index = starts[torch.from_numpy(rows)][:, None] + torch.minimum(position, length[:, None] - 1)
     # On rows as wide as features are this takes half of what `flat[index]` does.
     return flat.index_select(0, index.reshape(-1)).view(*index.shape, *flat.shape[1:]), mask
+
+
+# -- which rows each member sees, step by step ----------------------------------------------------
+
+
+def bucketed_epoch(
+    lengths: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Draw one epoch of mini-batches of similar length: row numbers, each once.
+
+    The rows are permuted, cut into buckets of ``32 * batch_size``, sorted by length inside each
+    bucket (rows of equal length keep their random order) and cut into batches. The j-th batch of every
+    member then has about the same length, so that stacking members wastes little.
+    """
+    order = rng.permutation(len(lengths))
+    size = BUCKET * batch_size
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), size):
+        bucket = order[start : start + size]
+        bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
+        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+    return batches
+
+
+class MemberBatches:
+    """Training batches: each pass is one epoch, each member draws from its own stream.
+
+    `streams` has one generator per member, or a single one that all share; `shared` draws the order of the
+    batches, the same for all, so that batches of similar length meet in one step. `active` lists the
+    positions of the members still training, and is read at each step.
+    """
+
+    def __init__(
+        self,
+        dataset: MemberDataset,
+        batch_size: int,
+        streams: Sequence[np.random.Generator],
+        shared: np.random.Generator,
+        active: list[int],
+        n_members: int,
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.streams = streams
+        self.shared = shared
+        self.active = active
+        self.n_members = n_members
+
+    def __len__(self) -> int:
+        """Return the number of steps in an epoch."""
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[MemberBatch, Tensor]]:
+        # Every stream moves in every epoch, also those of members that have stopped: a member's
+        # batches must not depend on when others stop.
+        epochs = [bucketed_epoch(self.dataset.lengths, self.batch_size, r) for r in self.streams]
+        slots = self.shared.permutation(len(self))
+        for slot in slots:
+            active = list(self.active)
+            rows = np.stack([epochs[k if len(epochs) > 1 else 0][slot] for k in active])
+            everyone = len(active) == self.n_members
+            yield self.dataset.collate(rows, None if everyone else tuple(active))
+
+
+class SharedBatches:
+    """Validation batches: every member sees the same rows, in the data set's order."""
+
+    def __init__(
+        self, dataset: MemberDataset, batch_size: int, active: list[int], n_members: int
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.active = active
+        self.n_members = n_members
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[MemberBatch, Tensor]]:
+        for start in range(0, len(self.dataset), self.batch_size):
+            active = list(self.active)
+            rows = np.arange(start, min(start + self.batch_size, len(self.dataset)))
+            everyone = len(active) == self.n_members
+            batch, y = self.dataset.collate(
+                np.tile(rows, (len(active), 1)), None if everyone else tuple(active)
+            )
+            yield batch, y[0]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sksve.training._data import MemberBatch, TokenDataset
+from sksve.training._data import MemberBatch, MemberDataset
 from sksve.training._net import MemberNet
 
 __all__ = ["ALONE", "DataParallelNet", "Processes", "join_processes"]
@@ -60,7 +60,7 @@ class Processes:
             self.gather({"error": f"{type(error).__name__}: {error}"})
             raise
 
-    def configured(self, config: Any, datasets: Sequence[TokenDataset | None]) -> Any:
+    def configured(self, config: Any, datasets: Sequence[MemberDataset | None]) -> Any:
         """Settings for this process; ValueError in every one if their data or settings differ."""
         if self.n == 1:
             return config

@@ -26,7 +26,7 @@ from sksve.backbones import (
 )
 from sksve.training._callbacks import prepare_callbacks
 from sksve.training._checkpoint import Checkpoint, check_same_fit, checkpoint_path, fit_hash
-from sksve.training._data import TokenDataset
+from sksve.training._data import MemberDataset
 from sksve.training._data_parallel import ALONE, DataParallelNet, Processes
 from sksve.training._forecast import TrainingForecast
 from sksve.training._inference import compute_features
@@ -154,8 +154,8 @@ def train(
     plan: AdaptationPlan,
     factory: MemberFactory,
     ids: Sequence[int],
-    train_data: TokenDataset,
-    valid_data: TokenDataset | None,
+    train_data: MemberDataset,
+    valid_data: MemberDataset | None,
     config: TrainingConfig,
     *,
     n_jobs: int | None = None,
@@ -166,7 +166,7 @@ def train(
     ----------
     backbone, plan, factory, ids, config
         As :func:`build_module`.
-    train_data, valid_data : TokenDataset
+    train_data, valid_data : MemberDataset
         The output of the frozen part of the backbone is stored in them.
     n_jobs : int, optional
         Number of tasks; the result is the same.
@@ -232,8 +232,8 @@ def _train_in_task(
 def _train_group(
     module: EnsembleModule,
     ids: tuple[int, ...],
-    train_data: TokenDataset,
-    valid_data: TokenDataset | None,
+    train_data: MemberDataset,
+    valid_data: MemberDataset | None,
     config: TrainingConfig,
 ) -> TrainedMembers:
     net = make_net(module, ids, config, valid_data)
@@ -252,7 +252,7 @@ def make_net(
     module: EnsembleModule,
     ids: tuple[int, ...],
     config: TrainingConfig,
-    valid_data: TokenDataset | None,
+    valid_data: MemberDataset | None,
 ) -> MemberNet:
     """Put a module into the net that trains it; not initialised."""
     order, rows = shared_streams(config.seed, config.part)

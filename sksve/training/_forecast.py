@@ -9,7 +9,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sksve.adapters import MemberLinear
-from sksve.training._data import TokenDataset
+from sksve.training._data import MemberDataset
 from sksve.training._functional import adapted_blocks
 
 __all__ = ["Forecast", "TrainingForecast", "seconds_per_multiply_add"]
@@ -26,7 +26,7 @@ class Forecast:
     ----------
     module : nn.Module
         The ensemble.
-    data : TokenDataset
+    data : MemberDataset
     n_members, members_at_once, batch_size, max_epochs : int
     max_length : int or None
         Rows of this length have been cut, or are exactly as long.
@@ -49,7 +49,7 @@ class Forecast:
     def __init__(
         self,
         module: nn.Module,
-        data: TokenDataset,
+        data: MemberDataset,
         *,
         n_members: int,
         members_at_once: int,

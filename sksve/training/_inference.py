@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sksve._forks import ForkSafeLock
 from sksve.adapters import WeightBuffers, member_layers, merged_member
-from sksve.training._data import MemberBatch, TokenDataset
+from sksve.training._data import MemberBatch, MemberDataset
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._progress import Progress
 
@@ -49,14 +49,14 @@ def softmax64(logits: np.ndarray) -> np.ndarray:
     return p / p.sum(axis=-1, keepdims=True)
 
 
-def token_batches(dataset: TokenDataset, budget: int) -> list[np.ndarray]:
+def token_batches(dataset: MemberDataset, budget: int) -> list[np.ndarray]:
     """Cut the rows, sorted by (length, tokens), into batches of at most `budget` padded tokens.
 
     Sorting by content as well makes a batch depend on the set of rows, not on their order.
 
     Parameters
     ----------
-    dataset : TokenDataset
+    dataset : MemberDataset
     budget : int
         A row longer than this is a batch of its own.
 
@@ -92,7 +92,7 @@ def merging_pays(module: EnsembleModule, n_tokens: int) -> bool:
     return sum(map(min, costs)) < TURNS * sum(thin for thin, _ in costs)
 
 
-def _one_member(dataset: TokenDataset, rows: np.ndarray, device: torch.device) -> MemberBatch:
+def _one_member(dataset: MemberDataset, rows: np.ndarray, device: torch.device) -> MemberBatch:
     batch, _ = dataset.collate(rows[None, :], None)
     return batch.to(device)
 
@@ -139,7 +139,7 @@ _plain_attention = _PlainAttention()
 @torch.no_grad()
 def compute_features(
     split: Any,
-    dataset: TokenDataset,
+    dataset: MemberDataset,
     *,
     device: str | torch.device = "cpu",
     autocast: torch.dtype | None = None,
@@ -150,7 +150,7 @@ def compute_features(
     ----------
     split : SplitBackbone or MemberCopies
         On `device`.
-    dataset : TokenDataset
+    dataset : MemberDataset
         Changed: its features are set.
     device, autocast
         As :func:`predict_logits`.
@@ -193,7 +193,7 @@ def _budget(device: torch.device) -> int:
 @torch.no_grad()
 def predict_logits(
     module: EnsembleModule,
-    dataset: TokenDataset,
+    dataset: MemberDataset,
     *,
     members: Sequence[int] | None = None,
     device: str | torch.device = "cpu",
@@ -206,7 +206,7 @@ def predict_logits(
     Parameters
     ----------
     module : EnsembleModule
-    dataset : TokenDataset
+    dataset : MemberDataset
     members : sequence of int, optional
         Positions; all without it.
     device : str or torch.device
@@ -242,7 +242,7 @@ def _eval_mode(module: torch.nn.Module) -> Iterator[None]:
 
 def _predict(
     module: EnsembleModule,
-    dataset: TokenDataset,
+    dataset: MemberDataset,
     members: Sequence[int] | None,
     device: torch.device,
     autocast: torch.dtype | None,
@@ -281,7 +281,7 @@ def _predict(
 
 def _with_features(
     split: Any,
-    dataset: TokenDataset,
+    dataset: MemberDataset,
     rows: np.ndarray,
     device: torch.device,
     autocast: torch.dtype | None,
@@ -296,7 +296,7 @@ def _with_features(
 
 
 def _groups(
-    module: EnsembleModule, dataset: TokenDataset, batches: list[np.ndarray]
+    module: EnsembleModule, dataset: MemberDataset, batches: list[np.ndarray]
 ) -> list[list[np.ndarray]]:
     """Batches whose inputs and frozen features fit in memory together; one group if both are small."""
     has_prefix = module.split.has_prefix
@@ -332,7 +332,7 @@ def _run(module: EnsembleModule, batch: MemberBatch, members: list[int]) -> np.n
 
 def pooled_vectors(
     module: EnsembleModule,
-    dataset: TokenDataset,
+    dataset: MemberDataset,
     *,
     member: int = 0,
     device: str | torch.device = "cpu",
@@ -343,7 +343,7 @@ def pooled_vectors(
     Parameters
     ----------
     module : EnsembleModule
-    dataset : TokenDataset
+    dataset : MemberDataset
     member : int, default=0
         Position of the member.
     device, autocast

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from sksve._exceptions import NonFiniteLossError
 from sksve.adapters import SVDLinear
-from sksve.training._batches import MemberBatches, SharedBatches
 from sksve.training._callbacks import MEMBER_KEYS, MemberEarlyStopping, MemberLog, WarmupSchedule
-from sksve.training._data import MemberBatch, TokenDataset
+from sksve.training._data import MemberBatch, MemberBatches, MemberDataset, SharedBatches
 from sksve.training._functional import (
     adapted_blocks,
     clip_member_gradients,
@@ -79,7 +78,7 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         :func:`stopping_steps`.
     autocast : torch.dtype or None
         Dtype of the forward pass in training.
-    valid_dataset : TokenDataset or None
+    valid_dataset : MemberDataset or None
         Judged after each epoch.
     patience : int or None
         Epochs without improvement after which a member stops; None: never.
@@ -102,7 +101,7 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         warmup: float = 0.1,
         max_grad_norm: float | None = 1.0,
         autocast: torch.dtype | None = None,
-        valid_dataset: TokenDataset | None = None,
+        valid_dataset: MemberDataset | None = None,
         patience: int | None = None,
         interruptible: bool = True,
         **kwargs: Any,
@@ -190,13 +189,13 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         layers = self.module_.split.modules() if self.core_optimizer == "muon" else ()
         return [whole_core(layer) for layer in layers if isinstance(layer, SVDLinear)]
 
-    def get_dataset(self, X: Any, y: Any = None) -> TokenDataset:
+    def get_dataset(self, X: Any, y: Any = None) -> MemberDataset:
         return X
 
     def get_split_datasets(self, X: Any, y: Any = None, **kwargs: Any) -> tuple[Any, Any]:
         return X, self.valid_dataset
 
-    def get_iterator(self, dataset: TokenDataset, training: bool = False) -> Any:
+    def get_iterator(self, dataset: MemberDataset, training: bool = False) -> Any:
         if not training:
             return SharedBatches(dataset, 4 * self.batch_size, self.active_, self.module_.n_members)
         assert self.shared_stream is not None
@@ -303,11 +302,11 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         """Encoded classes."""
         return np.arange(self.module_.heads.weight.shape[1])
 
-    def predict_proba(self, X: TokenDataset) -> np.ndarray:
+    def predict_proba(self, X: MemberDataset) -> np.ndarray:
         """Mean of the members' probabilities, shape (n_samples, n_classes)."""
         return softmax64(predict_logits(self.module_, X, device=self.device)).mean(axis=0)
 
-    def predict(self, X: TokenDataset) -> np.ndarray:
+    def predict(self, X: MemberDataset) -> np.ndarray:
         """Encoded class of each row, shape (n_samples,)."""
         return self.predict_proba(X).argmax(axis=1)
 

@@ -1,7 +1,5 @@
 """Pairs of texts through the whole estimator, against transformers' own call of a pair."""
 
-import pickle
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,19 +73,9 @@ def test__order_and_padding__do_not_matter(fitted_on_pairs):
     )
 
 
-def test__pickle__predicts_the_same(fitted_on_pairs):
-    twin = pickle.loads(pickle.dumps(fitted_on_pairs))
-    np.testing.assert_array_equal(twin.predict_proba(PAIRS), fitted_on_pairs.predict_proba(PAIRS))
-
-
 def test__two_columns_without_the_request__stay_a_table(make, labels):
     clf = make(n_members=2, max_epochs=1).fit(PAIRS, labels)
     assert clf.input_kind_ == "table"
-
-
-def test__single_texts__have_no_token_types_of_their_own(fitted, texts):
-    """A single text's types are 0, as they were before: the tokenizer's own call gives no others."""
-    assert set(fitted._tokenizer(texts[2])["token_type_ids"]) == {0}
 
 
 @pytest.mark.parametrize(

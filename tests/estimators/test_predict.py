@@ -6,7 +6,8 @@ import torch
 from scipy.special import entr, softmax
 
 from sksve.backbones import make_tiny_backbone
-from sksve.training import TokenDataset, predict_logits
+from sksve.inputs import tokenize
+from sksve.training import TokenDataset, predict_logits, softmax64
 from sksve.training import _inference as inference
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-9}
@@ -176,6 +177,12 @@ def test__precision__of_bfloat16_is_near_float32(make, texts, labels):
     assert 0 < np.abs(half - full).max() < 0.05
     # The weights themselves stay float32, or small steps would be lost.
     assert {p.dtype for p in both[0].net_.module_.parameters()} == {torch.float32}
+    # Of one and the same members, by either route.
+    data = TokenDataset(tokenize(both[1]._tokenizer, texts, 128))
+    for merge in (True, False):
+        module = both[1].net_.module_
+        logits = predict_logits(module, data, autocast=torch.bfloat16, merge=merge)
+        assert 0 < np.abs(softmax64(logits) - full).max() <= 0.05
 
 
 def test__truncation__warns_with_the_share(make, texts, labels):

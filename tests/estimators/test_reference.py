@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from sksve.backbones import make_tiny_backbone
-from sksve.training._batches import bucketed_epoch
+from sksve.training._data import bucketed_epoch
 from sksve.training._seeds import member_streams, shared_streams
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from sksve.baselines import LinearProbeClassifier
 from sksve.training._functional import member_cross_entropy, member_hits
 
 ONE_BATCH = {"batch_size": 64, "max_grad_norm": None}
@@ -147,11 +146,6 @@ def test__search__takes_soft_labels(make, texts, shares):
     assert np.isfinite(cross_val_score(clf, texts, shares, cv=3, error_score="raise")).all()
     search = GridSearchCV(clf, {"rank": [1, None]}, cv=2, error_score="raise").fit(texts, shares)
     assert search.predict_proba(texts).shape == (12, 3)
-
-
-def test__probe__takes_soft_labels(tiny, texts, shares):
-    probe = LinearProbeClassifier(tiny, random_state=0, max_epochs=2).fit(texts, shares)
-    assert probe.predict_proba(texts).shape == (12, 3)
 
 
 @pytest.mark.parametrize(

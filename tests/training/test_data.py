@@ -1,4 +1,4 @@
-"""Batches and streams: members independent, lengths together, every row once."""
+"""Data sets, batches and streams: members independent, lengths together, every row once."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sksve.training._batches import BUCKET, MemberBatches, SharedBatches, bucketed_epoch
-from sksve.training._data import TokenDataset
+from sksve.training import ImageDataset, TokenDataset
+from sksve.training._data import BUCKET, MemberBatches, SharedBatches, bucketed_epoch
 from sksve.training._inference import token_batches
 from sksve.training._seeds import member_streams, shared_streams
 
@@ -70,13 +70,6 @@ def test_collate__features_follow_their_rows():
         got = batch.features[position]
         assert torch.equal(got[:n], flat[starts[row] : starts[row] + n])
         assert torch.isfinite(got).all()
-
-
-def test_getitem__is_one_row():
-    dataset, ids = make_dataset()
-    tokens, y = dataset[4]
-    assert tokens.tolist() == ids[4]
-    assert y == dataset.y[4]
 
 
 def rows_of(dataset, batches, epochs=2):
@@ -180,3 +173,73 @@ def test_token_batches__depend_on_the_set_of_rows():
         return [[tuple(texts[r]) for r in rows] for rows in token_batches(data, 40)]
 
     assert contents(dataset, ids) == contents(shuffled, [ids[i] for i in order])
+
+
+# -- images: batches hold the pixels of the right rows, and none once features suffice -------------
+
+
+class Numbered:
+    """Image k is filled with the number k."""
+
+    shape = (3, 2, 2)
+    forgotten = False
+
+    def __len__(self):
+        return 10
+
+    def pixels(self, rows):
+        return np.tile(np.asarray(rows, dtype=np.float32)[:, None, None, None], (1, *self.shape))
+
+    def forget(self):
+        self.forgotten = True
+
+
+def images(**options):
+    rows = np.array([7, 2, 5, 0])
+    return ImageDataset(
+        Numbered(), 5, rows, np.array([0, 1, 2, 3]), np.array([1.0, 2.0, 0.5, 0.5]), **options
+    )
+
+
+def test_images__collate__gives_pixels_targets_and_weights_of_the_same_rows():
+    data = images(dtype=torch.float64)
+    assert len(data) == 4
+    batch, y = data.collate(np.array([[3, 0], [1, 1]]), (0, 2))
+    assert batch.input_ids.dtype == torch.float64
+    assert batch.input_ids.shape == (4, 3, 2, 2)
+    assert batch.input_ids[:, 0, 0, 0].tolist() == [0, 7, 2, 2]
+    assert y.tolist() == [[3, 0], [1, 1]]
+    assert batch.weight.tolist() == [[0.5, 1.0], [2.0, 2.0]]
+    assert (batch.attention_mask, batch.members, batch.tokens_per_row) == (None, (0, 2), 5)
+    part = batch.of_members(slice(1, 2), 2)
+    assert part.input_ids[:, 0, 0, 0].tolist() == [2, 2]
+    assert (part.attention_mask, part.members, part.tokens_per_row) == (None, (2,), 5)
+    assert data.input_bytes == 12 * 8
+
+
+@pytest.mark.parametrize("suffice", [True, False])
+def test_images__features_take_the_place_of_pixels_where_they_suffice(suffice):
+    data = images(features_suffice=suffice)
+    flat = torch.arange(4 * 5 * 2, dtype=torch.float32).reshape(20, 2)
+    data.set_features(flat, data.lengths)
+    batch, _ = data.collate(np.array([[2, 0]]), None)
+    torch.testing.assert_close(batch.features, flat.reshape(4, 5, 2)[[2, 0]])
+    assert data.images.forgotten == suffice
+    assert batch.input_ids.shape == ((2, 1, 1, 1) if suffice else (2, 3, 2, 2))
+    assert suffice or batch.input_ids[:, 0, 0, 0].tolist() == [5, 7]
+
+
+def test_images__are_cut_into_batches_by_their_tokens():
+    batches = token_batches(images(), budget=11)
+    assert [rows.tolist() for rows in batches] == [[0, 1], [2, 3]]
+
+
+def test_content_key__is_a_function_of_the_rows_inputs():
+    words = [[1, 2], [3]]
+    assert TokenDataset(words).content_key() == TokenDataset(words, np.arange(2)).content_key()
+    others = [TokenDataset([[1], [2, 3]]), TokenDataset(words, token_types=[[0, 1], [0]]), images()]
+    keys = {d.content_key() for d in (TokenDataset(words), TokenDataset(words[::-1]), *others)}
+    assert len(keys) == 5
+    moved = ImageDataset(Numbered(), 5, np.array([7, 2, 0, 5]))
+    assert moved.content_key() != images().content_key()
+    assert images(dtype=torch.float64).content_key() == images().content_key()
