@@ -5,15 +5,12 @@ Needs numpy, scipy and scikit-learn only; `BBQ` and `ENIR` import netcal when th
 
 from sksve.calibration._affine import DirichletCalibration, MatrixScaling, VectorScaling
 from sksve.calibration._base import Calibrator
-from sksve.calibration._beta import BetaCalibration
 from sksve.calibration._calibrated_classifier import CalibratedClassifier
-from sksve.calibration._ensemble_temperature import EnsembleTemperatureScaling
-from sksve.calibration._histogram import HistogramBinning
-from sksve.calibration._isotonic import IsotonicCalibration
 from sksve.calibration._make import CALIBRATORS, make_calibrator
 from sksve.calibration._netcal import BBQ, ENIR
+from sksve.calibration._one_vs_rest import BetaCalibration, HistogramBinning, IsotonicCalibration
 from sksve.calibration._selective import SelectiveClassifier
-from sksve.calibration._temperature import TemperatureScaling
+from sksve.calibration._temperature import EnsembleTemperatureScaling, TemperatureScaling
 
 __all__ = [
     "BBQ",

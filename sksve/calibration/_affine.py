@@ -5,12 +5,12 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy import ndarray
 from sklearn.utils._param_validation import Interval
 
-from sksve.calibration._base import Calibrator, shares
-from sksve.calibration._multinomial import DiagonalFeatures, FullFeatures, MultinomialLoss
-from sksve.calibration._optimise import TINY_RIDGE, minimise
-from sksve.calibration._scores import softmax
+from sksve.calibration._base import Calibrator
+from sksve.calibration._losses import TINY_RIDGE, MultinomialLoss, minimise
+from sksve.calibration._scores import shares, softmax
 
 __all__ = ["DirichletCalibration", "MatrixScaling", "VectorScaling"]
 
@@ -69,50 +69,41 @@ class VectorScaling(Calibrator):
 
     _space: ClassVar[str] = "logits"
 
-    scale_: np.ndarray
-    intercept_: np.ndarray
+    scale_: ndarray
+    intercept_: ndarray
 
-    def _fit(
-        self, scores: np.ndarray, codes: np.ndarray, weight: np.ndarray | None
-    ) -> dict[str, Any]:
+    def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
         c = scores.shape[1]
+        x = np.stack([scores.T, np.ones_like(scores.T)], axis=1)  # its own logit for each class
+        penalty = np.full((c, 2), TINY_RIDGE)
         centre = np.column_stack([np.ones(c), np.zeros(c)])
-        problem = MultinomialLoss(
-            DiagonalFeatures(scores),
-            codes,
-            shares(weight, len(codes)),
-            np.full((c, 2), TINY_RIDGE),
-            centre,
-        )
+        problem = MultinomialLoss(x, codes, shares(weight, len(codes)), penalty, centre)
         theta = minimise(problem, centre.ravel()).reshape(c, 2)
         return {"scale_": theta[:, 0].copy(), "intercept_": theta[:, 1] - theta[:, 1].mean()}
 
-    def _map(self, scores: np.ndarray) -> np.ndarray:
+    def _map(self, scores: ndarray) -> ndarray:
         return softmax(scores * self.scale_ + self.intercept_)
 
 
 class _FullMap(Calibrator):
     """softmax(W z + b) with a penalty that is zero at the identity."""
 
-    coef_: np.ndarray
-    intercept_: np.ndarray
+    coef_: ndarray
+    intercept_: ndarray
 
     @abstractmethod
-    def _penalty(self, n_classes: int) -> np.ndarray:
+    def _penalty(self, n_classes: int) -> ndarray:
         """Penalty of every coefficient ``(c, c + 1)``, the intercept last."""
 
-    def _fit(
-        self, scores: np.ndarray, codes: np.ndarray, weight: np.ndarray | None
-    ) -> dict[str, Any]:
-        c = scores.shape[1]
+    def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
+        n, c = scores.shape
+        x = np.vstack([scores.T, np.ones(n)])  # all logits for every class
         centre = np.eye(c, c + 1)
-        problem = MultinomialLoss(
-            FullFeatures(scores), codes, shares(weight, len(codes)), self._penalty(c), centre
-        )
+        problem = MultinomialLoss(x, codes, shares(weight, n), self._penalty(c), centre)
         theta = minimise(problem, centre.ravel()).reshape(c, c + 1)
         return {"coef_": theta[:, :c].copy(), "intercept_": theta[:, c].copy()}
 
-    def _map(self, scores: np.ndarray) -> np.ndarray:
+    def _map(self, scores: ndarray) -> ndarray:
         return softmax(scores @ self.coef_.T + self.intercept_)
 
 
@@ -177,7 +168,7 @@ class MatrixScaling(_FullMap):
         super().__init__(input=input)
         self.ridge = ridge
 
-    def _penalty(self, n_classes: int) -> np.ndarray:
+    def _penalty(self, n_classes: int) -> ndarray:
         return np.full((n_classes, n_classes + 1), float(self.ridge))
 
 
@@ -254,7 +245,7 @@ class DirichletCalibration(_FullMap):
         self.reg_lambda = reg_lambda
         self.reg_mu = reg_mu
 
-    def _penalty(self, n_classes: int) -> np.ndarray:
+    def _penalty(self, n_classes: int) -> ndarray:
         mu = self.reg_lambda if self.reg_mu is None else self.reg_mu
         penalty = np.full(
             (n_classes, n_classes + 1), self.reg_lambda / (n_classes * (n_classes - 1))

@@ -1,9 +1,10 @@
-"""What every calibrator shares: checks, labels, spaces, and the promise about rows."""
+"""What every calibrator shares: checks, labels, spaces."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy import ndarray
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import UNUSED
@@ -13,7 +14,7 @@ from sksve._validation import check_parameters
 from sksve.calibration._scores import as_columns, keep_argmax, to_space
 from sksve.metrics._inputs import validate_inputs
 
-__all__ = ["Calibrator", "shares"]
+__all__ = ["Calibrator"]
 
 
 class Calibrator(ABC, BaseEstimator):
@@ -36,14 +37,14 @@ class Calibrator(ABC, BaseEstimator):
 
     # "logits", "log_proba" or "proba": see sksve.calibration._scores.to_space.
     _space: ClassVar[str]
-    # Whether the map promises never to change which class comes first.
+    # Whether the map must never change which class comes first.
     _monotone: ClassVar[bool] = False
     _parameter_constraints: ClassVar[dict[str, list]] = {"input": [StrOptions({"proba", "logits"})]}
     # y_proba is data, not metadata to be routed.
     __metadata_request__fit: ClassVar[dict[str, str]] = {"y_proba": UNUSED, "labels": UNUSED}
     __metadata_request__predict_proba: ClassVar[dict[str, str]] = {"y_proba": UNUSED}
 
-    classes_: np.ndarray
+    classes_: ndarray
 
     def __init__(self, *, input: str = "proba") -> None:
         self.input = input
@@ -91,7 +92,7 @@ class Calibrator(ABC, BaseEstimator):
         self.classes_ = rows.labels
         return self
 
-    def predict_proba(self, y_proba: Any) -> np.ndarray:
+    def predict_proba(self, y_proba: Any) -> ndarray:
         """Calibrated probabilities.
 
         Parameters
@@ -117,18 +118,9 @@ class Calibrator(ABC, BaseEstimator):
         return keep_argmax(proba, columns) if self._monotone else proba
 
     @abstractmethod
-    def _fit(
-        self, scores: np.ndarray, codes: np.ndarray, weight: np.ndarray | None
-    ) -> dict[str, Any]:
+    def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
         """Learn from scores ``(n, c)``, columns of the labels, positive weights; return attributes."""
 
     @abstractmethod
-    def _map(self, scores: np.ndarray) -> np.ndarray:
+    def _map(self, scores: ndarray) -> ndarray:
         """Return new probabilities ``(n, c)`` for scores, rows summing to 1."""
-
-
-def shares(weight: np.ndarray | None, n_samples: int) -> np.ndarray:
-    """Weights that sum to 1; equal ones if there are none."""
-    if weight is None:
-        return np.full(n_samples, 1.0 / n_samples)
-    return weight / weight.sum()

@@ -1,33 +1,33 @@
 """Any classifier with any calibrator; an ensemble stays one."""
 
+import inspect
+import warnings
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
+from numpy import ndarray
 from sklearn.base import clone
-from sklearn.model_selection import check_cv
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sksve._exceptions import CalibrationWarning
 from sksve._validation import check_parameters
-from sksve.calibration._cross_fit import cross_fit
 from sksve.calibration._make import make_calibrator
-from sksve.calibration._pass_through import (
-    calibrate,
-    demand_as_many,
-    fit_calibrators,
-    join_folds,
-    read_proba,
-)
-from sksve.calibration._rows import read_rows
 from sksve.calibration._saving import SavesCalibrated
-from sksve.calibration._wrapper import ClassifierWrapper, members_inside
+from sksve.calibration._scores import PROBA_FLOOR
+from sksve.calibration._wrapper import ClassifierWrapper, Fold, Rows, members_inside
 from sksve.metrics import Uncertainty
 from sksve.metrics._inputs import normalise_rows
-from sksve.metrics._predict_uncertainty import has_members, is_mean_of_members, row_names
+from sksve.metrics._predict_uncertainty import (
+    has_members,
+    is_mean_of_members,
+    predict_members,
+    row_names,
+)
 
 __all__ = ["CalibratedClassifier"]
 
@@ -88,7 +88,7 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
     See Also
     --------
     sksve.predict_uncertainty : Finds this wrapper's calibrated uncertainty inside others.
-    SelectiveClassifier : Abstains where it is not sure.
+    SelectiveClassifier : Abstains where it is not confident.
 
     Notes
     -----
@@ -167,25 +167,16 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
         check_parameters(CONSTRAINTS, self.get_params(deep=False), owner=type(self).__name__)
         calibrator = make_calibrator(self.method)
         self._demand_estimator()
-        rows = read_rows(X, y, sample_weight, self._frozen_classes(), owner=type(self).__name__)
-        params, split_params = self._route(sample_weight, fit_params)
-        read = partial(read_proba, classes=rows.classes, by_member=self.order == CALIBRATE_FIRST)
-        if self._is_frozen():
-            calibrators = fit_calibrators(calibrator, read(self.estimator, rows.X), rows)
-            fitted = self.estimator
-        else:
-            splits = check_cv(self.cv, rows.y, classifier=True).split(
-                rows.X, rows.y, **split_params
-            )
-            folds = cross_fit(self.estimator, rows.X, rows.y, splits, params, read, self.n_jobs)
-            calibrators = fit_calibrators(calibrator, *join_folds(folds, rows))
-            fitted = clone(self.estimator).fit(rows.X, rows.y, **params)
+        rows = self._read_rows(X, y, sample_weight)
+        read = partial(_read_proba, classes=rows.classes, by_member=self.order == CALIBRATE_FIRST)
+        fitted, folds = self._fit_and_read(rows, read, sample_weight, fit_params)
+        calibrators = _fit_calibrators(calibrator, *_join_folds(folds, rows))
         self.classes_ = rows.classes
         self.calibrators_ = calibrators
         self.estimator_ = fitted
         return self
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> ndarray:
         """Calibrated probabilities.
 
         Parameters
@@ -202,10 +193,10 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
         if self.order == CALIBRATE_FIRST:
             return normalise_rows(self.predict_proba_members(X).mean(axis=0), "The mean")
         (calibrator,) = self.calibrators_
-        (pooled,) = read_proba(self.estimator_, X, classes=self.classes_, by_member=False)
-        return calibrate(calibrator, pooled)
+        (pooled,) = _read_proba(self.estimator_, X, classes=self.classes_, by_member=False)
+        return _calibrate(calibrator, pooled)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> ndarray:
         """Most probable class.
 
         Parameters
@@ -221,7 +212,7 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
         check_is_fitted(self, "calibrators_")
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:
+    def predict_log_proba(self, X: Any) -> ndarray:
         """Logarithm of :meth:`predict_proba`; minus infinity where it is 0.
 
         Parameters
@@ -238,7 +229,7 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
             return np.log(self.predict_proba(X))
 
     @available_if(members_inside)
-    def predict_proba_members(self, X: Any) -> np.ndarray:
+    def predict_proba_members(self, X: Any) -> ndarray:
         """Calibrated probabilities of each member.
 
         Parameters
@@ -254,7 +245,7 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
         """
         check_is_fitted(self, "calibrators_")
         return self._calibrated_members(
-            read_proba(self.estimator_, X, classes=self.classes_, by_member=True)
+            _read_proba(self.estimator_, X, classes=self.classes_, by_member=True)
         )
 
     @available_if(members_inside)
@@ -273,26 +264,26 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
             ``disagreement`` the share of members whose class is not the one ``predict`` gives.
         """
         check_is_fitted(self, "calibrators_")
-        given = read_proba(self.estimator_, X, classes=self.classes_, by_member=True)
-        members = self._calibrated_members(given)
+        before = _read_proba(self.estimator_, X, classes=self.classes_, by_member=True)
+        members = self._calibrated_members(before)
         found = Uncertainty.from_members(members, index=row_names(X))
         if self.order == CALIBRATE_FIRST:
             return found
         if is_mean_of_members(self.estimator_):
-            mean = given.mean(axis=0)
-            proba = calibrate(self.calibrators_[0], mean / mean.sum(axis=1, keepdims=True))
+            mean = before.mean(axis=0)
+            proba = _calibrate(self.calibrators_[0], mean / mean.sum(axis=1, keepdims=True))
         else:
             proba = self.predict_proba(X)
         differs = members.argmax(axis=2) != proba.argmax(axis=1)
         return replace(found, confidence=proba.max(axis=1), disagreement=differs.mean(axis=0))
 
-    def _calibrated_members(self, members: np.ndarray) -> np.ndarray:
+    def _calibrated_members(self, members: ndarray) -> ndarray:
         if self.order == CALIBRATE_FIRST:
-            demand_as_many(len(members), len(self.calibrators_))
-            return np.stack([calibrate(g, p) for g, p in zip(self.calibrators_, members)])
+            _demand_as_many(len(members), len(self.calibrators_))
+            return np.stack([_calibrate(g, p) for g, p in zip(self.calibrators_, members)])
         (calibrator,) = self.calibrators_
         flat = members.reshape(-1, members.shape[-1])
-        return calibrate(calibrator, flat).reshape(members.shape)
+        return _calibrate(calibrator, flat).reshape(members.shape)
 
     def _demand_estimator(self) -> None:
         """Refuse what cannot be calibrated, before anything is trained."""
@@ -309,3 +300,98 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
                 f"order={CALIBRATE_FIRST!r} calibrates each member, but {name} has none "
                 f"(predict_proba_members). Use order={POOL_FIRST!r}."
             )
+
+
+def _calibrate(calibrator: Any, proba: ndarray) -> ndarray:
+    """Apply a fitted calibrator to probabilities ``(n, c)``."""
+    found = calibrator.predict_proba(_scores_for(calibrator, proba))
+    found = np.asarray(found, dtype=np.float64)
+    if found.shape != proba.shape:
+        raise ValueError(
+            f"{type(calibrator).__name__}.predict_proba must return an array of shape "
+            f"{proba.shape}. Got shape {found.shape}."
+        )
+    return normalise_rows(found, f"What {type(calibrator).__name__} returns")
+
+
+def _scores_for(calibrator: Any, proba: ndarray) -> ndarray:
+    """What a calibrator asks for: the probabilities, or their logarithms."""
+    if getattr(calibrator, "input", "proba") == "logits":
+        return np.log(np.maximum(proba, PROBA_FLOOR))
+    return proba
+
+
+def _read_proba(estimator: Any, X: Any, *, classes: ndarray, by_member: bool) -> ndarray:
+    """Probabilities ``(k, n, c)`` to calibrate: of the pool, k = 1, or of each member."""
+    if by_member:
+        proba = predict_members(estimator, X)
+    else:
+        proba = np.asarray(estimator.predict_proba(X), dtype=np.float64)[None]
+    proba = _align(proba, estimator.classes_, classes)
+    flat = normalise_rows(proba.reshape(-1, len(classes)), "What the estimator predicts")
+    return flat.reshape(proba.shape)
+
+
+def _join_folds(folds: list[Fold], rows: Rows) -> tuple[ndarray, Rows]:
+    """Join the folds in the order of the rows; leave out rows whose class a fold does not know."""
+    for fold in folds:
+        _demand_as_many(len(fold.found), len(folds[0].found))
+    test = np.concatenate([fold.test for fold in folds])
+    known = np.concatenate([np.isin(rows.y[fold.test], fold.classes) for fold in folds])
+    if not known.all():
+        lost = np.unique(rows.y[test[~known]]).tolist()
+        warnings.warn(
+            f"{np.count_nonzero(~known)} rows of {lost} are in folds whose training rows hold no "
+            "such class. Calibration does without them. Use fewer folds or a stratified splitter.",
+            CalibrationWarning,
+            stacklevel=3,
+        )
+    proba = np.concatenate([fold.found for fold in folds], axis=1)
+    order = np.argsort(test, kind="stable")
+    order = order[known[order]]
+    weight = None if rows.weight is None else rows.weight[test[order]]
+    if not len(order) or (weight is not None and not weight.any()):
+        raise ValueError(
+            "No row of positive weight is left to calibrate on: no fold was trained on the classes "
+            "of its test rows. Use a stratified splitter, or fewer folds."
+        )
+    return proba[:, order], rows._replace(y=rows.y[test[order]], weight=weight)
+
+
+def _fit_calibrators(calibrator: Any, proba: ndarray, rows: Rows) -> list[Any]:
+    """Fit one calibrator for each of ``(k, n, c)``."""
+    optional: dict[str, Any] = {"sample_weight": rows.weight, "labels": rows.classes}
+    if rows.weight is None:
+        del optional["sample_weight"]
+    takes = inspect.signature(calibrator.fit).parameters.values()
+    if not any(p.name == "labels" or p.kind is p.VAR_KEYWORD for p in takes):
+        del optional["labels"]
+    fitted = []
+    for p in proba:
+        one = clone(calibrator)
+        fitted.append(one.fit(_scores_for(one, p), rows.y, **optional))
+        _calibrate(fitted[-1], p[:1])  # a map that does not fit shows now, not in prediction
+    return fitted
+
+
+def _demand_as_many(found: int, expected: int) -> None:
+    if found != expected:
+        raise ValueError(
+            f"Each member has a calibrator of its own, so the number of members must not change. "
+            f"Expected {expected} members. Got {found}."
+        )
+
+
+def _align(proba: Any, known: ndarray, classes: ndarray) -> ndarray:
+    """Give probabilities ``(..., c_own)`` the columns of all classes; a class not known has 0."""
+    proba = np.asarray(proba, dtype=np.float64)
+    if proba.shape[-1] != len(known):
+        raise ValueError(
+            f"The estimator knows {len(known)} classes, but its probabilities have shape "
+            f"{proba.shape}: one column a class is needed."
+        )
+    if len(known) == len(classes):
+        return proba
+    full = np.zeros((*proba.shape[:-1], len(classes)))
+    full[..., np.searchsorted(classes, known)] = proba
+    return full

@@ -8,12 +8,9 @@ from sklearn.base import clone
 
 from sksve.calibration._affine import DirichletCalibration, MatrixScaling, VectorScaling
 from sksve.calibration._base import Calibrator
-from sksve.calibration._beta import BetaCalibration
-from sksve.calibration._ensemble_temperature import EnsembleTemperatureScaling
-from sksve.calibration._histogram import HistogramBinning
-from sksve.calibration._isotonic import IsotonicCalibration
 from sksve.calibration._netcal import BBQ, ENIR
-from sksve.calibration._temperature import TemperatureScaling
+from sksve.calibration._one_vs_rest import BetaCalibration, HistogramBinning, IsotonicCalibration
+from sksve.calibration._temperature import EnsembleTemperatureScaling, TemperatureScaling
 
 __all__ = ["CALIBRATORS", "make_calibrator"]
 

@@ -1,4 +1,4 @@
-"""BBQ and ENIR: fitted by netcal, kept as step functions of our own.
+"""BBQ and ENIR: fitted by netcal, stored as step functions of our own.
 
 Both average models that are constant between edges, so what they learned is one step function a
 class. It is read out of netcal after the fit: no netcal object is kept, and prediction needs no
@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy import ndarray
 from sklearn.utils._param_validation import StrOptions
 
 from sksve.calibration._base import Calibrator
@@ -33,9 +34,7 @@ class _NetcalCalibrator(StepCalibrator):
         super().__init__(input=input)
         self.score_function = score_function
 
-    def _fit(
-        self, scores: np.ndarray, codes: np.ndarray, weight: np.ndarray | None
-    ) -> dict[str, Any]:
+    def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
         if weight is not None:
             repeats = np.rint(weight).astype(np.int64)
             if (repeats != weight).any():
@@ -48,16 +47,16 @@ class _NetcalCalibrator(StepCalibrator):
         return super()._fit(scores, codes, None)
 
     def _fit_class(
-        self, proba: np.ndarray, hit: np.ndarray, weight: np.ndarray | None
-    ) -> dict[str, np.ndarray]:
+        self, proba: ndarray, hit: ndarray, weight: ndarray | None
+    ) -> dict[str, ndarray]:
         edges = np.array([0.0, 1.0])
         if hit.all() or not hit.any():
             # netcal fails on one class alone, whose share is the same everywhere.
             return {"edges_": edges, "values_": np.array([float(hit[0])])}
         proba = proba.clip(0.0, 1.0)
-        with quiet():
+        with _quiet():
             shares, models = self._fit_netcal(proba, hit.astype(np.float64))
-        steps = [steps_of(model) for model in models]
+        steps = [_steps_of(model) for model in models]
         edges = np.unique(np.concatenate([edges, *(lower for lower, _ in steps)]))
         # Bins are right-closed, so a bin's value is that of its right edge.
         values = sum(
@@ -67,11 +66,11 @@ class _NetcalCalibrator(StepCalibrator):
         return {"edges_": edges, "values_": np.clip(values, 0.0, 1.0)}
 
     @abstractmethod
-    def _fit_netcal(self, proba: np.ndarray, hit: np.ndarray) -> tuple[Any, list[Any]]:
+    def _fit_netcal(self, proba: ndarray, hit: ndarray) -> tuple[Any, list[Any]]:
         """Return weights that sum to 1, and netcal's models of constant pieces."""
 
 
-def steps_of(model: Any) -> tuple[np.ndarray, np.ndarray]:
+def _steps_of(model: Any) -> tuple[ndarray, ndarray]:
     """Lower edges and heights of the pieces of a netcal model, which are right-closed."""
     if hasattr(model, "_group_bounds"):
         # The upper bounds are not read: where netcal merges three groups at once it forgets the
@@ -83,7 +82,7 @@ def steps_of(model: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 @contextlib.contextmanager
-def quiet():
+def _quiet():
     """Keep netcal's prints, progress bars and warnings to itself."""
     with (
         contextlib.redirect_stdout(io.StringIO()),
@@ -157,7 +156,7 @@ class BBQ(_NetcalCalibrator):
     array([[0.56, 0.44]])
     """
 
-    def _fit_netcal(self, proba: np.ndarray, hit: np.ndarray) -> tuple[Any, list[Any]]:
+    def _fit_netcal(self, proba: ndarray, hit: ndarray) -> tuple[Any, list[Any]]:
         found = _netcal("netcal.binning").BBQ(score_function=self.score_function).fit(proba, hit)
         return found._model_scores, found._binning_models
 
@@ -215,7 +214,7 @@ class ENIR(_NetcalCalibrator):
     array([[1., 0.]])
     """
 
-    def _fit_netcal(self, proba: np.ndarray, hit: np.ndarray) -> tuple[Any, list[Any]]:
+    def _fit_netcal(self, proba: ndarray, hit: ndarray) -> tuple[Any, list[Any]]:
         near_isotonic = _netcal("netcal.binning.NearIsotonicRegression").NearIsotonicRegression
         # Equal probabilities: hits first, so that their rows form a violation, which is merged, and
         # not a step between values that no row can tell apart.

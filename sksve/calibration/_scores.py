@@ -1,18 +1,15 @@
 """What a classifier gave -> float64 scores of shape (n, c), and scores -> probabilities."""
 
+from typing import Any
+
 import numpy as np
+from numpy import ndarray
 
 from sksve.metrics._inputs import as_float64, as_real, normalise_rows
 
 __all__ = [
-    "PROBA_FLOOR",
-    "as_columns",
-    "keep_argmax",
-    "log_softmax",
-    "normalise",
-    "softmax",
-    "to_space",
-]
+    "PROBA_FLOOR", "as_columns", "centred", "keep_argmax", "normalise", "shares", "softmax", "to_space",
+]  # fmt: skip
 
 # The floor of sksve.metrics.negative_log_likelihood: an exact 0 counts as this much.
 PROBA_FLOOR = float(np.finfo(np.float64).eps)
@@ -20,8 +17,8 @@ PROBA_FLOOR = float(np.finfo(np.float64).eps)
 FAR = 1e200
 
 
-def as_columns(values, input, n_classes=None):
-    """Return float64 scores ``(n, c)``, not yet changed otherwise; the caller's own order of values."""
+def as_columns(values: Any, input: str, n_classes: int | None = None) -> ndarray:
+    """Check what a user gave; float64 ``(n, c)``, or ``(n,)`` probabilities of the positive class."""
     values = as_float64(as_real(values, "y_proba"))
     if values.ndim not in (1, 2) or values.shape[1:] in ((0,), (1,)):
         raise ValueError(
@@ -52,7 +49,7 @@ def as_columns(values, input, n_classes=None):
 _ONE_COLUMN = {"proba": "probability", "logits": "log-odds"}
 
 
-def to_space(columns, input, space):
+def to_space(columns: ndarray, input: str, space: str) -> ndarray:
     """Turn checked columns into the scores a calibrator works on.
 
     ``"logits"``: log-probabilities, floored, or the logits as they are. ``"log_proba"``:
@@ -64,44 +61,44 @@ def to_space(columns, input, space):
     if space == "logits":
         return columns
     if space == "log_proba":
-        return np.maximum(log_softmax(columns), np.log(PROBA_FLOOR))
+        z = centred(columns)
+        return np.maximum(z - np.log(np.exp(z).sum(axis=1, keepdims=True)), np.log(PROBA_FLOOR))
     return softmax(columns)
 
 
-def centred(logits, axis=1):
+def centred(logits: ndarray, axis: int = 1) -> ndarray:
     """Subtract the largest logit of each row."""
     with np.errstate(over="ignore"):
         z = logits - logits.max(axis=axis, keepdims=True)
     return np.maximum(z, -FAR, out=z)
 
 
-def softmax(logits):
+def softmax(logits: ndarray) -> ndarray:
     """Probabilities, every row summing to 1."""
     e = np.exp(centred(logits))
     return e / e.sum(axis=1, keepdims=True)
 
 
-def log_softmax(logits):
-    """Log-probabilities."""
-    z = centred(logits)
-    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
-
-
-def normalise(values, fallback):
+def normalise(values: ndarray, fallback: ndarray) -> ndarray:
     """Divide rows by their sums; a row of zeros says nothing and becomes the fallback's row."""
     sums = values.sum(axis=1, keepdims=True)
     empty = ~(sums > 0)
     return np.where(empty, fallback, values / np.where(empty, 1.0, sums))
 
 
-def keep_argmax(proba, given):
+def keep_argmax(proba: ndarray, columns: ndarray) -> ndarray:
     """Undo ties that rounding made: the class that came first before comes first after.
 
     A monotone map in floating point can make two different values equal, never swap them. Then the
     winner is raised by one unit in the last place.
     """
-    given = given if given.ndim == 2 else np.column_stack([1.0 - given, given])
-    winner = given.argmax(axis=1)
+    columns = columns if columns.ndim == 2 else np.column_stack([1.0 - columns, columns])
+    winner = columns.argmax(axis=1)
     rows = np.flatnonzero(proba.argmax(axis=1) != winner)
     proba[rows, winner[rows]] = np.nextafter(proba[rows].max(axis=1), 1.0)
     return proba
+
+
+def shares(weight: ndarray | None, n_samples: int) -> ndarray:
+    """Weights that sum to 1; equal ones if there are none."""
+    return np.full(n_samples, 1.0 / n_samples) if weight is None else weight / weight.sum()

@@ -1,30 +1,60 @@
 """A classifier that says where it is not sure."""
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
+from numpy import ndarray
+from scipy.special import entr
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sksve._exceptions import CalibrationWarning
 from sksve._validation import check_parameters
-from sksve.calibration._hand_on import HandsOn
-from sksve.calibration._hold_out import hold_out
-from sksve.calibration._rows import read_rows
-from sksve.calibration._sureness import MEASURES, judge, sureness
 from sksve.calibration._threshold import (
+    OperatingPoint,
     measure_at,
     rows_needed,
     threshold_for_coverage,
     threshold_for_risk,
 )
-from sksve.metrics._inputs import label_kind
-from sksve.metrics._predict_uncertainty import has_members
+from sksve.calibration._wrapper import ClassifierWrapper, DelegatingMixin
+from sksve.metrics._inputs import label_kind, normalise_rows
+from sksve.metrics._predict_uncertainty import has_members, predict_uncertainty
 
 __all__ = ["SelectiveClassifier"]
+
+
+def _proba(estimator: Any, X: Any) -> ndarray:
+    return normalise_rows(np.asarray(estimator.predict_proba(X)), "What the estimator predicts")
+
+
+def _confidence(estimator: Any, X: Any) -> ndarray:
+    return _proba(estimator, X).max(axis=1)
+
+
+def _margin(estimator: Any, X: Any) -> ndarray:
+    second, first = np.partition(_proba(estimator, X), -2, axis=1)[:, -2:].T
+    return first - second
+
+
+def _entropy(estimator: Any, X: Any) -> ndarray:
+    return -entr(_proba(estimator, X)).sum(axis=1)
+
+
+def _epistemic(estimator: Any, X: Any) -> ndarray:
+    return -predict_uncertainty(estimator, X).epistemic
+
+
+MEASURES: dict[str, Callable[[Any, Any], ndarray]] = {
+    "confidence": _confidence,
+    "margin": _margin,
+    "entropy": _entropy,
+    "epistemic": _epistemic,
+}
 
 _SHARE = Interval(Real, 0, 1, closed="neither")
 CONSTRAINTS = {
@@ -37,15 +67,15 @@ CONSTRAINTS = {
 }
 
 
-class SelectiveClassifier(HandsOn):
+class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
     r"""A classifier that abstains where it is not sure.
 
-    A row is answered if its sureness s(x) is at least a threshold, learned on held-out rows:
+    A row is answered if its confidence score s(x) is at least a threshold, learned on held-out rows:
 
     - ``coverage=c``: a new row is answered with probability at least c;
     - ``max_risk=r``: as many rows are answered as the risk, the share of wrong answers among those
       given, allows: with probability `confidence_level` over the held-out rows, the risk on new rows
-      is at most r. If no threshold can promise that, it warns and answers nothing.
+      is at most r. If no threshold guarantees that, it warns and answers nothing.
 
     ``predict`` gives a label for every row, as any classifier's, unless `reject_label` is set;
     :meth:`accepts` says which rows are answered, and :meth:`predict_selective` masks the others.
@@ -59,9 +89,9 @@ class SelectiveClassifier(HandsOn):
     max_risk : float in (0, 1), default=None
         Largest share of wrong answers among those given.
     measure : {"confidence", "margin", "entropy", "epistemic"} or callable, default="confidence"
-        What sureness is: the largest probability; its distance to the second largest; minus the
+        The confidence score: the largest probability; its distance to the second largest; minus the
         entropy; minus the epistemic uncertainty of the ensemble inside. A callable takes
-        ``(fitted estimator, X)`` and returns ``(n_samples,)``, larger where surer.
+        ``(fitted estimator, X)`` and returns ``(n_samples,)``, larger where more confident.
     cv : float in (0, 1), int, splitter or iterable, default=0.25
         A float holds out this share of the rows, stratified, and the estimator is fitted on the
         others only: the interval speaks of the very model that answers. Otherwise all rows are judged
@@ -69,7 +99,7 @@ class SelectiveClassifier(HandsOn):
         from other models than the one that answers, so its guarantee is approximate. Not used with
         ``FrozenEstimator``: then all rows given are held-out rows.
     confidence_level : float, default=0.95
-        Level of the intervals and of the promise about the risk.
+        Level of the intervals and of the guarantee for the risk.
     reject_label : label, default=None
         What ``predict`` gives where it abstains; of the labels' kind and none of them, such as -1 or
         "unsure". None: ``predict`` always answers. ``score`` counts it as wrong.
@@ -85,7 +115,7 @@ class SelectiveClassifier(HandsOn):
     classes_ : ndarray of shape (n_classes,)
         Labels.
     threshold_ : float
-        Least sureness that is answered; infinite where nothing or everything is.
+        Least confidence score that is answered; infinite where nothing or everything is.
     coverage_ : float
         Share of the held-out rows answered.
     coverage_interval_ : tuple of float
@@ -94,7 +124,7 @@ class SelectiveClassifier(HandsOn):
         Share of wrong answers among those given on held-out rows; NaN if there are none.
     risk_interval_ : tuple of float
         Of the risk on new rows. With `max_risk`, widened for having chosen among thresholds: its
-        upper end is the promise.
+        upper end is guaranteed.
     n_held_out_ : int
         Rows the threshold was learned from.
     n_features_in_ : int
@@ -104,7 +134,7 @@ class SelectiveClassifier(HandsOn):
 
     See Also
     --------
-    CalibratedClassifier : Makes the confidence honest; wrap it in this class.
+    CalibratedClassifier : Calibrates the confidence; wrap it in this class.
     sksve.metrics.risk_coverage_curve : Risk at every coverage.
 
     Notes
@@ -114,8 +144,8 @@ class SelectiveClassifier(HandsOn):
     :math:`\sqrt n / 3` thresholds, 8 to 32, hold together (Bonferroni), and the one that answers most
     is taken, as in [1]_. There the thresholds are found by bisection; here they are ranks fixed
     beforehand, because a path that depends on the labels is not covered by a union over its own length.
-    Both promises hold for any measure and any model, if
-    held-out and new rows are drawn alike. A weight of 2 counts as two rows, in the promise too.
+    Both guarantees hold for any measure and any model, if held-out and new rows are drawn alike. A
+    weight of 2 counts as two rows, in the guarantees too.
 
     References
     ----------
@@ -189,36 +219,33 @@ class SelectiveClassifier(HandsOn):
         Warns
         -----
         CalibrationWarning
-            If `max_risk` cannot be promised: then no row is answered.
+            If `max_risk` cannot be guaranteed: then no row is answered.
         """
         self._check_parameters()
-        rows = read_rows(X, y, sample_weight, self._frozen_classes(), owner=type(self).__name__)
+        rows = self._read_rows(X, y, sample_weight)
         self._check_reject_label(rows.classes)
-        params, split_params = self._route(sample_weight, fit_params)
-        found = hold_out(
-            self.estimator,
+        fitted, folds = self._fit_and_read(
             rows,
-            cv=self.cv,
-            read=partial(judge, measure=self.measure),
-            params=params,
-            split_params=split_params,
-            n_jobs=self.n_jobs,
-            random_state=self.random_state,
+            partial(_read_answers, measure=self.measure),
+            sample_weight,
+            fit_params,
+            self.random_state,
         )
-        correct = found.labels == rows.y[found.rows]
-        weight = None if rows.weight is None else rows.weight[found.rows]
-        sure = found.sure
+        test = np.concatenate([fold.test for fold in folds])
+        score = np.concatenate([fold.found[0] for fold in folds])
+        correct = np.concatenate([fold.found[1] for fold in folds]) == rows.y[test]
+        weight = None if rows.weight is None else rows.weight[test]
         if weight is not None:
             if not weight.any():
                 raise ValueError(
                     "Every held-out row has weight zero, so no threshold can be learned."
                 )
             some = weight > 0
-            sure, correct, weight = sure[some], correct[some], weight[some]
-        point = self._choose(sure, correct, weight)
-        self.estimator_ = found.estimator
-        self.classes_ = np.asarray(found.estimator.classes_)
-        self.n_held_out_ = len(sure)
+            score, correct, weight = score[some], correct[some], weight[some]
+        point = self._choose(score, correct, weight)
+        self.estimator_ = fitted
+        self.classes_ = np.asarray(fitted.classes_)
+        self.n_held_out_ = len(score)
         self.threshold_ = point.threshold
         self.coverage_, self.coverage_interval_ = point.coverage, point.coverage_interval
         self.risk_, self.risk_interval_ = point.risk, point.risk_interval
@@ -226,8 +253,8 @@ class SelectiveClassifier(HandsOn):
 
     # -- answers ---------------------------------------------------------------------------------
 
-    def sureness(self, X: Any) -> np.ndarray:
-        """How sure the classifier is of each row, by `measure`.
+    def confidence_score(self, X: Any) -> ndarray:
+        """How confident the classifier is of each row, by `measure`.
 
         Parameters
         ----------
@@ -237,12 +264,12 @@ class SelectiveClassifier(HandsOn):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Larger where surer; a row is answered from ``threshold_`` on.
+            Larger where more confident; a row is answered from ``threshold_`` on.
         """
         check_is_fitted(self, "threshold_")
-        return sureness(self.estimator_, X, self.measure)
+        return _score_rows(self.estimator_, X, self.measure)
 
-    def accepts(self, X: Any) -> np.ndarray:
+    def accepts(self, X: Any) -> ndarray:
         """Which rows are answered.
 
         Parameters
@@ -255,9 +282,9 @@ class SelectiveClassifier(HandsOn):
         ndarray of shape (n_samples,) and dtype bool
             False where the classifier abstains.
         """
-        return self.sureness(X) >= self.threshold_
+        return self.confidence_score(X) >= self.threshold_
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> ndarray:
         """Label of every row; with `reject_label`, that one where the classifier abstains.
 
         Parameters
@@ -317,7 +344,7 @@ class SelectiveClassifier(HandsOn):
                     "a callable, such as lambda clf, X: abs(clf.decision_function(X)) for two classes."
                 )
 
-    def _check_reject_label(self, classes: np.ndarray) -> None:
+    def _check_reject_label(self, classes: ndarray) -> None:
         if self.reject_label is None:
             return
         label = np.asarray([self.reject_label])
@@ -327,25 +354,42 @@ class SelectiveClassifier(HandsOn):
                 f"labels are {classes.tolist()}. Got {self.reject_label!r} instead."
             )
 
-    def _choose(self, sure: np.ndarray, correct: np.ndarray, weight: np.ndarray | None) -> Any:
+    def _choose(self, score: ndarray, correct: ndarray, weight: ndarray | None) -> OperatingPoint:
         level = self.confidence_level
         if self.coverage is not None:
-            threshold = threshold_for_coverage(sure, self.coverage, weight)
-            return measure_at(threshold, sure, correct, level, level, weight)
+            threshold = threshold_for_coverage(score, self.coverage, weight)
+            return measure_at(threshold, score, correct, level, level, weight)
         assert self.max_risk is not None
-        threshold, risk_level = threshold_for_risk(sure, correct, self.max_risk, level, weight)
+        threshold, risk_level = threshold_for_risk(score, correct, self.max_risk, level, weight)
         if threshold == np.inf:
-            n = len(sure) if weight is None else weight.sum()
+            n = len(score) if weight is None else weight.sum()
             needed = rows_needed(self.max_risk, level)
             warnings.warn(
-                f"max_risk={self.max_risk:g} cannot be promised at level {level:g} from {n:g} "
+                f"max_risk={self.max_risk:g} cannot be guaranteed at level {level:g} from {n:g} "
                 "held-out rows, so every row is abstained on. "
                 + (
                     f"At least {needed:g} are needed, however good the classifier is."
                     if needed > n
-                    else "Too many of the surest rows are wrong. Allow more risk, or give more rows."
+                    else "Too many of the most confident rows are wrong. Allow more risk, or give more rows."
                 ),
                 CalibrationWarning,
                 stacklevel=3,
             )
-        return measure_at(threshold, sure, correct, level, risk_level, weight)
+        return measure_at(threshold, score, correct, level, risk_level, weight)
+
+
+def _score_rows(estimator: Any, X: Any, measure: Any) -> ndarray:
+    """Value of a measure, by name or callable, on each row: finite, larger where more confident."""
+    function = MEASURES[measure] if isinstance(measure, str) else measure
+    score = np.asarray(function(estimator, X), dtype=np.float64)
+    if score.ndim != 1 or np.isnan(score).any():
+        raise ValueError(
+            "The 'measure' callable must return one number a row, none of them NaN. Got an array of "
+            f"shape {score.shape}{' with NaN' if np.isnan(score).any() else ''}."
+        )
+    return score
+
+
+def _read_answers(estimator: Any, X: Any, *, measure: Any) -> tuple[ndarray, ndarray]:
+    """Score of each row, and the label it is given."""
+    return _score_rows(estimator, X, measure), np.asarray(estimator.predict(X))

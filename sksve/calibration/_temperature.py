@@ -1,138 +1,20 @@
-"""Temperature scaling: one number, found as the root of a monotone function."""
+"""Temperature scaling, and its mixture with the probabilities as they were."""
 
 import warnings
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
+from numpy import ndarray
+from scipy.optimize import brentq, minimize
 
 from sksve._exceptions import CalibrationWarning
-from sksve.calibration._base import Calibrator, shares
-from sksve.calibration._scores import centred, softmax
+from sksve.calibration._base import Calibrator
+from sksve.calibration._scores import centred, shares, softmax
 
-__all__ = ["Temperature", "TemperatureScaling", "find_temperature", "warn_at_bound"]
+__all__ = ["EnsembleTemperatureScaling", "TemperatureScaling"]
 
 # |log T| is at most this, as in scikit-learn's temperature scaling.
 LOG_BOUND = 10.0
-# Numbers at a time: 160 kB of them.
-CELLS = 20480
-# Rows for a first guess.
-SAMPLE = 1000
-
-
-class Temperature(NamedTuple):
-    """A temperature, and at which bound it lies, if it does."""
-
-    value: float
-    bound: str  # "", "lowest" or "highest"
-
-
-def find_temperature(
-    logits: np.ndarray,
-    codes: np.ndarray,
-    weight: np.ndarray | None = None,
-    xtol: float = 1e-11,
-) -> Temperature:
-    r"""Temperature with the smallest negative log-likelihood.
-
-    In the inverse temperature :math:`\beta = 1/T` the loss is convex, and its slope
-
-    .. math:: g(\beta) = \sum_i w_i \Bigl(\sum_k p_{ik}(\beta) z_{ik} - z_{i y_i}\Bigr), \quad
-              p_i(\beta) = \mathrm{softmax}(\beta z_i),
-
-    grows with :math:`\beta`: it has one root or none. The root is bracketed around T = 1 and found
-    by Brent's method on :math:`\log \beta`.
-    """
-    loss = _Slope(logits, codes, shares(weight, len(codes)))
-    guess = 0.0
-    step = 1.0
-    if len(codes) > 4 * SAMPLE:
-        # Some rows tell nearly where the root is; the others then need few looks.
-        some = slice(None, None, len(codes) // SAMPLE)
-        rough = find_temperature(
-            logits[some], codes[some], None if weight is None else weight[some]
-        )
-        if not rough.bound:
-            guess, step = -float(np.log(rough.value)), 0.05
-    here = loss(guess)
-    if here == 0.0:
-        return Temperature(float(np.exp(-guess)), "")
-    # Where no root exists the slope keeps its sign. It is not searched for: far out the slope
-    # underflows to exactly 0, and any point there would look like an optimum.
-    if here < 0 and loss.separable:
-        return Temperature(float(np.exp(-LOG_BOUND)), "lowest")
-    # beta grows where the slope is negative.
-    sign = 1.0 if here < 0 else -1.0
-    near, far = guess, guess + sign * step
-    while True:
-        there = loss(far)
-        if there == 0.0:
-            return Temperature(float(np.exp(-far)), "")
-        if (there > 0) == (sign > 0):
-            break
-        if abs(far) >= LOG_BOUND:
-            return Temperature(float(np.exp(-far)), "lowest" if sign > 0 else "highest")
-        step *= 2
-        near, far = far, float(np.clip(far + sign * step, -LOG_BOUND, LOG_BOUND))
-    root = brentq(loss, min(near, far), max(near, far), xtol=xtol, rtol=1e-12)
-    return Temperature(float(np.exp(-root)), "")
-
-
-class _Slope:
-    """g as a function of log beta; rows in chunks that stay in the cache, each with classes first.
-
-    Sums over ten classes are then sums of long rows, which are fast.
-    """
-
-    def __init__(self, logits: np.ndarray, codes: np.ndarray, share: np.ndarray) -> None:
-        n, c = logits.shape
-        size = max(CELLS // c, 16)
-        self.chunks = []
-        self.target = 0.0
-        self.separable = True
-        for start in range(0, n, size):
-            rows = slice(start, start + size)
-            z = centred(np.ascontiguousarray(logits[rows].T), axis=0)
-            of_label = z[codes[rows], np.arange(z.shape[1])]
-            self.target += share[rows] @ of_label
-            self.separable = self.separable and not of_label.any()
-            self.chunks.append((z, share[rows]))
-        self.work = np.empty(c * min(size, n))
-        self.last: dict[float, float] = {}  # brentq asks for the ends of its bracket again
-
-    def __call__(self, log_beta: float, /) -> float:
-        if log_beta not in self.last:
-            self.last[log_beta] = self._evaluate(np.exp(log_beta))
-        return self.last[log_beta]
-
-    def _evaluate(self, beta: float) -> float:
-        mean = 0.0
-        for z, share in self.chunks:
-            work = self.work[: z.size].reshape(z.shape)
-            np.multiply(z, beta, out=work)
-            np.exp(work, out=work)
-            total = work.sum(axis=0)
-            np.multiply(work, z, out=work)
-            mean += share @ (work.sum(axis=0) / total)
-        return float(mean - self.target)
-
-
-def warn_at_bound(found: Temperature, stacklevel: int) -> None:
-    """Warn where the temperature is not an optimum but the end of the range."""
-    if not found.bound:
-        return
-    why = {
-        "lowest": "every label is the class with the highest score, so ever smaller temperatures "
-        "fit ever better, or the scores are on a tiny scale",
-        "highest": "the scores do not tell right classes from wrong ones, so the flattest "
-        "probabilities fit best, or the scores are on a huge scale",
-    }[found.bound]
-    warnings.warn(
-        f"The temperature is at its {found.bound} allowed value, {found.value:.3g}: {why}. "
-        "Calibrate on more rows, or on rows the classifier was not trained on.",
-        CalibrationWarning,
-        stacklevel=stacklevel,
-    )
 
 
 class TemperatureScaling(Calibrator):
@@ -164,7 +46,7 @@ class TemperatureScaling(Calibrator):
 
     See Also
     --------
-    EnsembleTemperatureScaling : A mixture with the given and the uniform probabilities.
+    EnsembleTemperatureScaling : A mixture with the original and the uniform probabilities.
     VectorScaling : One factor and one offset a class.
 
     References
@@ -189,12 +71,175 @@ class TemperatureScaling(Calibrator):
 
     temperature_: float
 
-    def _fit(
-        self, scores: np.ndarray, codes: np.ndarray, weight: np.ndarray | None
-    ) -> dict[str, Any]:
-        found = find_temperature(scores, codes, weight)
-        warn_at_bound(found, stacklevel=4)
+    def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
+        found = _find_temperature(scores, codes, weight)
+        _warn_at_bound(found, stacklevel=4)
         return {"temperature_": found.value}
 
-    def _map(self, scores: np.ndarray) -> np.ndarray:
+    def _map(self, scores: ndarray) -> ndarray:
         return softmax(centred(scores) / self.temperature_)
+
+
+class EnsembleTemperatureScaling(Calibrator):
+    r"""Ensemble temperature scaling: tempered, original and uniform probabilities mixed.
+
+    .. math:: q_i = w_1\, \mathrm{softmax}(z_i / T) + w_2\, p_i + w_3 / c, \qquad
+              w \ge 0,\; w_1 + w_2 + w_3 = 1.
+
+    T is that of temperature scaling; the weights then minimise the negative log-likelihood, a convex
+    problem. As in temperature scaling the order of the classes in a row never changes. It mends what
+    one temperature cannot: a few confident mistakes among confident right answers.
+
+    Parameters
+    ----------
+    input : {"proba", "logits"}, default="proba"
+        What `y_proba` holds, in `fit` and in `predict_proba`. It is never guessed.
+
+    Attributes
+    ----------
+    temperature_ : float
+        T.
+    weights_ : ndarray of shape (3,)
+        Weight of the tempered, of the original and of the uniform probabilities.
+    classes_ : ndarray of shape (n_classes,)
+        Labels, in the order of the columns.
+
+    Warns
+    -----
+    CalibrationWarning
+        If the best temperature lies at an end of its range.
+
+    See Also
+    --------
+    TemperatureScaling : The first of the three alone.
+
+    References
+    ----------
+    .. [1] Zhang, J., Kailkhura, B. and Han, T.Y.-J. (2020). Mix-n-Match: Ensemble and Compositional
+           Methods for Uncertainty Calibration in Deep Learning. ICML. :arxiv:`2003.07329`
+
+    Examples
+    --------
+    >>> from sksve.calibration import EnsembleTemperatureScaling
+    >>> y_proba = [[0.99, 0.01], [0.99, 0.01], [0.01, 0.99], [0.99, 0.01]]
+    >>> y = ["cat", "cat", "dog", "dog"]
+    >>> EnsembleTemperatureScaling().fit(y_proba, y).predict_proba([[0.99, 0.01]]).round(4)
+    array([[0.75, 0.25]])
+    """
+
+    _space: ClassVar[str] = "logits"
+    _monotone: ClassVar[bool] = True
+
+    temperature_: float
+    weights_: ndarray
+
+    def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
+        found = _find_temperature(scores, codes, weight)
+        _warn_at_bound(found, stacklevel=4)
+        rows = np.arange(len(codes))
+        uniform = np.full(len(codes), 1.0 / scores.shape[1])
+        tempered = softmax(centred(scores) / found.value)[rows, codes]
+        original = softmax(scores)[rows, codes]
+        parts = np.stack([tempered, original, uniform])
+        weights = _mixture_weights(parts, shares(weight, len(codes)))
+        return {"temperature_": found.value, "weights_": weights}
+
+    def _map(self, scores: ndarray) -> ndarray:
+        tempered, original = softmax(centred(scores) / self.temperature_), softmax(scores)
+        first, second, third = self.weights_
+        return first * tempered + second * original + third / scores.shape[1]
+
+
+class _Temperature(NamedTuple):
+    value: float
+    bound: str  # "", "lowest" or "highest"
+
+
+def _find_temperature(logits: ndarray, codes: ndarray, weight: ndarray | None) -> _Temperature:
+    r"""Temperature with the smallest negative log-likelihood.
+
+    In the inverse temperature :math:`\beta = 1/T` the loss is convex, and its slope
+
+    .. math:: g(\beta) = \sum_i w_i \Bigl(\sum_k p_{ik}(\beta) z_{ik} - z_{i y_i}\Bigr), \quad
+              p_i(\beta) = \mathrm{softmax}(\beta z_i),
+
+    grows with :math:`\beta`: it has one root or none. The root is bracketed around T = 1 and found
+    by Brent's method on :math:`\log \beta`.
+    """
+    share = shares(weight, len(codes))
+    # Classes first: sums over ten classes are then sums of long rows, which are fast.
+    z = centred(np.ascontiguousarray(logits.T), axis=0)
+    of_label = z[codes, np.arange(len(codes))]
+    target = share @ of_label
+
+    def slope(log_beta: float, /) -> float:
+        weights = np.exp(np.exp(log_beta) * z)
+        total = weights.sum(axis=0)
+        weights *= z
+        return float(share @ (weights.sum(axis=0) / total) - target)
+
+    here = slope(0.0)
+    if here == 0.0:
+        return _Temperature(1.0, "")
+    # Where no root exists the slope keeps its sign. It is not searched for: far out the slope
+    # underflows to exactly 0, and any point there would look like an optimum.
+    if here < 0 and not of_label.any():
+        return _Temperature(float(np.exp(-LOG_BOUND)), "lowest")
+    # beta grows where the slope is negative.
+    sign = 1.0 if here < 0 else -1.0
+    near, far = 0.0, sign
+    while sign * (there := slope(far)) < 0:
+        if abs(far) >= LOG_BOUND:
+            return _Temperature(float(np.exp(-far)), "lowest" if sign > 0 else "highest")
+        near, far = far, float(np.clip(2 * far + sign, -LOG_BOUND, LOG_BOUND))
+    if there == 0.0:
+        return _Temperature(float(np.exp(-far)), "")
+    root = brentq(slope, min(near, far), max(near, far), xtol=1e-11, rtol=1e-12)
+    return _Temperature(float(np.exp(-root)), "")
+
+
+def _warn_at_bound(found: _Temperature, stacklevel: int) -> None:
+    """Warn where the temperature is not an optimum but the end of the range."""
+    if not found.bound:
+        return
+    why = {
+        "lowest": "every label is the class with the highest score, so ever smaller temperatures "
+        "fit ever better, or the scores are on a tiny scale",
+        "highest": "the scores do not tell right classes from wrong ones, so the flattest "
+        "probabilities fit best, or the scores are on a huge scale",
+    }[found.bound]
+    warnings.warn(
+        f"The temperature is at its {found.bound} allowed value, {found.value:.3g}: {why}. "
+        "Calibrate on more rows, or on rows the classifier was not trained on.",
+        CalibrationWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def _mixture_weights(parts: ndarray, share: ndarray) -> ndarray:
+    r"""Weights w on the simplex that maximise :math:`\sum_i s_i \log(w \cdot p_i)`.
+
+    `parts` are ``(k, n)``, the label's probability under each component; the last is never 0.
+    """
+
+    def loss(w: ndarray) -> float:
+        with np.errstate(divide="ignore"):
+            return float(-(share @ np.log(w @ parts)))
+
+    def slope(w: ndarray) -> ndarray:
+        return -(parts @ (share / (w @ parts)))
+
+    k = len(parts)
+    settings: dict[str, Any] = {
+        "jac": slope,
+        "method": "SLSQP",
+        # The lower bound keeps every mixture above 0 while the optimiser looks around.
+        "bounds": [(0.0, 1.0)] * (k - 1) + [(1e-12, 1.0)],
+        "constraints": {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(k)},
+        "options": {"ftol": 1e-14, "maxiter": 200},
+    }
+    found: Any = minimize(loss, np.full(k, 1.0 / k), **settings)
+    mixed = np.maximum(found.x, 0.0)
+    # Never worse than any component alone.
+    candidates = [*np.eye(k), mixed / mixed.sum()]
+    return min(candidates, key=loss)

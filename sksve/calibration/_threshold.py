@@ -1,21 +1,18 @@
-"""From which sureness on to answer: thresholds learned on held-out rows, with their intervals.
+"""From which confidence score on to answer: thresholds learned on held-out rows, with their intervals.
 
-A row is answered where its sureness is at least the threshold.
+A row is answered where its score is at least the threshold.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from numpy import ndarray
 
 from sksve.metrics._curve import clopper_pearson
 
 __all__ = [
-    "OperatingPoint",
-    "measure_at",
-    "rows_needed",
-    "threshold_for_coverage",
-    "threshold_for_risk",
-]
+    "OperatingPoint", "measure_at", "rows_needed", "threshold_for_coverage", "threshold_for_risk",
+]  # fmt: skip
 
 # Thresholds that max_risk chooses among: sqrt(n) / 3, at least and at most so many. Each one more makes every
 # bound a little wider; fewer leave larger steps of coverage, which costs more the more rows there are.
@@ -32,26 +29,24 @@ class OperatingPoint(NamedTuple):
     risk_interval: tuple[float, float]
 
 
-def threshold_for_coverage(
-    sure: np.ndarray, coverage: float, weight: np.ndarray | None = None
-) -> float:
+def threshold_for_coverage(score: ndarray, coverage: float, weight: ndarray | None = None) -> float:
     r"""Largest threshold at which a new row is answered with probability at least `coverage`.
 
     The threshold is the k-th largest of n values, :math:`k = \lceil c\,(n+1) \rceil`: a new value is
     equally likely to fall into each of the n + 1 gaps between them. Minus infinity if k > n.
     """
-    order, end = _surest_first(sure, weight)
+    order, end = _by_score(score, weight)
     rank = np.ceil(coverage * (end[-1] + 1) * (1 - 1e-12))
     at = np.searchsorted(end, rank * (1 - 1e-12))
-    return float(sure[order[at]]) if at < len(order) else -np.inf
+    return float(score[order[at]]) if at < len(order) else -np.inf
 
 
 def threshold_for_risk(
-    sure: np.ndarray,
-    correct: np.ndarray,
+    score: ndarray,
+    correct: ndarray,
     max_risk: float,
     confidence_level: float,
-    weight: np.ndarray | None = None,
+    weight: ndarray | None = None,
 ) -> tuple[float, float]:
     r"""Threshold that answers most, among those whose risk is bounded by `max_risk`.
 
@@ -60,14 +55,10 @@ def threshold_for_risk(
     are binomial and Clopper and Pearson's upper bound at level :math:`\delta / K` holds; with
     probability :math:`1 - \delta` all K hold, and any may be chosen.
 
-    Returns
-    -------
-    threshold : float
-        Infinity, answer nothing, if no candidate's bound is low enough.
-    level : float
-        Confidence level of a two-sided interval whose upper end is the bound.
+    Returns the threshold, infinity (answer nothing) if no candidate's bound is low enough, and the
+    confidence level of a two-sided interval whose upper end is the bound.
     """
-    order, end = _surest_first(sure, weight)
+    order, end = _by_score(score, weight)
     n, delta = end[-1], 1 - confidence_level
     ranks = _ranks(n, max_risk, delta)
     if not len(ranks):
@@ -75,9 +66,9 @@ def threshold_for_risk(
     level = 1 - 2 * delta / len(ranks)
     # The first row beyond each rank; the threshold lies just above it.
     beyond = np.searchsorted(end, ranks * (1 + 1e-12), side="right")
-    edge = [np.nextafter(sure[order[i]], np.inf) if i < len(order) else -np.inf for i in beyond]
-    w = np.ones(len(sure)) if weight is None else weight
-    accepted = sure[:, None] >= np.asarray(edge)
+    edge = [np.nextafter(score[order[i]], np.inf) if i < len(order) else -np.inf for i in beyond]
+    w = np.ones(len(score)) if weight is None else weight
+    accepted = score[:, None] >= np.asarray(edge)
     counts = w @ accepted
     errors = w @ (accepted & ~correct[:, None])
     bound = clopper_pearson(errors, counts, level)[:, 1]
@@ -86,21 +77,21 @@ def threshold_for_risk(
 
 
 def rows_needed(max_risk: float, confidence_level: float, n_candidates: int = 1) -> float:
-    """Rows that must be answered, all of them right, before `max_risk` can be promised."""
+    """Rows that must be answered, all of them right, before `max_risk` can be guaranteed."""
     return float(np.ceil(np.log((1 - confidence_level) / n_candidates) / np.log1p(-max_risk)))
 
 
 def measure_at(
     threshold: float,
-    sure: np.ndarray,
-    correct: np.ndarray,
+    score: ndarray,
+    correct: ndarray,
     confidence_level: float,
     risk_level: float,
-    weight: np.ndarray | None = None,
+    weight: ndarray | None = None,
 ) -> OperatingPoint:
     """Coverage and risk at a threshold, with Clopper and Pearson's intervals."""
-    w = np.ones(len(sure)) if weight is None else weight
-    accepted = sure >= threshold
+    w = np.ones(len(score)) if weight is None else weight
+    accepted = score >= threshold
     n, count = w.sum(), w[accepted].sum()
     errors = w[accepted & ~correct].sum()
     if np.isinf(threshold):  # all or nothing, whatever comes
@@ -116,13 +107,13 @@ def measure_at(
     )
 
 
-def _surest_first(sure: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Order of the rows, surest first, and the weight of each with all before it."""
-    order = np.argsort(-sure, kind="stable")
-    return order, np.cumsum(np.ones(len(sure)) if weight is None else weight[order])
+def _by_score(score: ndarray, weight: ndarray | None) -> tuple[ndarray, ndarray]:
+    """Order of the rows, largest score first, and the weight of each with all before it."""
+    order = np.argsort(-score, kind="stable")
+    return order, np.cumsum(np.ones(len(score)) if weight is None else weight[order])
 
 
-def _ranks(n: float, max_risk: float, delta: float) -> np.ndarray:
+def _ranks(n: float, max_risk: float, delta: float) -> ndarray:
     """Ranks to choose among, even in coverage; none where no number of right answers would do."""
     for k in (int(np.clip(np.sqrt(n) / 3, FEWEST, MOST)), 4, 2, 1):
         least = rows_needed(max_risk, 1 - delta, k)

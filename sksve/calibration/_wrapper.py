@@ -1,24 +1,55 @@
-"""What the wrappers of any classifier share: routing, tags, and what they hand through."""
+"""What the wrappers of any classifier share: checked rows, rows held out, routing, tags, delegation."""
 
 import warnings
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
+from numpy import ndarray
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import Bunch, Tags, get_tags
+from sklearn.model_selection import StratifiedShuffleSplit, check_cv
+from sklearn.utils import Bunch, Tags, get_tags, indexable
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
     _routing_enabled,
     process_routing,
 )
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.metaestimators import _safe_split, available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import (
+    _check_method_params,
+    _check_y,
+    check_is_fitted,
+    has_fit_parameter,
+)
 
-from sksve.metrics._predict_uncertainty import has_members
+from sksve.metrics import Uncertainty
+from sksve.metrics._inputs import check_sample_weight, make_generator
+from sksve.metrics._predict_uncertainty import has_members, predict_members, predict_uncertainty
 
-__all__ = ["ClassifierWrapper", "members_inside"]
+__all__ = ["ClassifierWrapper", "DelegatingMixin", "Fold", "Rows", "members_inside"]
+
+
+class Rows(NamedTuple):
+    """What fit was given. X is whatever the estimator takes, texts too: it is only ever indexed."""
+
+    X: Any
+    y: ndarray
+    weight: ndarray | None
+    classes: ndarray
+
+
+class Fold(NamedTuple):
+    """What was read off an estimator on rows it was not fitted on."""
+
+    test: ndarray  # places of the rows
+    classes: ndarray  # what the estimator knows
+    found: Any
 
 
 def members_inside(wrapper: Any) -> bool:
@@ -33,10 +64,11 @@ def members_inside(wrapper: Any) -> bool:
 
 
 class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
-    """Base of the wrappers: an `estimator`, a `cv`, and after fit an ``estimator_``."""
+    """Base of the wrappers: an `estimator`, a `cv`, `n_jobs`, and after fit an ``estimator_``."""
 
     estimator: Any
     cv: Any
+    n_jobs: int | None
     estimator_: Any
 
     @property
@@ -45,7 +77,7 @@ class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return self.estimator_.n_features_in_
 
     @property
-    def feature_names_in_(self) -> np.ndarray:
+    def feature_names_in_(self) -> ndarray:
         """Names of the columns of X; only if the fitted estimator has them."""
         return self.estimator_.feature_names_in_
 
@@ -57,58 +89,14 @@ class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         MetadataRouter
             ``fit`` hands metadata on to the estimator's ``fit`` and to the splitter's ``split``.
         """
+        to_fit = MethodMapping().add(caller="fit", callee="fit")
+        to_split = MethodMapping().add(caller="fit", callee="split")
         return (
             MetadataRouter(owner=self)
             .add_self_request(self)
-            .add(
-                estimator=self.estimator,
-                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
-            )
-            .add(
-                splitter=self.cv,
-                method_mapping=MethodMapping().add(caller="fit", callee="split"),
-            )
+            .add(estimator=self.estimator, method_mapping=to_fit)
+            .add(splitter=self.cv, method_mapping=to_split)
         )
-
-    def _is_frozen(self) -> bool:
-        return isinstance(self.estimator, FrozenEstimator)
-
-    def _frozen_classes(self) -> Any:
-        """Classes of a frozen estimator, which must be fitted; None if it is not frozen."""
-        if not self._is_frozen():
-            return None
-        check_is_fitted(self.estimator)
-        return self.estimator.classes_
-
-    def _demand_instance(self) -> None:
-        if isinstance(self.estimator, type) or not hasattr(self.estimator, "fit"):
-            raise ValueError(
-                f"The 'estimator' parameter of {type(self).__name__} must be a classifier instance. "
-                f"Got {self.estimator!r} instead."
-            )
-
-    def _route(self, sample_weight: Any, params: dict[str, Any]) -> tuple[dict, dict]:
-        """Parameters of the estimator's fit and of the splitter; warns where weights are lost."""
-        if _routing_enabled():
-            routed: Bunch = process_routing(self, "fit", sample_weight=sample_weight, **params)
-            return dict(routed.estimator.fit), dict(routed.splitter.split)
-        params = dict(params)
-        # As scikit-learn's search objects: without routing, groups are the splitter's.
-        groups = params.pop("groups", None)
-        split_params = {} if groups is None else {"groups": groups}
-        if sample_weight is None or self._is_frozen():
-            return params, split_params
-        if has_fit_parameter(self.estimator, "sample_weight"):
-            params["sample_weight"] = sample_weight
-        else:
-            warnings.warn(
-                f"{type(self.estimator).__name__}.fit takes no sample_weight, so the weights do not "
-                "reach it. Pass them by step name as well, as in clf__sample_weight=..., or switch "
-                "metadata routing on.",
-                UserWarning,
-                stacklevel=3,
-            )
-        return params, split_params
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -120,3 +108,233 @@ class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             tags.classifier_tags = deepcopy(inner.classifier_tags)
             tags.classifier_tags.multi_label = False
         return tags
+
+    # -- fit, step by step -----------------------------------------------------------------------
+
+    def _demand_instance(self) -> None:
+        if isinstance(self.estimator, type) or not hasattr(self.estimator, "fit"):
+            raise ValueError(
+                f"The 'estimator' parameter of {type(self).__name__} must be a classifier instance. "
+                f"Got {self.estimator!r} instead."
+            )
+
+    def _read_rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
+        """Check labels and weights; classes are a frozen estimator's, or the labels, at least two."""
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        X, y = indexable(X, y)
+        y = _check_y(y)
+        if not len(y):
+            raise ValueError("Found array with 0 sample(s): at least one row is needed.")
+        _demand_labels(y)
+        check_classification_targets(y)
+        weight = check_sample_weight(sample_weight, len(y))
+        if isinstance(self.estimator, FrozenEstimator):
+            check_is_fitted(self.estimator)
+            classes = np.asarray(self.estimator.classes_)
+            unknown = sorted(set(y.tolist()) - set(classes.tolist()), key=str)
+            if unknown:
+                raise ValueError(
+                    f"y holds labels that the frozen estimator does not know: {unknown}. "
+                    f"Its classes are {classes.tolist()}."
+                )
+            return Rows(X, y, weight, classes)
+        classes = np.unique(y)
+        present = classes if weight is None else np.unique(y[weight > 0])
+        if len(present) < 2:
+            raise ValueError(
+                "The training data must hold at least two classes. Got only one class, "
+                f"{present.tolist()[0]!r}, in the rows of positive weight."
+            )
+        return Rows(X, y, weight, classes)
+
+    def _fit_and_read(
+        self,
+        rows: Rows,
+        read: Callable[[Any, Any], Any],
+        sample_weight: Any,
+        fit_params: dict[str, Any],
+        random_state: Any = None,
+    ) -> tuple[Any, list[Fold]]:
+        """Fit the estimator, and read what estimators say of rows they have not seen.
+
+        A frozen estimator is read on all rows. With a share as `cv`, the estimator is fitted on the
+        other rows; with folds, one is fitted on all rows and a clone is read for each fold.
+        """
+        estimator, X, y = self.estimator, rows.X, rows.y
+        params, split_params = self._route(sample_weight, fit_params)
+        if isinstance(estimator, FrozenEstimator):
+            return estimator, [Fold(np.arange(len(y)), rows.classes, read(estimator, X))]
+
+        def fit_and_read(train: ndarray, test: ndarray) -> tuple[Any, Fold]:
+            X_train, y_train = _safe_split(estimator, X, y, train)
+            part = _check_method_params(X, params, indices=train)
+            fitted = clone(estimator).fit(X_train, y_train, **part)
+            X_test, _ = _safe_split(estimator, X, y, test, train)
+            return fitted, Fold(np.arange(len(y))[test], fitted.classes_, read(fitted, X_test))
+
+        def job(train: ndarray, test: ndarray) -> Fold:
+            return fit_and_read(np.asarray(train), np.asarray(test))[1]
+
+        if isinstance(self.cv, Real) and not isinstance(self.cv, Integral):
+            if split_params:
+                raise ValueError(
+                    "groups need a splitter that knows of them. Pass cv=GroupKFold(), for example."
+                )
+            seed = int(make_generator(random_state).integers(2**32))
+            splitter = StratifiedShuffleSplit(1, test_size=self.cv, random_state=seed)
+            fitted, fold = fit_and_read(*next(splitter.split(np.empty((len(y), 1)), y)))
+            return fitted, [fold]
+        splits = list(check_cv(self.cv, y, classifier=True).split(X, y, **split_params))
+        for number, (train, _) in enumerate(splits):
+            _demand_two_classes(np.unique(y[train]), number, len(splits))
+        folds = Parallel(n_jobs=self.n_jobs)(delayed(job)(*split) for split in splits)
+        return clone(estimator).fit(X, y, **params), folds
+
+    def _route(self, sample_weight: Any, params: Mapping[str, Any]) -> tuple[dict, dict]:
+        """Parameters of the estimator's fit and of the splitter; warns where weights are lost."""
+        if _routing_enabled():
+            routed: Bunch = process_routing(self, "fit", sample_weight=sample_weight, **params)
+            return dict(routed.estimator.fit), dict(routed.splitter.split)
+        params = dict(params)
+        # As scikit-learn's search objects: without routing, groups are the splitter's.
+        groups = params.pop("groups", None)
+        split_params = {} if groups is None else {"groups": groups}
+        if sample_weight is None or isinstance(self.estimator, FrozenEstimator):
+            return params, split_params
+        if has_fit_parameter(self.estimator, "sample_weight"):
+            params["sample_weight"] = sample_weight
+        else:
+            warnings.warn(
+                f"{type(self.estimator).__name__}.fit takes no sample_weight, so the weights do not "
+                "reach it. Pass them by step name as well, as in clf__sample_weight=..., or switch "
+                "metadata routing on.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return params, split_params
+
+
+def _demand_labels(y: ndarray) -> None:
+    """Refuse None and NaN among labels of any kind; scikit-learn looks at numbers only."""
+    if y.dtype != object:
+        return
+    missing = [i for i, label in enumerate(y.tolist()) if label is None or label != label]
+    if missing:
+        raise ValueError(
+            f"Input y contains NaN or None: every row needs a label. Row {missing[0]} has none."
+        )
+
+
+def _demand_two_classes(present: ndarray, number: int, n_splits: int) -> None:
+    if len(present) < 2:
+        raise ValueError(
+            f"Split {number} of {n_splits} leaves only one class, {present.tolist()[0]!r}, to train on. "
+            "Shuffle the rows, use a stratified splitter or another 'cv', or wrap a fitted "
+            "classifier in FrozenEstimator and fit on held-out rows."
+            if len(present)
+            else f"Split {number} of {n_splits} leaves no row to train on."
+        )
+
+
+def _inner_has(name: str) -> Callable[[Any], bool]:
+    """Check for ``available_if``: the wrapped estimator has this method."""
+
+    def check(wrapper: Any) -> bool:
+        getattr(getattr(wrapper, "estimator_", wrapper.estimator), name)
+        return True
+
+    return check
+
+
+class DelegatingMixin:
+    """Answers of a wrapper that are its estimator's."""
+
+    estimator_: Any
+
+    @available_if(_inner_has("predict_proba"))
+    def predict_proba(self, X: Any) -> ndarray:
+        """Class probabilities of every row, as the estimator gives them.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    @available_if(_inner_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> ndarray:
+        """Logarithm of the probabilities, as the estimator gives it.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In nats.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_log_proba(X)
+
+    @available_if(_inner_has("decision_function"))
+    def decision_function(self, X: Any) -> ndarray:
+        """Decision values, as the estimator gives them.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes) or (n_samples,)
+            The estimator's.
+        """
+        check_is_fitted(self)
+        return self.estimator_.decision_function(X)
+
+    @available_if(members_inside)
+    def predict_proba_members(self, X: Any) -> ndarray:
+        """Class probabilities of each member of the ensemble inside.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_members, n_samples, n_classes)
+            The ensemble's.
+        """
+        check_is_fitted(self)
+        return predict_members(self.estimator_, X)
+
+    @available_if(members_inside)
+    def predict_uncertainty(self, X: Any) -> Uncertainty:
+        """Uncertainty of the ensemble inside.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        Uncertainty
+            Of every row, answered or not.
+        """
+        check_is_fitted(self)
+        return predict_uncertainty(self.estimator_, X)

@@ -13,8 +13,7 @@ from sksve.calibration import (
     TemperatureScaling,
     VectorScaling,
 )
-from sksve.calibration._ensemble_temperature import mixture_weights
-from sksve.calibration._multinomial import DiagonalFeatures, FullFeatures, MultinomialLoss
+from sksve.calibration._losses import MultinomialLoss
 from sksve.metrics import negative_log_likelihood
 from tests.calibration.problems import overconfident
 
@@ -100,14 +99,14 @@ def test_matrix__strong_ridge_leaves_everything_as_it_is(problem):
     np.testing.assert_allclose(calibrated, p, atol=1e-5)
 
 
-@pytest.mark.parametrize("features", [DiagonalFeatures, FullFeatures])
-def test_multinomial__derivatives_equal_finite_differences(rng, features):
-    p, y = overconfident(rng, 70, 4)
-    made = features(np.log(p))
-    penalty, centre = rng.uniform(0, 1, made.shape), rng.normal(size=made.shape)
-    share = rng.dirichlet(np.ones(70))
-    problem = MultinomialLoss(made, y, share, penalty, centre)
-    theta = rng.normal(size=made.shape).ravel()
+@pytest.mark.parametrize("shared", [True, False])
+def test_multinomial__derivatives_equal_finite_differences(rng, shared):
+    n = 2100  # more than the Hessian takes at a time
+    x = rng.normal(size=(4, n) if shared else (3, 4, n))
+    penalty, centre = rng.uniform(0, 1, (3, 4)), rng.normal(size=(3, 4))
+    share = rng.dirichlet(np.ones(n))
+    problem = MultinomialLoss(x, rng.integers(0, 3, n), share, penalty, centre)
+    theta = rng.normal(size=12)
     _, gradient = problem.value_and_gradient(theta)
     numeric = approx_fprime(theta, lambda t: problem.value_and_gradient(t)[0], 1e-7)
     np.testing.assert_allclose(gradient, numeric, atol=1e-5)
@@ -118,22 +117,10 @@ def test_multinomial__derivatives_equal_finite_differences(rng, features):
     np.testing.assert_allclose(problem.hessian(theta), columns, atol=1e-5)
 
 
-def test_multinomial__hessian_does_not_depend_on_the_chunks(rng, monkeypatch):
-    p, y = overconfident(rng, 50, 3)
-    made = FullFeatures(np.log(p))
-    problem = MultinomialLoss(
-        made, y, np.full(50, 0.02), np.zeros(made.shape), np.zeros(made.shape)
-    )
-    theta = rng.normal(size=12)
-    whole = problem.hessian(theta)
-    monkeypatch.setattr("sksve.calibration._multinomial.CHUNK", 7)
-    np.testing.assert_allclose(problem.hessian(theta), whole, atol=1e-14)
-
-
 def test_dirichlet__many_classes_by_l_bfgs_reach_the_newton_optimum(rng, monkeypatch):
     p, y = overconfident(rng, 600, 5)
     newton = DirichletCalibration(reg_lambda=0.01).fit(p, y)
-    monkeypatch.setattr("sksve.calibration._optimise.DENSE", 0)
+    monkeypatch.setattr("sksve.calibration._losses.DENSE", 0)
     first_order = DirichletCalibration(reg_lambda=0.01).fit(p, y)
     np.testing.assert_allclose(first_order.coef_, newton.coef_, atol=1e-3)
     np.testing.assert_allclose(first_order.predict_proba(p), newton.predict_proba(p), atol=1e-4)
@@ -141,7 +128,7 @@ def test_dirichlet__many_classes_by_l_bfgs_reach_the_newton_optimum(rng, monkeyp
 
 def test_optimiser__that_stops_early_says_so(rng, monkeypatch):
     p, y = overconfident(rng, 200, 3, 6.0)
-    monkeypatch.setattr("sksve.calibration._optimise.LOOSE", 0.0)
+    monkeypatch.setattr("sksve.calibration._losses.LOOSE", 0.0)
     with pytest.warns(CalibrationWarning, match="stopped before its optimum") as caught:
         VectorScaling().fit(p, y)
     assert caught[0].filename == __file__
@@ -179,12 +166,15 @@ def test_ensemble_temperature__equals_a_grid_of_weights(rng):
     )
 
 
-def test_mixture_weights__recover_a_known_mixture(rng):
+def test_ensemble_temperature__is_the_best_mixture(rng):
     # Optimality on the simplex: every used part has the same mean ratio to the mixture, 1.
-    parts = rng.uniform(0.01, 1, size=(3, 4000))
-    share = rng.dirichlet(np.ones(4000))
-    w = mixture_weights(parts, share)
-    ratios = parts @ (share / (w @ parts))
+    p, y = overconfident(rng, 4000, 3, 1.5)
+    y[:400] = rng.integers(0, 3, 400)
+    share, rows = rng.dirichlet(np.ones(4000)), np.arange(4000)
+    found = EnsembleTemperatureScaling().fit(p, y, share)
+    tempered = softmax(np.log(p) / found.temperature_, axis=1)
+    parts = np.stack([tempered[rows, y], p[rows, y], np.full(4000, 1 / 3)])
+    ratios = parts @ (share / (found.weights_ @ parts))
     assert (ratios <= 1 + 1e-6).all()
-    np.testing.assert_allclose(ratios[w > 1e-6], 1, atol=1e-6)
-    assert w.sum() == pytest.approx(1, abs=1e-12)
+    np.testing.assert_allclose(ratios[found.weights_ > 1e-6], 1, atol=1e-5)
+    assert found.weights_.sum() == pytest.approx(1, abs=1e-12)

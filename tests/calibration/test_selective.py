@@ -33,7 +33,7 @@ def test__frozen__by_coverage(split):
     assert clf.threshold_ == np.sort(sure)[::-1][141 - 1]  # ceil(0.7 * 201)
     answered = sure >= clf.threshold_
     np.testing.assert_array_equal(clf.accepts(X), answered)
-    np.testing.assert_array_equal(clf.sureness(X), sure)
+    np.testing.assert_array_equal(clf.confidence_score(X), sure)
     assert clf.coverage_ == answered.mean() == 141 / 200
     assert clf.risk_ == pytest.approx(wrong[answered].mean())
     exact = binomtest(int(wrong[answered].sum()), 141).proportion_ci(0.95, method="exact")
@@ -67,7 +67,7 @@ def test__measures_of_probabilities(measure, split):
         "margin": ordered[:, -1] - ordered[:, -2],
         "entropy": -entropy(p, axis=1),
     }[measure]
-    np.testing.assert_allclose(clf.sureness(X), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(clf.confidence_score(X), expected, rtol=0, atol=1e-12)
     assert clf.coverage_ == pytest.approx(0.605)
 
 
@@ -76,7 +76,7 @@ def test__epistemic_measure(committee, data):
     clf = SelectiveClassifier(committee(), coverage=0.6, measure="epistemic", random_state=0)
     clf.fit(X, y)
     expected = -clf.estimator_.predict_uncertainty(X).epistemic
-    np.testing.assert_array_equal(clf.sureness(X), expected)
+    np.testing.assert_array_equal(clf.confidence_score(X), expected)
     np.testing.assert_array_equal(clf.predict_uncertainty(X).epistemic, -expected)
     np.testing.assert_array_equal(
         clf.predict_proba_members(X), clf.estimator_.predict_proba_members(X)
@@ -167,7 +167,7 @@ def test__max_risk__out_of_reach_abstains_on_everything(split):
     assert clf.coverage_ == 0
     assert np.isnan(clf.risk_)
     wrong = np.roll(inner.predict(X), 7)
-    with pytest.warns(CalibrationWarning, match="Too many of the surest rows are wrong"):
+    with pytest.warns(CalibrationWarning, match="Too many of the most confident rows are wrong"):
         SelectiveClassifier(FrozenEstimator(inner), max_risk=0.1).fit(X, wrong)
 
 
@@ -192,7 +192,7 @@ def test__around_a_calibrated_ensemble(committee, data):
     frame = pd.DataFrame(X, index=range(7, 307))
     found = clf.predict_uncertainty(frame)
     np.testing.assert_array_equal(found.confidence, clf.predict_proba(X).max(axis=1))
-    np.testing.assert_array_equal(found.confidence, clf.sureness(X))
+    np.testing.assert_array_equal(found.confidence, clf.confidence_score(X))
     assert found.to_frame().index[0] == 7
 
 
@@ -240,6 +240,6 @@ def test__bad_parameters(clf, words, data):
 
 def test__unfitted(data):
     clf = SelectiveClassifier(FrozenEstimator(GaussianNB().fit(*data)), coverage=0.5)
-    for method in ("predict", "accepts", "sureness", "predict_selective", "predict_proba"):
+    for method in ("predict", "accepts", "confidence_score", "predict_selective", "predict_proba"):
         with pytest.raises(NotFittedError):
             getattr(clf, method)(data[0])
