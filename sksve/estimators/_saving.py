@@ -151,7 +151,7 @@ class SavingMixin(Savable):
             parts.tensors,
             parts.backbone["frozen"],
         )
-        members = TrainedMembers(tuple(parts.members), (), learned["history_"], net)
+        members = TrainedMembers(tuple(parts.members), (), learned["history_"], net.history, net)
         fresh._record(classes, seed, members, plan, loaded)
         set_fitted(fresh, learned)
         if parts.fitted_serializer is not None:
