@@ -4,7 +4,6 @@ No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (
 """
 
 from sksve.training._checkpoint import check_writable, clear_checkpoints, stored_seed
-from sksve.training._continue import train_further
 from sksve.training._data import ImageDataset, MemberDataset, TokenDataset
 from sksve.training._data_parallel import Processes, join_processes
 from sksve.training._export import MemberModel, merged_model, take_first
@@ -26,7 +25,7 @@ from sksve.training._module import EnsembleModule, WholeBackbone
 from sksve.training._muon import CoreMuon, check_whole_cores, orthogonalized
 from sksve.training._net import MemberNet
 from sksve.training._progress import Progress, without_bars
-from sksve.training._restore import describe_frozen, restore_net, saved_state
+from sksve.training._reuse import describe_frozen, restore_net, saved_state, train_further
 from sksve.training._seeds import sample_seeds
 from sksve.training._trained import TrainedMembers, join
 

@@ -28,10 +28,10 @@ from sksve.training._callbacks import prepare_callbacks
 from sksve.training._checkpoint import Checkpoint, check_same_fit, checkpoint_path, fit_hash
 from sksve.training._data import MemberDataset
 from sksve.training._data_parallel import ALONE, DataParallelNet, Processes
-from sksve.training._forecast import TrainingForecast
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads, WholeBackbone
 from sksve.training._net import MemberNet
+from sksve.training._progress import TrainingForecast
 from sksve.training._seeds import member_streams, shared_streams
 from sksve.training._trained import (
     TrainedMembers,

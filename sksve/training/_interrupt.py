@@ -25,14 +25,9 @@ class TrainingStopped(KeyboardInterrupt):
 
 
 class SigintFlag:
-    """While it is entered, a first SIGINT is noted only; a second one raises KeyboardInterrupt.
+    """Counts SIGINT while it is entered: the first is only noted, a second raises KeyboardInterrupt.
 
     Does nothing outside the main thread, and where somebody else handles SIGINT.
-
-    Attributes
-    ----------
-    count : int
-        How often SIGINT has come.
     """
 
     def __init__(self) -> None:
@@ -136,13 +131,7 @@ def sigints(net: Any) -> int:
 
 
 def close_history(net: Any) -> None:
-    """Complete the row of an epoch that was left in its middle: means over the steps it made.
-
-    Parameters
-    ----------
-    net : MemberNet
-        A row without any step goes; what a validation that was not finished gave is NaN.
-    """
+    """Complete the row of an epoch that was left in its middle: means over the steps it made."""
     if not net.history or "member_padding" in net.history[-1]:
         return
     row = net.history[-1]

@@ -1,4 +1,4 @@
-"""A progress bar on stderr, shown only when the work turns out to be long."""
+"""What a user sees of long work: a bar on stderr, and what a fit is going to do, before its first step."""
 
 import time
 from collections.abc import Iterator
@@ -6,37 +6,26 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["Progress", "is_long", "without_bars"]
+import torch
+from skorch.callbacks import Callback
 
-#: Seconds of work from which on a bar is worth its lines.
+from sksve.adapters import MemberLinear
+from sksve.training._functional import adapted_blocks, members_at_once
+
+__all__ = ["Progress", "TrainingForecast", "forecast", "is_long", "without_bars"]
+
+# Seconds of work from which on a bar is worth its lines.
 LONG = 5.0
+# What is not a matrix product (attention, activations, normalisation, Python): share of the products'
+# time; a quarter of the whole in the profile of docs/speed.md, rounded up.
+BESIDES = 0.35
 
 # Of this thread: the bar of a stream stands for those of its pieces.
 _silent: ContextVar[bool] = ContextVar("sksve_silent", default=False)
 
 
 def is_long(seconds: float, done: float, total: float | None) -> bool:
-    """Whether work is expected to take more than five seconds, judged from its beginning.
-
-    Parameters
-    ----------
-    seconds : float
-        Since the start.
-    done : float
-        How much has been done in this time.
-    total : float or None
-        How much there is. None: unknown, and only the time that has passed counts.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> from sksve.training._progress import is_long
-    >>> is_long(0.2, 10, 100), is_long(0.2, 1, 100), is_long(6.0, 1, None)
-    (False, True, True)
-    """
+    """Whether work is expected to take more than five seconds, judged from its beginning."""
     if total is None:
         return seconds > LONG
     return done > 0 and seconds * total > LONG * done
@@ -102,3 +91,89 @@ def without_bars() -> Iterator[None]:
         yield
     finally:
         _silent.reset(token)
+
+
+# -- before a fit --------------------------------------------------------------------------------
+
+
+class TrainingForecast(Callback):
+    """Say what the fit is going to do, where the table of losses is printed to."""
+
+    def __init__(self, max_length: int | None = None) -> None:
+        self.max_length = max_length
+
+    def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
+        told = forecast(net, X)
+        cut = ""
+        if self.max_length is not None:
+            share = float((X.lengths >= self.max_length).mean())
+            cut = f", {share:.1%} of the rows cut or exactly as long as max_length"
+        end = f"about {told['n_bytes'] / 2**20:,.0f} MiB for weights, factors and one pass"
+        if net.device == "cpu" and told["multiply_adds"]:
+            rate = seconds_per_multiply_add(X.dtype)
+            seconds = told["multiply_adds"] * rate * (1 + BESIDES)
+            end += f"; about {_duration(seconds)} for training"
+        sink = dict(net.callbacks_)["print_log"].sink
+        sink(
+            f"{net.module_.n_members} members on {len(X):,} rows, {int(X.lengths.sum()):,} tokens{cut}; "
+            f"about {told['tokens_per_step']:,} tokens per member and step"
+        )
+        sink(end)
+
+
+def forecast(net: Any, X: Any) -> dict[str, int]:
+    """Tokens of a member's step, multiply-adds of a whole fit's adapted layers, and bytes in memory."""
+    m, rows = net.module_.n_members, min(net.batch_size, len(X))
+    tokens = max(1, round(rows * int(X.lengths.sum()) / len(X)))
+    learning = _learning(net)
+    per_step, activations = 0.0, 0
+    for layer in net.module_.modules():
+        if isinstance(layer, MemberLinear):
+            o, i = layer.out_features, layer.in_features
+            activations += o + min(o, i)
+            cost = 2 * layer.multiply_adds(tokens)[0]
+            per_step += cost * (1 + learning.get(layer, 1.0)) / 2  # no gradient: half of a step
+    steps = net.max_epochs * -(-len(X) // net.batch_size)
+    held = [*net.module_.parameters(), *net.module_.buffers()]
+    if X.features is not None:
+        held.append(X.features)
+    at_once = members_at_once(m, tokens, torch.device(net.device))
+    return {
+        "tokens_per_step": tokens,
+        "multiply_adds": round(per_step * m * steps),
+        "n_bytes": sum(t.nbytes for t in held) + at_once * tokens * activations * X.dtype.itemsize,
+    }
+
+
+def _learning(net: Any) -> dict[Any, float]:
+    """Share of the steps in which each layer learns, of layers in blocks that stop before the end."""
+    if net.freeze_out is None:
+        return {}
+    stops = dict(net.callbacks_)["schedule"].stops_  # made before this is asked
+    return {
+        layer: stop / stops[-1]
+        for block, stop in zip(adapted_blocks(net.module_.split), stops, strict=True)
+        for layer in block.modules()
+    }
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> [_duration(s) for s in (0.2, 42.0, 600.0, 9000.0)]
+    ['1 s', '42 s', '10 min', '2.5 h']
+    """
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def seconds_per_multiply_add(dtype: torch.dtype, n: int = 512) -> float:
+    """Time a matrix product on the CPU: the fastest of five, some milliseconds together."""
+    a = torch.ones(n, n, dtype=dtype)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        torch.mm(a, a)
+        times.append(time.perf_counter() - start)
+    return min(times) / n**3

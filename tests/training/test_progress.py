@@ -1,17 +1,23 @@
-"""The bar: only for long work, only on stderr, only when asked for."""
+"""The bar: only for long work, only on stderr, only when asked for. What a fit says it will do."""
 
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from sksve import SVEClassifier
+from sksve.adapters import SVDLinear
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import MCDropoutClassifier
-from sksve.training import Progress, without_bars
+from sksve.training import Progress, TokenDataset, without_bars
 from sksve.training import _progress as progress_module
-from sksve.training._progress import LONG, is_long
+from sksve.training._functional import STEP_TOKENS_CPU, members_at_once
+from sksve.training._progress import LONG, forecast, is_long, seconds_per_multiply_add
 
 TEXTS = ["good film", "bad film", "a rather longer text about a film"] * 4
 
@@ -106,3 +112,51 @@ def test_bar__goes_with_an_error_and_comes_back(always_long, capfd):
     with Progress(3, "row", show=True) as bar:
         bar.advance(3)
     assert len(bars(capfd)) >= 1
+
+
+# -- before a fit --------------------------------------------------------------------------------
+
+
+def net_for(**changes):
+    """A net that has begun no training, with two adapted layers of three members."""
+    module = nn.Sequential(
+        SVDLinear.from_linear(nn.Linear(32, 32), 3), SVDLinear.from_linear(nn.Linear(32, 8), 3)
+    )
+    module.n_members = 3
+    settings = {"batch_size": 2, "max_epochs": 5, "device": "cpu", "freeze_out": None}
+    return SimpleNamespace(module_=module, **settings | changes)
+
+
+def test_forecast__counts_tokens_products_and_bytes():
+    net, data = net_for(), TokenDataset([[1] * n for n in (4, 8, 8, 12)])
+    told = forecast(net, data)
+    assert told["tokens_per_step"] == 16
+    # 5 epochs of 2 steps, 3 members, 16 tokens.
+    assert told["multiply_adds"] == 2 * 16 * (32 * 64 + 8 * 40) * 3 * 10
+    held = sum(t.nbytes for t in [*net.module_.parameters(), *net.module_.buffers()])
+    assert held < told["n_bytes"] < held + 3 * 16 * 200 * 4
+
+
+@pytest.mark.filterwarnings("ignore::sksve.TruncationWarning")
+def test_fit__says_what_it_will_do(capsys):
+    clf = SVEClassifier(make_tiny_backbone(), n_members=2, max_epochs=1, max_length=6, verbose=1)
+    clf.fit(TEXTS, [0, 1, 1] * 4)
+    printed = capsys.readouterr().out
+    assert "2 members on 12 rows, " in printed
+    assert "33.3% of the rows cut or exactly as long as max_length; about " in printed
+    assert "tokens per member and step" in printed
+    assert " s for training" in printed
+
+
+def test_rate__is_that_of_a_processor():
+    assert 1e-13 < seconds_per_multiply_add(torch.float32, n=64) < 1e-6
+
+
+@pytest.mark.parametrize("tokens", [1, 100, 300, 1000, 1640, 5000, 9000])
+@pytest.mark.parametrize("members", [1, 5, 8])
+def test_members_at_once__groups_are_equal_and_within_the_budget(members, tokens):
+    size = members_at_once(members, tokens, torch.device("cpu"))
+    assert 1 <= size <= members
+    assert size == 1 or size * tokens <= STEP_TOKENS_CPU
+    groups = [min(size, members - start) for start in range(0, members, size)]
+    assert np.ptp(groups) < size

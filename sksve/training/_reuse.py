@@ -1,7 +1,9 @@
-"""What of a trained net is saved, and the net made from it again on a fresh backbone."""
+"""A trained net used again: saved and restored on a fresh backbone, and trained further."""
 
+import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,24 +13,21 @@ from torch import Tensor, nn
 from sksve._exceptions import PersistenceError
 from sksve.adapters import BasisMismatchError
 from sksve.backbones import AdaptationPlan, LoadedBackbone
+from sksve.training._data import MemberDataset
 from sksve.training._fit import LayerFactory, TrainingConfig, build_module, make_net
+from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
+from sksve.training._trained import TrainedMembers, trained_members, warn_of
 
-__all__ = ["describe_frozen", "restore_net", "saved_state"]
+__all__ = ["describe_frozen", "restore_net", "saved_state", "train_further"]
 
 
 def saved_state(module: EnsembleModule) -> dict[str, np.ndarray]:
-    """Return the tensors that make the members, on a backbone that is not saved.
+    """Tensors that make the members, by dotted name in the module; the backbone is not saved.
 
-    The parameters that learn, the members' buffers, and what a layer with a method ``saved_tensors() ->
-    dict of str to Tensor`` adds. Such a layer has ``align(saved)`` as well, which brings a freshly made
-    layer, its members' buffers included, to the saved state or raises a ValueError.
-
-    Returns
-    -------
-    dict of str to ndarray
-        By dotted name in the module.
+    The parameters that learn, the members' buffers, and what a layer's ``saved_tensors()`` adds; such a
+    layer has ``align(saved)``, which brings a fresh layer to the saved state or raises a ValueError.
     """
     found = {name: p for name, p in module.named_parameters() if p.requires_grad}
     for name, layer in _saving_layers(module):
@@ -43,11 +42,8 @@ def saved_state(module: EnsembleModule) -> dict[str, np.ndarray]:
 def describe_frozen(module: EnsembleModule) -> dict[str, str]:
     """Hash the frozen weights under the members, those that layers compute anew left out.
 
-    Returns
-    -------
-    dict of str to str
-        Name of an adapted matrix -> its ``weight_hash``, and under ``""`` one SHA-256 of all other
-        frozen floating tensors of the model, the unused pooler left out.
+    Name of an adapted matrix -> its ``weight_hash``, and under ``""`` one SHA-256 of all other frozen
+    floating tensors of the model, the unused pooler left out.
     """
     model = module.split.model
     hashes = {}
@@ -75,27 +71,9 @@ def restore_net(
     state: Mapping[str, np.ndarray],
     frozen: Mapping[str, str],
 ) -> MemberNet:
-    """Make a net whose members are those that were saved.
+    """The net that was saved, on the configuration's device; PersistenceError if something does not fit.
 
-    Parameters
-    ----------
-    backbone, plan, factory, ids, config
-        As for training.
-    state : mapping of str to ndarray
-        What :func:`saved_state` gave.
-    frozen : mapping of str to str
-        What :func:`describe_frozen` gave.
-
-    Returns
-    -------
-    MemberNet
-        Initialised, on the configuration's device; it predicts as the saved one did.
-
-    Raises
-    ------
-    sksve.PersistenceError
-        If the backbone has other weights, a tensor is missing, superfluous or of another shape or
-        dtype, or the singular vectors cannot be aligned.
+    `state` is what :func:`saved_state` gave, `frozen` what :func:`describe_frozen` gave.
     """
     _check_size(state, len(ids), config.n_classes)
     module = build_module(backbone, plan, factory, ids, config)
@@ -171,3 +149,29 @@ def _check_tensors(state: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndar
             f"The saved tensors do not fit the model: {'; '.join(faults[:5])}{more}. The folder is "
             "damaged or was not written by save_pretrained()."
         )
+
+
+def train_further(
+    net: MemberNet,
+    history: list[dict[str, np.ndarray]],
+    data: MemberDataset,
+    config: TrainingConfig,
+) -> TrainedMembers:
+    """Train a net's members on from where they are, with a fresh optimizer; all or nothing."""
+    module = net.module_
+    before = [p.detach().clone() for p in module.member_parameters()]
+    further = make_net(module, net.member_ids, config, None)
+    further.initialize()  # brings the module to its device
+    further.history = copy.deepcopy(net.history)
+    n_before = len(further.history)
+    try:
+        compute_features(module.split, data, device=config.device, autocast=config.autocast)
+        further.partial_fit(data, None)
+        members = trained_members(further, since=n_before)
+        warn_of(members)
+    except BaseException:
+        with torch.no_grad():
+            for p, value in zip(module.member_parameters(), before, strict=True):
+                p.copy_(value)
+        raise
+    return replace(members, history=[*history, *members.history])
