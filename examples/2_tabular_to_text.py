@@ -3,7 +3,7 @@
     python examples/2_tabular_to_text.py
 
 Each row becomes one text, which a singular value ensemble reads like any other. Beside it stands gradient
-boosting on the same columns, the usual choice for tables: see benchmarks/tabular.py for when which of
+boosting on the same columns, the usual choice for tables: see benchmarks/studies/tabular.py for when which of
 them is worth it.
 """
 

@@ -1,6 +1,5 @@
 """README and example are run, word for word, on a tiny backbone in place of the real one."""
 
-import json
 import os
 import re
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.common.results import read
 from sksve import TruncationWarning
 from sksve.backbones import make_tiny_backbone, resolve_backbone
 from sksve.datasets import fetch_movie_reviews
@@ -91,7 +91,7 @@ def test_quickstart__is_what_make_demo_runs():
 
 def test_readme__quotes_the_recorded_numbers():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = json.loads((ROOT / "benchmarks" / "results" / "quickstart.json").read_text())
+    found = read("quickstart")
     names = ("accuracy", "ECE (15 bins)", "NLL (nats)", "Brier (0..2)")
     for row in found["table"]:
         numbers = [f"{row[name]:.3f}" for name in names]
@@ -101,7 +101,7 @@ def test_readme__quotes_the_recorded_numbers():
 
 def test_readme__quotes_the_recorded_tables():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = json.loads((ROOT / "benchmarks" / "results" / "tabular.json").read_text())
+    found = read("tabular")
     for row in found["results"]:
         numbers = [f"{row[name]:.3f}" for name in ("accuracy", "nll", "ece")]
         assert f"| {row['table']} | {row['model']} | {' | '.join(numbers)} |" in readme
@@ -109,14 +109,10 @@ def test_readme__quotes_the_recorded_tables():
 
 def test_readme__time_and_memory_are_those_of_the_files():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    results = ROOT / "benchmarks" / "results"
-    fits = {
-        name: json.loads((results / f"{name}.json").read_text())
-        for name in ("speed_fit", "speed_fit_2_blocks")
-    }
-    ratios = [fit["contenders"]["ours"]["ratio_to_plain"] for fit in fits.values()]
-    ratios.append(json.loads((results / "speed_memory.json").read_text())["ratio"])
-    assert all(fit["rows"] == 2000 for fit in fits.values())
+    fits = [read("speed", name) for name in ("fit", "fit_2_blocks")]
+    ratios = [fit["contenders"]["ours"]["ratio_to_plain"] for fit in fits]
+    ratios.append(read("speed", "memory")["ratio"])
+    assert all(fit["rows"] == 2000 for fit in fits)
     said = re.search(
         r"takes ([\d.]+) times as long.*?, ([\d.]+) with a third.*?and ([\d.]+) times",
         text,

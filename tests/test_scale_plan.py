@@ -1,59 +1,45 @@
 """The plan of docs/scale.md: its counts are those of the real shapes, its tables those of the script."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.common.results import read
+from benchmarks.studies import scale
+
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def scripts():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    before = set(sys.modules)
-    try:
-        yield importlib.import_module("_scale_model"), importlib.import_module("scale")
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-        for name in set(sys.modules) - before:
-            if str(ROOT / "benchmarks") in (getattr(sys.modules[name], "__file__", None) or ""):
-                del sys.modules[name]
-
-
-def test_counts__are_those_of_a_llama_of_7_billion(scripts):
+def test_counts__are_those_of_a_llama_of_7_billion():
     from transformers import LlamaConfig, LlamaModel
 
     with torch.device("meta"):
         model = LlamaModel(LlamaConfig())  # its defaults are Llama-7B
     layers = [m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
     shapes = [(m.out_features, m.in_features) for m in layers]
-    counts = scripts[0].frozen_numbers()
+    counts = scale.frozen_numbers()
     assert counts["weights"] == sum(o * i for o, i in shapes)
     assert counts["factors"] == sum(min(o, i) * (o + i) for o, i in shapes)
     assert counts["embeddings"] == model.embed_tokens.weight.numel()
-    assert scripts[0].member_numbers() == sum(min(shape) for shape in shapes) + 2 * 4096 + 2
+    assert scale.member_numbers() == sum(min(shape) for shape in shapes) + 2 * 4096 + 2
 
 
-def test_plans__one_device_does_what_many_do_together(scripts):
-    model, _ = scripts
-    alone = model.Plan("alone", 1, 1).numbers()
-    for plan in (model.Plan("rows", 1, 64), model.Plan("members", 16, 1), model.Plan("both", 4, 4)):
+def test_plans__one_device_does_what_many_do_together():
+    alone = scale.Plan("alone", 1, 1).numbers()
+    for plan in (scale.Plan("rows", 1, 64), scale.Plan("members", 16, 1), scale.Plan("both", 4, 4)):
         many = plan.numbers()
         # Routes differ with the tokens of a step, never by more than the thin route's price.
         assert 0.8 < many["step_s"] * plan.devices / alone["step_s"] < 1.25
     assert alone["all_reduce_s"] == 0.0
     # A ring of n passes on 2 (n - 1) / n of the bytes.
-    rows = model.Plan("rows", 1, 4).numbers()
-    assert rows["sent_mb_per_step"] == pytest.approx(1.5 * 4e-6 * 16 * model.member_numbers())
+    rows = scale.Plan("rows", 1, 4).numbers()
+    assert rows["sent_mb_per_step"] == pytest.approx(1.5 * 4e-6 * 16 * scale.member_numbers())
 
 
-def test_docs__show_what_the_script_computes(scripts):
-    _, scale = scripts
-    content = json.loads((ROOT / "benchmarks" / "results" / "scale.json").read_text("utf-8"))
+def test_docs__show_what_the_script_computes():
+    content = read("scale")
     again = json.loads(json.dumps(scale.compute(content["measured"])))
     assert again == content["computed"]
     page = (ROOT / "docs" / "scale.md").read_text("utf-8").splitlines()

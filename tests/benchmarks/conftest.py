@@ -1,55 +1,34 @@
-"""The scripts in benchmarks/ import each other by bare names, as scripts do."""
+"""Grids over a small data set, and made-up runs."""
 
-import importlib
-import json
-import sys
-import tomllib
 from functools import partial
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.common.results import Table
+from benchmarks.evidence import data, run, score, tables
+from benchmarks.evidence.grid import read_config, work_off
 from sksve.backbones import make_tiny_backbone
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-REAL = tomllib.loads((BENCHMARKS / "evidence.toml").read_text())
+REAL = read_config("grid")
 
 
 @pytest.fixture
-def script(monkeypatch):
-    """Import a script of benchmarks/; its bare names are forgotten afterwards."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        found = getattr(sys.modules[name], "__file__", None) or ""
-        if Path(found).parent == BENCHMARKS:
-            del sys.modules[name]
-
-
-@pytest.fixture
-def tables(script, monkeypatch):
-    """Comparisons of runs, with few resamples."""
-    module = script("_evidence_table")
-    monkeypatch.setattr(module, "N_RESAMPLES", 400)
-    return module
-
-
-@pytest.fixture
-def few_resamples(script, monkeypatch):
-    """Let runs be judged with fewer resamples: their intervals are not what is tested."""
-    score = script("_evidence_score")
+def few_resamples(monkeypatch):
+    """Fewer resamples: intervals are not what is tested."""
     quick = partial(score.bootstrap_interval, n_resamples=20)
     monkeypatch.setattr(score, "bootstrap_interval", quick)
+    monkeypatch.setattr(tables, "N_RESAMPLES", 400)
+    tables._resamples.cache_clear()
+    yield
+    tables._resamples.cache_clear()
 
 
 @pytest.fixture
-def evidence(script, few_resamples, monkeypatch, tmp_path):
+def evidence(few_resamples, monkeypatch, tmp_path):
     """Make a grid over a small data set from a config's stages and methods."""
     monkeypatch.setenv("SKSVE_CACHE", str(tmp_path / "cache"))
-    data, module = script("_evidence_data"), script("evidence")
 
     def pools():
         human = np.stack([np.linspace(0, 1, 12), np.linspace(1, 0, 12)], axis=1)
@@ -80,9 +59,10 @@ def evidence(script, few_resamples, monkeypatch, tmp_path):
             },
             "stages": [{"rows": 24, "seeds": list(seeds), "methods": list(methods)}],
         }
-        return module.Evidence(config, tmp_path)
+        return run.Evidence(config, tmp_path)
 
-    return make
+    yield make
+    data._pools.cache_clear()
 
 
 def small(spec):
@@ -91,6 +71,13 @@ def small(spec):
     if "adapt_blocks" in settings:
         settings["adapt_blocks"] = 1
     return {**spec, "settings": settings}
+
+
+def finish(jobs):
+    """Work jobs off; what was said."""
+    said = []
+    assert work_off(jobs, seconds=None, say=said.append), said
+    return said
 
 
 def sentences(n, seed, words=("good", "bad")):
@@ -106,36 +93,33 @@ def sentences(n, seed, words=("good", "bad")):
 SCORES: dict = {}
 
 
+def scores_of(d, skill, seed):
+    """Scores of a run whose members are the more often right the higher their skill."""
+    if (d, skill, seed) not in SCORES:  # the same for all tests
+        y = np.random.default_rng(d).integers(0, 2, 300)
+        rng = np.random.default_rng([d, seed, 7])
+        logit = 2.0 * (2 * y - 1) * skill + rng.normal(size=(2, 300))
+        p = 1 / (1 + np.exp(-logit))
+        members = np.stack([1 - p, p], axis=-1)
+        foreign = np.full((2, 40, 2), 0.5)
+        parts = {"validation": members, "test": members, "foreign/far": foreign}
+        SCORES[d, skill, seed] = score.score_run(parts, {"validation": y, "test": y})
+    return SCORES[d, skill, seed]
+
+
 @pytest.fixture
-def fabricate(script, few_resamples, tmp_path):
-    """Write runs whose members are the more often right the higher their skill."""
-    score = script("_evidence_score")
+def fabricate(few_resamples, tmp_path):
+    """Fill a table with runs of methods of some skill."""
 
-    def scores(d, skill, seed):  # the same for all tests
-        if (d, skill, seed) not in SCORES:
-            y = np.random.default_rng(d).integers(0, 2, 300)
-            rng = np.random.default_rng([d, seed, 7])
-            logit = 2.0 * (2 * y - 1) * skill + rng.normal(size=(2, 300))
-            p = 1 / (1 + np.exp(-logit))
-            members = np.stack([1 - p, p], axis=-1)
-            foreign = np.full((2, 40, 2), 0.5)
-            parts = {"validation": members, "test": members, "foreign/far": foreign}
-            SCORES[d, skill, seed] = score.score_run(parts, {"validation": y, "test": y})
-        return SCORES[d, skill, seed]
-
-    def write(
-        skills,
-        datasets=("movie_reviews", "newsgroups", "credit"),
-        seeds=(0, 1, 2),
-        left=None,
-        **cost,
-    ):
+    def write(skills, datasets=("movie_reviews", "newsgroups", "credit"), seeds=(0, 1, 2),
+              left=None, without=(), **cost):  # fmt: skip
+        made = Table(tmp_path / "made.jsonl")
         for d, dataset in enumerate(datasets):
             for (method, skill), seed in product(skills.items(), seeds):
-                path = tmp_path / dataset / f"{method}-n200-seed{seed}.json"
-                if left is not None and f"{dataset}/{path.stem}" not in left:
+                name = f"{dataset}/{method}-n200-seed{seed}"
+                if name in without or (left is not None and name not in left):
                     continue
-                run = {
+                found = {
                     "dataset": dataset, "method": method, "rows": 200, "seed": seed,
                     "cost": {
                         "fit": {"cpu_seconds": 10.0 if method == "sve" else 40.0, "peak_megabytes": 5},
@@ -143,10 +127,9 @@ def fabricate(script, few_resamples, tmp_path):
                         "trainable_without_heads": 50, "backbone_parameters": 10_000,
                         "saved_bytes": 1000 if method == "sve" else None,
                     } | cost,
-                    "scores": scores(d, skill, seed),
+                    "scores": scores_of(d, skill, seed),
                 }  # fmt: skip
-                path.parent.mkdir(exist_ok=True)
-                path.write_text(json.dumps(run))
-        return tmp_path
+                made.put(name, found)
+        return made
 
     return write

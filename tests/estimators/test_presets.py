@@ -12,7 +12,7 @@ from sksve import RANDOM_SUBSPACES, SVEClassifier
 from sksve.adapters import SVDLinear
 from sksve.backbones import make_tiny_backbone
 
-GRID = Path(__file__).parents[2] / "benchmarks" / "evidence.toml"
+GRID = Path(__file__).parents[2] / "benchmarks/evidence/configs/grid.toml"
 
 
 def test_random_subspaces__are_what_the_evidence_is_about():

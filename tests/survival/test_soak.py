@@ -1,28 +1,19 @@
-"""The soak of ``benchmarks/soak.py``, for seconds instead of half an hour."""
+"""The soak of ``benchmarks/studies/soak.py``, for seconds instead of half an hour."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
+from benchmarks.studies import soak
 from tests.survival.kills import needs_fork
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-
-
-@pytest.fixture(scope="module")
-def soak():
-    spec = importlib.util.spec_from_file_location("soak", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow
 @needs_fork
 @needs_proc
-def test__twenty_seconds(soak, tally):
+def test__twenty_seconds(tally):
     found = soak.run(minutes=20 / 60, seed=0)
     assert found["counts"]["losses"] == 0, found["faults"]
     assert found["counts"]["rounds"] >= 3
@@ -34,7 +25,7 @@ def test__twenty_seconds(soak, tally):
 
 @needs_fork
 @needs_proc
-def test__a_loss_is_seen(soak, monkeypatch):
+def test__a_loss_is_seen(monkeypatch):
     """A model that answers otherwise than at the start is counted."""
     fitted = soak.Soak.__init__
 

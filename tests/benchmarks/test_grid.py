@@ -1,0 +1,437 @@
+"""The grid on a tiny backbone: every method, going on, sharing; and the real configs."""
+
+import os
+
+import numpy as np
+import pytest
+from sklearn.utils import Bunch
+
+from benchmarks.evidence import data
+from benchmarks.evidence import grid as grids
+from benchmarks.evidence.grid import planned, read_config, work_off
+from benchmarks.evidence.run import Evidence
+from benchmarks.evidence.score import unpack_rows
+from benchmarks.evidence.tuning import best_of, search
+from sksve.backbones import make_tiny_backbone
+from sksve.baselines import FineTunedClassifier
+from sksve.metrics import negative_log_likelihood
+from tests.benchmarks.conftest import REAL, finish
+
+
+def read(grid, method, seed=0):
+    return grid.table.rows()[f"toy/{method}-n24-seed{seed}"]
+
+
+def trials_of(grid, method):
+    return grid.tuning.table.rows()[grid.tuning.name("toy", method)]
+
+
+@pytest.mark.parametrize(
+    "methods",
+    [["sve", "sve_single"], pytest.param(list(REAL["methods"]), marks=pytest.mark.slow)],
+    ids=["two", "all"],
+)
+def test_grid__runs_a_cell_of_each_method(evidence, methods):
+    if "laplace" in methods:
+        pytest.importorskip("laplace")
+    grid = evidence(methods)
+    said = finish(grid.jobs())
+    assert not any("FAILED" in line for line in said)
+    for method in methods:
+        run = read(grid, method)
+        scores, cost = run["scores"], run["cost"]
+        assert run["method"] == method
+        assert run["chosen"] in [{"head_lr": 1e-2}, {"head_lr": 1e-3}]
+        assert set(scores["shifted"]) == {"other"}
+        assert 0 <= scores["test"]["before"]["accuracy"] <= 1
+        assert scores["human"]["before"]["total_variation"] <= 1
+        ensemble = REAL["methods"][method].get("members", False)
+        drawn = ensemble or method in ("mc_dropout", "laplace")
+        assert (scores["diversity"] is not None) == drawn
+        assert (scores["foreign"]["far"]["mutual_information"] is not None) == drawn
+        heads = cost["trainable"] - cost["trainable_without_heads"]
+        members = 2 if ensemble else 1
+        assert heads == members * 2 * (make_tiny_backbone()[0].config.hidden_size + 1)
+    # One set of trials for all that train the same.
+    tuned = {name for name in grid.table.rows() if "tuning-" in name}
+    first = {REAL["methods"][m].get("tuned_as", m) for m in methods}
+    finals = {m for m in methods if "finals" in REAL["methods"][m]}
+    assert tuned == {f"toy/tuning-{m}-n16" for m in first | finals}
+
+
+def test_grid__goes_on_where_it_was(evidence):
+    grid = evidence(["probe"], seeds=(0, 1))
+    jobs = grid.jobs()
+    names = [f"toy/{n}" for n in ("tuning-probe-n16", "probe-n24-seed0", "probe-n24-seed1")]
+    assert [job.name for job in jobs] == names
+    finish(jobs)
+    made = grid.table.rows()
+    lines = grid.table.path.read_text().splitlines(keepends=True)
+    grid.table.path.write_text("".join(x for x in lines if f'"{names[1]}"' not in x))
+    assert [line.split(":")[0] for line in finish(grid.jobs())] == [names[1]]
+    for name in (names[0], names[2]):
+        assert grid.table.rows()[name] == made[name]
+
+
+def test_grid__no_job_is_begun_that_outlasts_the_limit(evidence):
+    grid = evidence(["probe"])
+    assert not work_off(grid.jobs(), seconds=0.5, say=str)
+    assert not grid.table.rows()
+
+
+def test_grid__the_jobs_of_another_living_process_are_left_to_it(evidence, monkeypatch):
+    grid = evidence(["probe"])
+    tuning, run = grid.jobs()
+    tuning.lock.parent.mkdir(parents=True)
+    tuning.lock.write_text(str(os.getppid()))
+    monkeypatch.setattr(grids.time, "sleep", lambda s: tuning.lock.write_text("999999999"))
+    # Waits once; then the other one has died without having done it, and its lock counts no more.
+    finish([tuning, run])
+    assert not list(grid.results.rglob("*/*.lock"))
+
+
+def test_grid__a_failing_job_does_not_stop_the_others(evidence, monkeypatch):
+    grid = evidence(["probe"], seeds=(0, 1))
+    run = grid.run
+
+    def fails_once(*args):
+        if args[3] == 0:
+            raise RuntimeError("on purpose")
+        run(*args)
+
+    monkeypatch.setattr(grid, "run", fails_once)
+    said = []
+    assert not work_off(grid.jobs(), seconds=None, say=said.append)
+    assert [line.startswith("FAILED") for line in said] == [False, True, False]
+    assert "on purpose" in said[1]
+
+
+def test_run__first_member_of_the_deep_ensemble_is_a_fine_tuned_model(evidence):
+    grid = evidence(["deep", "fine_tuned"])
+    grid.config["methods"]["deep"]["finals"] = {"trials": 1, "members": 2}  # what one member chose
+    finish(grid.jobs())
+    deep, alone = read(grid, "deep"), read(grid, "fine_tuned")
+    assert deep["tuning"] == "toy/tuning-deep-n16"
+    assert alone["tuning"] == "toy/tuning-fine_tuned-n16"
+    assert "first member" in alone["derived"]
+    assert 2 * alone["cost"]["trainable"] == deep["cost"]["trainable"]
+    task = grid.task("toy", 24, 0)
+    settings = {"batch_size": 8, "max_epochs": 1, "max_length": 16, "random_state": 0}
+    clf = FineTunedClassifier(make_tiny_backbone(), **settings, **alone["chosen"])
+    proba = clf.fit(task.train.X, task.train.y).predict_proba(task.test.X)
+    nll = negative_log_likelihood(task.test.y, proba)
+    np.testing.assert_allclose(alone["scores"]["test"]["before"]["nll"], nll, rtol=1e-5)
+
+
+def test_finals__several_members_may_choose_what_one_did_not(evidence, monkeypatch):
+    grid = evidence(["deep", "fine_tuned"])
+    methods = grid.config["methods"]
+    methods["fine_tuned"]["trials"] = [{"head_lr": rate} for rate in (1e-4, 1e-3, 1e-2)]
+    methods["deep"]["finals"] = {"trials": 2, "members": 2}
+    asked = []
+
+    def trial(dataset, method, settings):  # one member: the highest rate; two: the lowest
+        asked.append((method, settings["head_lr"], grid.tuning.members(method)))
+        sign = -1 if method == "fine_tuned" else 1
+        return {"settings": settings, "nll": settings["head_lr"] * sign}
+
+    monkeypatch.setattr(grid, "_try", trial)
+    finish(grid.jobs())
+    assert asked == [("fine_tuned", r, 1) for r in (1e-4, 1e-3, 1e-2)] + [
+        ("deep", r, 2) for r in (1e-2, 1e-3)  # the best two of them again
+    ]  # fmt: skip
+    deep, alone = read(grid, "deep"), read(grid, "fine_tuned")
+    assert (deep["chosen"], alone["chosen"]) == ({"head_lr": 1e-3}, {"head_lr": 1e-2})
+    assert "derived" not in alone  # a run of its own
+    assert 2 * alone["cost"]["trainable"] == deep["cost"]["trainable"]
+
+    # Another best trial of one member: it is tried with two, the rest stays.
+    asked.clear()
+    methods["fine_tuned"]["last"] = [{"head_lr": 3e-2}]
+    assert not all(job.done for job in grid.jobs())
+    finish(grid.jobs())
+    assert asked == [("fine_tuned", 3e-2, 1), ("deep", 3e-2, 2)]
+    assert read(grid, "deep")["chosen"] == {"head_lr": 1e-2}
+    assert read(grid, "fine_tuned")["chosen"] == {"head_lr": 3e-2}
+
+
+@pytest.mark.parametrize("vision", [True, False])
+def test_rounds__images_may_have_a_trial_of_their_own(vision, evidence):
+    grid = evidence(["probe"])
+    grid.config["datasets"]["toy"]["vision"] = vision
+    grid.config["methods"]["probe"]["then"] = [
+        {"lr": 1e-2, "adapt_blocks": 1, "vision": {"lr": 1e-3}},
+        {"lr": 1e-4},
+    ]
+    own = {"lr": 1e-3} if vision else {"lr": 1e-2, "adapt_blocks": 1}
+    assert grid.tuning.rounds("toy", "probe")[1] == [own, {"lr": 1e-4}]
+
+
+def test_tuning__keeps_the_setting_with_the_lowest_nll(evidence):
+    grid = evidence(["probe"])
+    finish(grid.jobs()[:1])
+    found = trials_of(grid, "probe")
+    assert len(found["trials"]) == len({t["nll"] for t in found["trials"]}) == 2
+    assert found["chosen"] == min(found["trials"], key=lambda t: t["nll"])["settings"]
+    for trial in found["trials"]:  # two drawings, each with rows of its own
+        assert trial["nll"] == pytest.approx(np.mean(trial["nll_by_drawing"]))
+        assert len(set(trial["nll_by_drawing"])) == 2
+
+
+def test_search__later_trials_change_the_best_of_earlier_ones():
+    nll = {1: 0.5, 2: 0.3, 3: 0.4}
+    made = []
+
+    def trial_of(settings):
+        made.append(settings)
+        return {"settings": settings, "nll": nll[settings["a"]] + abs(settings.get("b", 0) - 7)}
+
+    trials = search([[{"a": 1}, {"a": 2}, {"a": 3}], [{"b": 5}, {"b": 6}]], trial_of)
+    assert made == [{"a": 1}, {"a": 2}, {"a": 3}, {"a": 2, "b": 5}, {"a": 2, "b": 6}]
+    assert best_of(trials) == [{"a": 2, "b": 6}]
+    assert best_of(trials, 2) == [{"a": 2, "b": 6}, {"a": 2, "b": 5}]
+    assert search([[{"a": 1}], []], trial_of) == [{"settings": {"a": 1}, "nll": 7.5}]
+    # From a start: changes, some of them factors; the start itself is not changed.
+    start = {"a": 1, "b": 4.0}
+    made.clear()
+    rounds = [[{}, {"times": {"b": 1.5}}], [{"a": 2, "times": {"b": 1.5}}]]
+    search(rounds, trial_of, start)
+    assert made == [start, {"a": 1, "b": 6.0}, {"a": 2, "b": 9.0}]
+    assert start == {"a": 1, "b": 4.0}
+
+
+def test_start__is_what_fewer_rows_chose(evidence):
+    few, more = evidence(["deep", "fine_tuned"]), evidence(["deep", "fine_tuned"])
+    few.config["methods"]["deep"].pop("finals")
+    more.config["tuning"] |= {"rows": 20, "seeds": [0], "start_rows": 16}
+    methods = more.config["methods"]
+    methods["fine_tuned"] = {
+        "class": "FineTunedClassifier", "tuned_as": "deep", "first_member_of": "deep",
+    }  # fmt: skip
+    del methods["deep"]["tuned_as"], methods["deep"]["finals"]
+    methods["deep"] |= {
+        "starts_as": ["deep", "fine_tuned"], "trials": [{}, {"times": {"head_lr": 0.5}}],
+    }  # fmt: skip
+    said = []
+    assert not work_off(more.jobs(), seconds=None, say=said.append)
+    assert "Make the trials with 16 rows first" in said[0]
+
+    finish(few.jobs()[:1])
+    chosen = few.tuning.chosen("toy", "fine_tuned")["head_lr"]
+    finish(more.jobs())
+    found = trials_of(more, "deep")
+    assert [t["settings"]["head_lr"] for t in found["trials"]] == [chosen, chosen / 2]
+    for method in ("deep", "fine_tuned"):
+        run = read(more, method)
+        assert run["tuning"] == "toy/tuning-deep-n20"
+        assert run["chosen"] == found["chosen"]
+    assert "derived" in read(more, "fine_tuned")
+
+    # The method's own choice counts first; trials that begin elsewhere are no longer current.
+    few.table.put("toy/tuning-deep-n16", {"chosen": {"head_lr": 0.1}})
+    assert not more.jobs()[0].done
+
+
+def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, monkeypatch):
+    grid = evidence(["probe"])
+    finish(grid.jobs())
+    first = trials_of(grid, "probe")
+    probe = grid.config["methods"]["probe"]
+    fits, build = [], grid.classifier
+    monkeypatch.setattr(grid, "classifier", lambda *args: fits.append(args[2]) or build(*args))
+
+    # One trial is another: it is made, the other one kept; a setting that is worse changes no run.
+    worse = {"head_lr": 1e-9}
+    lost = next(t for t in probe["trials"] if t != first["chosen"])
+    probe["trials"] = [worse if t == lost else t for t in probe["trials"]]
+    assert [line.split(":")[0] for line in finish(grid.jobs())] == ["toy/tuning-probe-n16"]
+    assert fits == [worse] * 2  # on two drawings
+    second = trials_of(grid, "probe")
+    assert [t for t in second["trials"] if t["settings"] != worse] == [
+        t for t in first["trials"] if t["settings"] != lost
+    ]
+
+    # Only the worse one is left: runs that had the better one are made again.
+    probe["trials"] = [worse, worse]
+    finish(grid.jobs())
+    assert read(grid, "probe")["chosen"] == worse
+
+    # A later round, and the last one, which changes the best of both.
+    for key, change in (("then", {"weight_decay": 0.1}), ("last", {"max_epochs": 2})):
+        best = trials_of(grid, "probe")["chosen"]
+        probe[key] = [change]
+        fits.clear()
+        finish(grid.jobs())
+        assert fits[:2] == [{**best, **change}] * 2
+    del probe["then"], probe["last"]
+
+    # A setting of the method itself, the number of a trial's members, other drawings: all anew.
+    for part, change in (
+        (probe, {"settings": {"warmup": 0.3}}),
+        (probe, {"trial_members": 2}),
+        (grid.config["tuning"], {"seeds": [3, 4]}),
+    ):
+        fits.clear()
+        part |= change
+        assert not any(job.done for job in grid.jobs()[:1])
+        finish(grid.jobs())
+        assert fits[:2] == [worse, worse]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same_choice", "another"])
+def test_grid__other_trials_take_a_run_over_if_they_chose_its_settings(same, evidence, monkeypatch):
+    grid = evidence(["deep"])
+    finals = grid.config["methods"]["deep"].pop("finals")
+    finish(grid.jobs())
+    before = read(grid, "deep")
+    assert before["tuning"] == "toy/tuning-fine_tuned-n16"
+
+    # From now on the method has trials of its own.
+    grid.config["methods"]["deep"]["finals"] = finals
+
+    def trial(dataset, method, settings):
+        return {"settings": settings, "nll": float((settings == before["chosen"]) != same)}
+
+    monkeypatch.setattr(grid, "_try", trial)
+    finish(grid.jobs())
+    after = read(grid, "deep")
+    assert after["tuning"] == "toy/tuning-deep-n16"
+    assert (after | {"tuning": before["tuning"]} == before) == same
+
+
+def test_grid__a_run_older_than_a_parameter_had_its_default(evidence):
+    grid = evidence(["probe"])
+    finish(grid.jobs())
+    run = dict(read(grid, "probe"))
+    run["parameters"] = dict(run["parameters"])
+    default = run["parameters"].pop("warmup")
+    for asked, current in ((default, True), (default / 2, False)):
+        grid.config["methods"]["probe"]["settings"] = {"warmup": asked}
+        assert grid._has_settings(run, "toy", "probe") == current
+
+
+# -- rows and drawings -------------------------------------------------------------------------------
+
+
+def test_load_task__skips_the_first_rows(evidence):
+    evidence([])  # puts "toy" among the data sets
+
+    def task(n_test, n_foreign, **skip):
+        counts = {"n_validation": 20, "n_test": n_test, "n_foreign": n_foreign}
+        return data.load_task("toy", rows=24, seed=0, skip=data.Skip(**skip), **counts)
+
+    whole, part = task(None, None), task(5, 3, test=4, foreign=6)
+    assert list(part.test.X) == list(whole.test.X)[4:9]
+    np.testing.assert_array_equal(part.test.y, whole.test.y[4:9])
+    np.testing.assert_array_equal(part.human_proba, whole.human_proba[4:9])
+    assert list(part.foreign["far"].X) == list(whole.foreign["far"].X)[6:9]
+    assert list(part.shifted["other"].X) == list(whole.shifted["other"].X)[6:9]
+    assert list(task(None, None, test=4).test.X) == list(whole.test.X)[4:]
+    assert list(part.train.X) == list(whole.train.X)
+    assert list(part.validation.X) == list(whole.validation.X)
+
+
+def test_grid__has_what_another_grids_trials_chose(evidence):
+    grid = evidence(["probe"])
+    finish(grid.jobs())
+    config = grid.config | {"results": "unseen", "tuned_in": "made"}
+    config["rows"] = config["rows"] | {"test": 5, "skip": {"test": 4, "foreign": 2}}
+    config["stages"] = [config["stages"][0] | {"seeds": [3]}]
+    unseen = Evidence(config, grid.results)
+    made = grid.table.path.read_bytes()
+    assert len(finish(unseen.jobs())) == 1  # a run, no trials
+    run, seen = unseen.table.rows()["toy/probe-n24-seed3"], read(grid, "probe")
+    assert (run["tuning"], run["chosen"]) == (seen["tuning"], seen["chosen"])
+    assert run["cost"]["saved_bytes"]  # its first seed is 3
+    assert len(unpack_rows(run["scores"]["rows"]["before"])["nll"]) == 5
+    assert made == grid.table.path.read_bytes()
+
+
+def test_new_data__are_none_of_the_rows_judged_before(monkeypatch):
+    texts = Bunch(
+        data=np.array([f"text {k}" for k in range(3700)]),
+        target=np.arange(3700) % 2,
+        human_proba=np.ones((3700, 2)),
+    )
+    for name in ("amazon_reviews", "tweets", "movie_reviews"):
+        monkeypatch.setattr(data.datasets, f"fetch_{name}", lambda: texts)
+    far = Bunch(data=np.array(["far"]), target=np.array([0]))
+    monkeypatch.setattr(data.datasets, "fetch_newsgroups", lambda subset="train": far)
+    before = {*data._movie_reviews().shifted["amazon"].X, *texts.data[2000:2600]}
+    for name in ("amazon_reviews", "tweets"):
+        pools = data.DATASETS[name]()
+        train, test = set(pools.train.X), set(pools.test.X)
+        assert (len(train), len(test)) == (600, 500)
+        assert not train & test
+        assert not (train | test) & before
+        assert list(pools.test.y) == [int(text.split()[1]) % 2 for text in pools.test.X]
+
+
+# -- the real configs --------------------------------------------------------------------------------
+
+
+def test_read_config__takes_the_rest_from_the_file_it_is_like(tmp_path):
+    (tmp_path / "a.toml").write_text('results = "a"\nmembers = 5\n[rows]\ntest = 3\nmore = 4\n')
+    (tmp_path / "b.toml").write_text('like = "a.toml"\nresults = "b"\n[rows]\ntest = 1\n')
+    (tmp_path / "c.toml").write_text('like = "b.toml"\nmembers = 2\n')
+    found = read_config(tmp_path / "c.toml")
+    assert found == {"results": "b", "members": 2, "rows": {"test": 1}}
+
+
+@pytest.mark.parametrize("name", [path.stem for path in grids.CONFIGS.glob("*.toml")])
+def test_real_config__stages_know_their_methods_and_data_and_trials_are_as_many(name):
+    config = read_config(name)
+    methods = config["methods"]
+    if name != "3000_rows":
+        tuned = [spec for spec in methods.values() if "trials" in spec]
+        counts = {tuple(len(spec.get(k, [])) for k in ("trials", "then", "last")) for spec in tuned}
+        assert len(counts) == 1
+    for method, spec in methods.items():
+        assert "trials" in methods[spec.get("tuned_as", method)]
+    for dataset, method, _, _ in planned(config):
+        assert dataset in config["datasets"]
+        assert method in methods
+    assert set(config["datasets"]) <= set(data.DATASETS)
+
+
+def test_real_config__with_more_rows_is_the_grids_but_for_trials():
+    config = read_config("more_rows")
+    same = ("members", "backbones", "rows", "shared", "datasets")
+    assert {k: config[k] for k in same} == {k: REAL[k] for k in same}
+    about_trials = {"trials", "then", "last", "finals", "tuned_as", "starts_as", "text_settings"}
+    for name, spec in config["methods"].items():
+        of_texts = REAL["methods"][name].get("text_settings", {})  # each trial says its own
+        for trial in spec.get("trials", []) if of_texts else []:
+            assert of_texts.keys() <= trial.keys()
+            assert not of_texts.keys() & trial["vision"].keys()
+        assert {k: v for k, v in spec.items() if k not in about_trials} == {
+            k: v for k, v in REAL["methods"][name].items() if k not in about_trials
+        }
+    assert config["tuning"]["start_rows"] == REAL["tuning"]["rows"]
+
+
+def test_real_config__of_new_data_is_the_grids_but_for_data_and_stages():
+    config = read_config("new_data")
+    same = ("members", "backbones", "rows", "shared", "tuning", "methods")
+    assert {k: config[k] for k in same} == {k: REAL[k] for k in same}
+    assert not set(config["datasets"]) & set(REAL["datasets"])
+
+
+@pytest.mark.parametrize(("name", "like"), [("unseen", "grid"), ("unseen_more_rows", "more_rows")])
+def test_real_config__of_the_clean_check_chooses_nothing_and_repeats_no_row(name, like):
+    config, grid = read_config(name), read_config(like)
+    same = ("members", "backbones", "shared", "tuning", "methods", "datasets")
+    assert {k: config[k] for k in same} == {k: grid[k] for k in same}
+    assert config["tuned_in"] == grid["results"] != config["results"]
+    for part in ("test", "foreign"):
+        assert config["rows"]["skip"][part] >= grid["rows"][part]
+    (stage,) = config["stages"]
+    seen = {seed for stage in grid["stages"] for seed in stage["seeds"]} | set(
+        grid["tuning"]["seeds"]
+    )
+    assert not seen & set(stage["seeds"])
+    assert stage["rows"] == grid["tuning"]["rows"]
+    assert set(stage["datasets"]) == set(REAL["datasets"])
+    other = read_config("unseen")
+    assert config["rows"] == other["rows"]
+    assert stage == other["stages"][0] | {"rows": stage["rows"]}
