@@ -210,17 +210,23 @@ def compare(
 
 def _row_interval(pairs: Any, metric: str) -> tuple[float, float]:
     """95 % interval of the difference's mean over seeds, test rows drawn alike for all."""
-    statistic = {"accuracy": _accuracy, "nll": _mean_nll, "ece": _ece}.get(
-        metric.removesuffix("_scaled")
-    )
-    if statistic is None:
+    if metric.removesuffix("_scaled") not in STATISTICS:
         return float("nan"), float("nan")
-    when = "after" if metric.endswith("_scaled") else "before"
-    rows = [[unpack_rows(run["scores"]["rows"][when]) for run in pair] for pair in pairs]
-    counts = _resamples(len(rows[0][0]["nll"]))
-    drawn = np.mean([statistic(a, counts) - statistic(b, counts) for a, b in rows], axis=0)
+    drawn = np.mean([_drawn(a, metric) - _drawn(b, metric) for a, b in pairs], axis=0)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)
+
+
+def _drawn(run: dict[str, Any], metric: str) -> np.ndarray:
+    """The metric of each resample of a run's test rows; kept with the run, which has many rivals."""
+    kept = run.setdefault("drawn", {})
+    if metric not in kept:
+        when = "after" if metric.endswith("_scaled") else "before"
+        rows = unpack_rows(run["scores"]["rows"][when])
+        kept[metric] = STATISTICS[metric.removesuffix("_scaled")](
+            rows, _resamples(len(rows["nll"]))
+        )
+    return kept[metric]
 
 
 @cache
@@ -255,6 +261,9 @@ def _ece(rows: dict[str, np.ndarray], counts: np.ndarray, n_bins: int = 15) -> n
     inside = (bins[:, None] == np.arange(n_bins)).astype(np.float64)
     gaps = counts @ (inside * (rows["confidence"] - rows["correct"])[:, None])
     return np.abs(gaps).sum(axis=1) / counts.sum(axis=1)
+
+
+STATISTICS = {"accuracy": _accuracy, "nll": _mean_nll, "ece": _ece}
 
 
 # -- the bars of the issue ----------------------------------------------------------------------------
