@@ -1,10 +1,10 @@
-"""Parameter checks: one sentence for every parameter, every fault in one message.
+"""Checks that every room shares: parameters (one sentence each, every fault in one message), and X.
 
 The constraints are scikit-learn's own (``Interval``, ``StrOptions``, ...), so that a parameter of
 sksve is refused in the words a scikit-learn user already knows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MappingView, Sequence, Set
 from numbers import Real
 from typing import Any
 
@@ -13,7 +13,9 @@ from sklearn.utils._param_validation import (
     make_constraint,
 )
 
-__all__ = ["check_parameters"]
+from sksve._exceptions import NotRowsError
+
+__all__ = ["check_container", "check_parameters"]
 
 MOST_SHOWN = 200  # characters of a value in a message
 
@@ -71,3 +73,20 @@ def _shown(value: Any) -> str:
     except Exception:  # whatever a stranger's class does here
         return f"an object of class {type(value).__name__}"
     return words if len(words) <= MOST_SHOWN else f"{words[:MOST_SHOWN]}..."
+
+
+def check_container(X: Any) -> None:
+    """Refuse an `X` that holds no rows in order, or can be read only once: a dict, a set, an iterator."""
+    if hasattr(X, "shape") or not isinstance(X, (Mapping, MappingView, Set, Iterator)):
+        return  # a sparse array, too, may be a dict
+    cure = "list(X)"
+    if isinstance(X, Set) and not isinstance(X, MappingView):
+        cure = "a list, in an order of your choice"
+    elif isinstance(X, Mapping):
+        cure = (
+            "pandas.DataFrame(X) if it holds columns, list(X.values()) if its values are the rows"
+        )
+    raise NotRowsError(
+        "X must be a list, an array, a frame, or another sequence whose rows have an order and can be read "
+        f"more than once. Got {type(X).__name__} instead: pass {cure}."
+    )

@@ -28,6 +28,7 @@ from sklearn.utils.validation import (
     has_fit_parameter,
 )
 
+from sksve._validation import check_container
 from sksve.metrics import Uncertainty
 from sksve.metrics._inputs import check_sample_weight, make_generator
 from sksve.metrics._predict_uncertainty import has_members, predict_members, predict_uncertainty
@@ -124,6 +125,7 @@ class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
+        check_container(X)
         X, y = indexable(X, y)
         y = _check_y(y)
         if not len(y):

@@ -13,6 +13,8 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 
+from sksve._validation import check_container
+
 __all__ = ["MemberSearchCV"]
 
 
@@ -84,6 +86,7 @@ refit_time_, multimetric_
         TypeError
             If the estimator has no members that can be taken one by one.
         """
+        check_container(X)
         given = [self.param_grid] if isinstance(self.param_grid, Mapping) else self.param_grid
         grids = [{key: list(values) for key, values in grid.items()} for grid in given]
         names = [_count_name(grid) for grid in grids]

@@ -1,13 +1,13 @@
 """Any 2-D container as an object array whose cells are the values that were given."""
 
-from collections.abc import Iterator, Mapping, MappingView, Sequence, Set
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
-from sksve._exceptions import NotRowsError
+from sksve._validation import check_container
 
 
 def from_arrow(X: Any) -> Any:
@@ -22,19 +22,8 @@ def plain_container(X: Any) -> Any:
     if isinstance(X, (list, tuple, str, bytes)):
         return X
     X = from_arrow(X)
-    if hasattr(X, "shape"):  # a sparse array, too, may be a dict
-        return X
-    if isinstance(X, (Mapping, MappingView, Set, Iterator)):
-        cure = "list(X)"
-        if isinstance(X, Set) and not isinstance(X, MappingView):
-            cure = "a list, in an order of your choice"
-        elif isinstance(X, Mapping):
-            cure = "pandas.DataFrame(X) if it holds columns, list(X.values()) if its values are the rows"
-        raise NotRowsError(
-            "X must be a list, an array, a frame, or another sequence whose rows have an order and can be "
-            f"read more than once. Got {type(X).__name__} instead: pass {cure}."
-        )
-    return list(X) if isinstance(X, Sequence) else X
+    check_container(X)
+    return list(X) if isinstance(X, Sequence) and not hasattr(X, "shape") else X
 
 
 def object_table(X: Any, estimator: Any) -> NDArray[np.object_]:

@@ -9,10 +9,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import scipy.sparse
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 
-from sksve import BackboneNotFoundError, SVEClassifier, predict_uncertainty
+from sksve import BackboneNotFoundError, MemberSearchCV, SVEClassifier, predict_uncertainty
 from sksve.baselines import LinearProbeClassifier
+from sksve.calibration import CalibratedClassifier, SelectiveClassifier
 
 T, Y = ["good", "bad", "great", "dull"], [1, 0, 1, 0]
 
@@ -128,6 +131,23 @@ def test__predict__names_the_fault_of_X(case, fitted):
         words = f"{words}|fitted on X of kind 'text'"  # the two faults of X come in either order
     with pytest.raises(kind, match=words):
         fitted.predict(X)
+
+
+WRAPPERS = {
+    "calibrated-frozen": lambda clf: CalibratedClassifier(FrozenEstimator(clf)),
+    "calibrated-cv": lambda clf: CalibratedClassifier(clone(clf), cv=2),
+    "selective-frozen": lambda clf: SelectiveClassifier(FrozenEstimator(clf), coverage=0.5),
+    "selective-cv": lambda clf: SelectiveClassifier(clone(clf), coverage=0.5, cv=2),
+    "search": lambda clf: MemberSearchCV(clone(clf), {"n_members": [1, 2]}, cv=2),
+}
+
+
+@pytest.mark.parametrize("case", [c for c in BAD_X if BAD_X[c][3].startswith("Got ")])
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test__wrappers__name_the_fault_of_X(wrapper, case, no_loading, fitted):
+    X, y, kind, words = BAD_X[case]
+    with pytest.raises(kind, match=words):
+        WRAPPERS[wrapper](fitted).fit(X, y)
 
 
 BAD_Y = {

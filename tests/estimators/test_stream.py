@@ -1,5 +1,7 @@
 """predict_proba_iter: the same probabilities, piece by piece, and no more rows than asked for."""
 
+from collections import deque
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,7 @@ def joined(clf, X, **kwargs):
 def test__predict_proba_iter__equals_predict_proba(make, texts, labels, chunk_size):
     clf = make(max_epochs=1).fit(texts, labels)
     expected = clf.predict_proba(texts)
-    for rows in (list(texts), iter(texts), pd.Series(texts), np.array(texts)):
+    for rows in (list(texts), iter(texts), deque(texts), pd.Series(texts), np.array(texts)):
         got = joined(clf, rows, chunk_size=chunk_size)
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
 
@@ -54,6 +56,8 @@ def test__predict_proba_iter__faults_are_raised_at_once(make, texts, labels):
             clf.predict_proba_iter(texts, chunk_size=bad)
     with pytest.raises(ValueError, match="str"):
         clf.predict_proba_iter("one text")
+    with pytest.raises(ValueError, match="Got dict instead"):
+        clf.predict_proba_iter({"text": texts})
 
 
 # -- chunks: Parquet, pandas, polars -------------------------------------------------------------
