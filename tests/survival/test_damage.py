@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-import sksve._registry as registry
 import sksve.backbones._fetch as fetch
-import sksve.datasets._debian as debian
 from sksve import IntegrityError, SVEClassifier
-from sksve._registry import cache_folder, fetch_package, sha256_of
+from sksve._registry import sha256_of
 from sksve.adapters import SVDCache, decompose
 from sksve.adapters import _cache as svd_module
 from sksve.backbones import fetch_backbone, resolve_backbone
@@ -61,16 +59,6 @@ def test__svd_cache_entry__of_another_matrix_under_this_name(tmp_path):
     assert SVDCache(folder=tmp_path, min_disk_size=1).get(one)[1].tolist() == [1.0] * 4
 
 
-def test__svd_cache_entry__of_an_older_sksve_is_made_again(tmp_path):
-    """It has no checksum: its numbers may be anything."""
-    from safetensors.torch import save_file
-
-    weight = torch.eye(4)
-    path = tmp_path / f"{svd_module.weight_key(weight)}.safetensors"
-    save_file(dict(zip(("U", "S", "Vh"), decompose(3 * torch.eye(4)))), path)
-    assert SVDCache(folder=tmp_path, min_disk_size=1).get(weight)[1].tolist() == [1.0] * 4
-
-
 @pytest.mark.parametrize("n", [60, pytest.param(600, marks=pytest.mark.slow)])
 def test__saved_model__is_refused(n, two_models, backbone, texts, tmp_path, rng, tally):
     folder = two_models[0].save_pretrained(tmp_path / "model")
@@ -85,46 +73,6 @@ def test__saved_model__is_refused(n, two_models, backbone, texts, tmp_path, rng,
         path.write_bytes(data)
     again = SVEClassifier.from_pretrained(folder, backbone=backbone)
     assert np.array_equal(again.predict_proba(texts), two_models[0].predict_proba(texts))
-
-
-def test__archive_in_the_cache__is_downloaded_again(tmp_path, monkeypatch, rng, tally):
-    data = os.urandom(3000)
-    (tmp_path / "source").write_bytes(data)
-    digest = sha256_of(tmp_path / "source")
-
-    def run_pip(name, version, sha256, kind, home, scratch):
-        (scratch / "toy-1.0-py3-none-any.whl").write_bytes(data)
-        return scratch / "toy-1.0-py3-none-any.whl"
-
-    monkeypatch.setattr(registry, "_run_pip", run_pip)
-    path = fetch_package("toy", "1.0", sha256=digest)
-    for changed in damaged(data, rng, 60):
-        path.write_bytes(changed)
-        with pytest.warns(UserWarning, match="was damaged or replaced"):
-            assert fetch_package("toy", "1.0", sha256=digest).read_bytes() == data
-        tally("damaged archive of a data set or backbone")
-
-
-def test__files_of_a_debian_package__are_fetched_again(tmp_path, monkeypatch, rng, tally):
-    contents = {"a": os.urandom(500), "b": os.urandom(700)}
-    hashes = {}
-    for name, data in contents.items():
-        (tmp_path / name).write_bytes(data)
-        hashes[name] = sha256_of(tmp_path / name)
-
-    def download(package, inside, hashes, scratch, home):
-        for name, data in contents.items():
-            (scratch / name).write_bytes(data)
-
-    monkeypatch.setattr(debian, "_download", download)
-    home = cache_folder() / "packages" / "toy"
-    debian.debian_files("toy", "no/such/folder", hashes)
-    for name in ("a", "b"):
-        for changed in damaged(contents[name], rng, 20):
-            (home / name).write_bytes(changed)
-            found = debian.debian_files("toy", "no/such/folder", hashes)
-            assert (found / name).read_bytes() == contents[name]
-            tally("damaged file of a data set")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import os
 import resource
 import shutil
-import subprocess
 import tempfile
 
 import numpy as np
@@ -99,35 +98,6 @@ def test__download__when_the_disk_is_full(tmp_path, monkeypatch, tally):
     assert fetch_package("toy", "1.0", sha256=digest).read_bytes() == data
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 64 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no file system may be mounted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
-def test__a_small_file_system(small_disk, two_models, backbone, texts, tally):
-    saved = two_models[0].save_pretrained(small_disk / "model")
-    room = shutil.disk_usage(small_disk).free
-    (small_disk / "filler").write_bytes(bytes(room))
-    before = files_in(small_disk)
-    with pytest.raises(OSError, match=r"No space left.*not saved"):
-        two_models[1].save_pretrained(saved)
-    assert files_in(small_disk) == before
-    again = SVEClassifier.from_pretrained(saved, backbone=backbone)
-    assert np.array_equal(again.predict_proba(texts), two_models[0].predict_proba(texts))
-    weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
-    cache = SVDCache(folder=small_disk / "svd", min_disk_size=1)
-    assert equal(cache.get(weight), decompose(weight))
-    assert files_in(small_disk) == before
-    tally("full file system", 2)
-
-
 # -- folders that cannot be written: root may write anywhere, so something else is in the way -----
 
 
@@ -152,12 +122,6 @@ def test__save__into_no_folder(no_folder, two_models, tmp_path, tally):
     tally("save into a folder that cannot be")
 
 
-def test__svd_cache__in_no_folder(no_folder, tally):
-    weight = torch.randn(24, 16, generator=torch.Generator().manual_seed(0))
-    assert equal(SVDCache(folder=no_folder, min_disk_size=1).get(weight), decompose(weight))
-    tally("cache in a folder that cannot be")
-
-
 def test__fit__with_the_cache_in_no_folder(no_folder, backbone, texts, monkeypatch, two_models):
     from sksve.adapters import svd_cache
 
@@ -166,13 +130,6 @@ def test__fit__with_the_cache_in_no_folder(no_folder, backbone, texts, monkeypat
     svd_cache.clear()
     clf = SVEClassifier(backbone, **SETTINGS, random_state=0).fit(TEXTS, LABELS)
     assert np.array_equal(clf.predict_proba(texts), two_models[0].predict_proba(texts))
-
-
-def test__download__into_no_folder(no_folder, monkeypatch, tally):
-    monkeypatch.setenv("SKSVE_CACHE", str(no_folder))
-    with pytest.raises(FetchError, match="SKSVE_CACHE"):
-        fetch_package("toy", "1.0", sha256="0" * 64)
-    tally("cache in a folder that cannot be")
 
 
 @pytest.mark.parametrize("call", ["mkstemp", "replace", "write"])

@@ -10,7 +10,6 @@ import torch
 
 import sksve._registry as registry
 import sksve.backbones._fetch as fetch
-import sksve.datasets._debian as debian
 from sksve._registry import cache_folder, fetch_package, sha256_of
 from sksve.adapters import SVDCache, decompose
 from sksve.adapters import _cache as svd_module
@@ -43,7 +42,7 @@ def test__svd_cache(n_kills, tmp_path, tally):
             path = folder / f"{key}.safetensors"
             assert path.exists() or k >= done  # whatever get() has returned is kept
             if path.exists():  # under its own name an entry is always whole
-                assert svd_module._read(path, key, (24, 16), None) is not None
+                assert svd_module._read(path, key, (24, 16)) is not None
             assert equal(SVDCache(folder=folder, min_disk_size=1).get(w), decompose(w))
         half.append(len(list(folder.glob("*.tmp"))))
         tally("SIGKILL during a write of the SVD cache")
@@ -89,36 +88,6 @@ def test__download_of_a_package(n_kills, tmp_path, monkeypatch, tally):
     assert age(home, ".fetch-*") >= 1
     fetch_package("toy", "1.0", sha256=digest)
     assert [p.name for p in home.iterdir()] == ["toy-1.0-py3-none-any.whl"]
-
-
-@few_or_many
-def test__files_of_a_debian_package(n_kills, tmp_path, monkeypatch, tally):
-    contents = {f"file{k}": os.urandom(8192) for k in range(4)}
-    hashes = {}
-    for name, data in contents.items():
-        (tmp_path / name).write_bytes(data)
-        hashes[name] = sha256_of(tmp_path / name)
-
-    def download(package, inside, hashes, scratch, home):
-        for name, data in contents.items():
-            written_slowly(scratch / name, data)
-
-    monkeypatch.setattr(debian, "_download", download)
-    home = cache_folder() / "packages" / "toy"
-    for seed in range(n_kills):
-
-        def get(k):
-            for name in contents:  # damaged, one more each time
-                (home / name).unlink(missing_ok=True)
-            debian.debian_files("toy", "no/such/folder", hashes)
-
-        kill_amid(get, seed=seed)
-        found = debian.debian_files("toy", "no/such/folder", hashes)
-        assert {name: (found / name).read_bytes() for name in contents} == contents
-        tally("SIGKILL during the download of a data set's files")
-    age(home, ".fetch-*")
-    debian.debian_files("toy", "no/such/folder", hashes)
-    assert sorted(p.name for p in home.iterdir()) == sorted(contents)
 
 
 @pytest.fixture

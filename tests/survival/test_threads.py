@@ -113,30 +113,38 @@ def test__rivals(name, changes, backbone, tally):
     check(clf, [rows_for(k) for k in range(N_THREADS)], tally)
 
 
-def test__other_families_of_backbones__with_relative_positions(tally):
-    clf = SVEClassifier(make_tiny_backbone("deberta-v2"), **small()).fit(TEXTS, LABELS)
-    check(clf, [rows_for(k) for k in range(N_THREADS)], tally)
+def relative_positions(rng):
+    return (
+        make_tiny_backbone("deberta-v2"),
+        TEXTS,
+        LABELS,
+        [rows_for(k) for k in range(N_THREADS)],
+        {},
+    )
 
 
-def test__pairs(backbone, tally):
-    pairs = np.array([[a, b] for a, b in zip(TEXTS, TEXTS[1:] + TEXTS[:1])], dtype=object)
-    clf = SVEClassifier(backbone, **small(serializer="pair")).fit(pairs, LABELS)
-    rng = np.random.default_rng(0)
-    check(clf, [pairs[rng.permutation(8)[: 2 + k % 6]] for k in range(N_THREADS)], tally)
+def pairs(rng):
+    X = np.array([[a, b] for a, b in zip(TEXTS, TEXTS[1:] + TEXTS[:1])], dtype=object)
+    rows = [X[rng.permutation(8)[: 2 + k % 6]] for k in range(N_THREADS)]
+    return make_tiny_backbone(), X, LABELS, rows, {"serializer": "pair"}
 
 
-def test__tables(backbone, tally):
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"n": rng.normal(size=40), "word": rng.choice(WORDS, size=40)})
-    clf = SVEClassifier(backbone, **small()).fit(frame, rng.choice(["a", "b"], size=40))
-    check(clf, [frame.iloc[k : 2 * k + 3] for k in range(N_THREADS)], tally)
+def tables(rng):
+    X = pd.DataFrame({"n": rng.normal(size=40), "word": rng.choice(WORDS, size=40)})
+    rows = [X.iloc[k : 2 * k + 3] for k in range(N_THREADS)]
+    return make_tiny_backbone(), X, rng.choice(["a", "b"], size=40), rows, {}
 
 
-def test__images(tally):
-    rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, size=(16, 16, 16, 3), dtype=np.uint8)
-    clf = SVEClassifier(make_tiny_backbone("vit"), **small()).fit(pictures, ["a", "b"] * 8)
-    check(clf, [pictures[k : 2 * k + 2] for k in range(N_THREADS)], tally)
+def images(rng):
+    X = rng.integers(0, 256, size=(16, 16, 16, 3), dtype=np.uint8)
+    rows = [X[k : 2 * k + 2] for k in range(N_THREADS)]
+    return make_tiny_backbone("vit"), X, ["a", "b"] * 8, rows, {}
+
+
+@pytest.mark.parametrize("kind", [relative_positions, pairs, tables, images])
+def test__other_inputs_and_backbones(kind, rng, tally):
+    backbone, X, y, rows, changes = kind(rng)
+    check(SVEClassifier(backbone, **small(**changes)).fit(X, y), rows, tally)
 
 
 @pytest.mark.filterwarnings("ignore:.*were cut:UserWarning")

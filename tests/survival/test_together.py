@@ -50,7 +50,7 @@ def whole(folder):
 
         U, Vh = (load(path.read_bytes())[name] for name in ("U", "Vh"))
         shape = (U.shape[0], Vh.shape[1])
-        assert svd_module._read(path, path.stem, shape, None) is not None
+        assert svd_module._read(path, path.stem, shape) is not None
     return len(paths)
 
 
