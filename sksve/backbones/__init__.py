@@ -7,24 +7,22 @@ name, folder or pair -> :func:`resolve_backbone` -> :func:`load_backbone` -> :fu
 from sksve.backbones._adapt import (
     AdapterReport,
     adapter_report,
-    check_partition,
     count_parameters,
     swap_modules,
 )
 from sksve.backbones._backbone import Backbone, as_backbone
-from sksve.backbones._copies import MemberCopies, add_dropout
+from sksve.backbones._copies import MemberCopies
 from sksve.backbones._fetch import fetch_backbone
 from sksve.backbones._identity import check_identity, describe_config, describe_processor
 from sksve.backbones._load import LoadedBackbone, load_backbone
 from sksve.backbones._plan import (
     AdaptationPlan,
     base_model,
-    find_blocks,
     plan_adaptation,
     plan_from_config,
     positions_from_config,
 )
-from sksve.backbones._pooling import POOLINGS, is_vision, pool_tokens, resolve_pooling
+from sksve.backbones._pooling import is_vision, pool_tokens
 from sksve.backbones._resolve import ResolvedBackbone, resolve_backbone
 from sksve.backbones._split import (
     SplitBackbone,
@@ -35,7 +33,6 @@ from sksve.backbones._split import (
 from sksve.backbones._tiny import TINY_FAMILIES, TINY_VISION_FAMILIES, make_tiny_backbone
 
 __all__ = [
-    "POOLINGS",
     "TINY_FAMILIES",
     "TINY_VISION_FAMILIES",
     "AdaptationPlan",
@@ -46,18 +43,15 @@ __all__ = [
     "ResolvedBackbone",
     "SplitBackbone",
     "adapter_report",
-    "add_dropout",
     "as_backbone",
     "base_model",
     "check_identity",
-    "check_partition",
     "count_image_tokens",
     "count_parameters",
     "describe_config",
     "describe_processor",
     "entry_replaces_inputs",
     "fetch_backbone",
-    "find_blocks",
     "is_vision",
     "load_backbone",
     "make_tiny_backbone",
@@ -66,7 +60,6 @@ __all__ = [
     "pool_tokens",
     "positions_from_config",
     "resolve_backbone",
-    "resolve_pooling",
     "run_model",
     "swap_modules",
 ]

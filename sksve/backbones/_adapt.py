@@ -1,6 +1,6 @@
 """Put new layers into a model, all or none, and tell what was adapted and what it costs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from sksve.backbones._plan import AdaptationPlan, is_conv1d
 
-__all__ = ["AdapterReport", "adapter_report", "check_partition", "count_parameters", "swap_modules"]
+__all__ = ["AdapterReport", "adapter_report", "count_parameters", "swap_modules"]
 
 
 def swap_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> None:
@@ -24,9 +24,8 @@ def swap_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> Non
     Raises
     ------
     ValueError
-        If a name does not exist, one name lies inside another, a module is known under two names
-        (swapping one would part what is shared), a replacement is no module or is used twice, or
-        its in or out features differ from the old module's. `model` is then exactly as it was.
+        If a name does not exist, a module is known under two names (swapping one would part what is
+        shared), or the in or out features differ. `model` is then exactly as it was.
 
     Examples
     --------
@@ -37,44 +36,29 @@ def swap_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> Non
     >>> model[0][0]
     Identity()
     """
-    faults = _faults(model, replacements)
-    if faults:
-        raise ValueError("Nothing was swapped:\n" + "\n".join(f"- {fault}" for fault in faults))
-    for name, module in replacements.items():
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, module)
-
-
-def _faults(model: nn.Module, replacements: Mapping[str, nn.Module]) -> list[str]:
-    """Everything that forbids the swap, in words."""
     modules = dict(model.named_modules(remove_duplicate=False))
     names_of: dict[int, list[str]] = {}
     for name, module in modules.items():
         names_of.setdefault(id(module), []).append(name)
     faults = []
-    used: dict[int, str] = {}
     for name, new in replacements.items():
         old = modules.get(name) if name else None
         if old is None:
-            faults.append(f"{name!r} is no module of {type(model).__name__}.{_near(name, modules)}")
-            continue
-        if not isinstance(new, nn.Module):
-            faults.append(f"{name!r} must be replaced by a torch module. Got {new!r} instead.")
+            faults.append(f"{name!r} is no module of {type(model).__name__}.")
             continue
         if others := [n for n in names_of[id(old)] if n != name]:
             faults.append(f"{name!r} is the same module as {', '.join(map(repr, others))}.")
-        if inside := [n for n in replacements if n != name and n.startswith(name + ".")]:
-            faults.append(f"{name!r} contains {', '.join(map(repr, inside))}, swapped too.")
-        if id(new) in used:
-            faults.append(f"{name!r} and {used[id(new)]!r} have one and the same replacement.")
-        used[id(new)] = name
         before, after = _linear_shape(old), _linear_shape(new)
         if before is not None and after is not None and before != after:
             faults.append(
                 f"{name!r} maps {before[0]} to {before[1]} features, "
                 f"its replacement {after[0]} to {after[1]}."
             )
-    return faults
+    if faults:
+        raise ValueError("Nothing was swapped:\n" + "\n".join(f"- {fault}" for fault in faults))
+    for name, module in replacements.items():
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, module)
 
 
 def _linear_shape(module: nn.Module) -> tuple[int, int] | None:
@@ -84,12 +68,6 @@ def _linear_shape(module: nn.Module) -> tuple[int, int] | None:
     if is_conv1d(module):
         return int(module.nx), int(module.nf)
     return None
-
-
-def _near(name: str, modules: Mapping[str, nn.Module]) -> str:
-    tail = name.rpartition(".")[2]
-    close = [n for n in modules if n and n.rpartition(".")[2] == tail] or [n for n in modules if n]
-    return f" Near it: {', '.join(close[:5])}." if close else ""
 
 
 @dataclass(frozen=True)
@@ -130,15 +108,15 @@ class AdapterReport:
         for reason in self.skipped.values():
             reasons[reason] = reasons.get(reason, 0) + 1
         lines = [
-            f"AdapterReport: {len(self.adapted)} modules adapted, {len(self.skipped)} left alone",
+            f"AdapterReport: {len(self.adapted)} modules adapted, {len(self.skipped)} not",
             f"  trainable: {self.n_trainable:,} parameters, "
-            f"{self.n_trainable_per_member:,} a member, {self.n_bytes:,} bytes",
+            f"{self.n_trainable_per_member:,} per member, {self.n_bytes:,} bytes",
             f"  that is {self.share_percent:.3g} % of the backbone's {self.n_total:,}",
         ]
         if self.ranks:
             low, high = min(self.ranks.values()), max(self.ranks.values())
             lines.append(f"  trained rank: {low if low == high else f'{low} to {high}'}")
-        lines += [f"  left alone: {count} {reason}" for reason, count in reasons.items()]
+        lines += [f"  not adapted: {count} {reason}" for reason, count in reasons.items()]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,9 +139,7 @@ def adapter_report(
     plan : AdaptationPlan
         What was adapted.
     parameters : mapping of str to Parameter
-        The trainable parameters, each holding all members: those of the adapters, and the heads' if
-        they are to be counted. ``dict(module.named_parameters())`` will do: what requires no
-        gradient is left out.
+        The parameters, each holding all members; what requires no gradient is left out.
     n_members : int
         Number of members.
     n_total : int
@@ -174,25 +150,11 @@ def adapter_report(
     Returns
     -------
     AdapterReport
-        The report.
 
     Raises
     ------
     ValueError
         If the trainable parameters do not divide evenly among the members.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sksve.backbones import adapter_report, count_parameters
-    >>> from sksve.backbones import make_tiny_backbone, plan_adaptation
-    >>> model, _ = make_tiny_backbone("bert")
-    >>> plan = plan_adaptation(model, target_modules=["query"], adapt_blocks=1)
-    >>> delta = torch.nn.Parameter(torch.zeros(5, 16))
-    >>> n_total = count_parameters(model)
-    >>> report = adapter_report(plan, {"delta": delta}, n_members=5, n_total=n_total)
-    >>> report.n_trainable, report.n_trainable_per_member, report.n_bytes
-    (80, 16, 320)
     """
     trainable = list({id(p): p for p in parameters.values() if p.requires_grad}.values())
     n_trainable = sum(p.numel() for p in trainable)
@@ -214,56 +176,5 @@ def adapter_report(
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Count the entries of all parameters of a module, a shared one once.
-
-    >>> from torch import nn
-    >>> count_parameters(nn.Linear(3, 2))
-    8
-    """
+    """Count the entries of all parameters of a module, a shared one once."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def check_partition(module: nn.Module, trainable_names: Collection[str]) -> None:
-    """Check that exactly the parameters that are meant to learn require a gradient.
-
-    Parameters
-    ----------
-    module : nn.Module
-        The adapted model.
-    trainable_names : collection of str
-        Dotted names of the parameters that learn; every other one must be frozen.
-
-    Raises
-    ------
-    ValueError
-        If a name does not exist, a named parameter is frozen, or another one is not.
-
-    Examples
-    --------
-    >>> from torch import nn
-    >>> from sksve.backbones import check_partition
-    >>> layer = nn.Linear(3, 2)
-    >>> check_partition(layer, {"weight"})
-    Traceback (most recent call last):
-    ...
-    ValueError: Trainable and frozen parameters are not the expected ones:
-    - must be frozen but require a gradient: bias
-    """
-    parameters = dict(module.named_parameters(remove_duplicate=False))
-    wanted = set(trainable_names)
-    learning = {name for name, parameter in parameters.items() if parameter.requires_grad}
-    faults = {
-        "do not exist": sorted(wanted - parameters.keys()),
-        "must be frozen but require a gradient": sorted(learning - wanted),
-        "must learn but are frozen": sorted(wanted & parameters.keys() - learning),
-    }
-    lines = [f"- {fault}: {_some(names)}" for fault, names in faults.items() if names]
-    if lines:
-        raise ValueError(
-            "Trainable and frozen parameters are not the expected ones:\n" + "\n".join(lines)
-        )
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

@@ -11,7 +11,7 @@ from sksve.adapters import FeatureDropout, MemberModule, dropout_layers
 from sksve.backbones._adapt import swap_modules
 from sksve.backbones._split import SplitBackbone
 
-__all__ = ["MemberCopies", "add_dropout"]
+__all__ = ["MemberCopies"]
 
 
 class MemberCopies(MemberModule):
@@ -27,8 +27,11 @@ class MemberCopies(MemberModule):
         Used, not copied. With ``first_block == 0`` all of the model is trained (a pooler, whose output
         is not used, excepted), else the blocks behind the cut.
     n_members : int
-    pooled_dropout : FeatureDropout or None, default=None
-        Acts on the pooled vectors.
+    dropout : float or None, default=None
+        Rate of dropout in training, at the model's own places and, as transformers' classifiers have
+        it, on the pooled vectors; whatever the model's own rates. None: no dropout.
+    generator : torch.Generator or None, default=None
+        Draws the seeds of dropout.
 
     Attributes
     ----------
@@ -50,17 +53,18 @@ class MemberCopies(MemberModule):
         split: SplitBackbone,
         n_members: int,
         *,
-        pooled_dropout: FeatureDropout | None = None,
+        dropout: float | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(n_members)
         self.runner = _Suffix(split)
-        self.pooled_dropout = pooled_dropout
+        self.pooled_dropout = None if dropout is None else _add_dropout(split, dropout, generator)
         self.copies = nn.ParameterDict(
             {
                 name.replace(".", "/"): nn.Parameter(
                     value.detach().expand(n_members, *value.shape).clone()
                 )
-                for name, value in trained_parameters(split).items()
+                for name, value in _trained_parameters(split).items()
             }
         )
 
@@ -159,7 +163,7 @@ def _twin(runner: _Suffix) -> _Suffix:
     return copy.deepcopy(runner, {id(thing): thing for thing in shared})
 
 
-def trained_parameters(split: SplitBackbone) -> Mapping[str, nn.Parameter]:
+def _trained_parameters(split: SplitBackbone) -> Mapping[str, nn.Parameter]:
     """Dotted name in the model -> each parameter that full fine-tuning trains."""
     named = dict(split.model.named_parameters())
     if split.first_block == 0:
@@ -168,27 +172,13 @@ def trained_parameters(split: SplitBackbone) -> Mapping[str, nn.Parameter]:
     return {n: p for n, p in named.items() if n.startswith(behind)}
 
 
-def add_dropout(split: SplitBackbone, rate: float, generator: torch.Generator) -> FeatureDropout:
-    """Put :class:`~sksve.adapters.FeatureDropout` where the model has dropout of its own.
-
-    Parameters
-    ----------
-    split : SplitBackbone
-        Its model is changed, behind the cut only.
-    rate : float
-        The rate, whatever the model's own.
-    generator : torch.Generator
-        Draws the layers' seeds.
-
-    Returns
-    -------
-    FeatureDropout
-        One more, for the pooled vectors, as transformers' classifiers have.
-    """
+def _add_dropout(
+    split: SplitBackbone, rate: float, generator: torch.Generator | None
+) -> FeatureDropout:
+    """Put dropout where the model has its own, behind the cut; return one more, for pooled vectors."""
 
     def new() -> FeatureDropout:
-        seed = int(torch.randint(2**62, (), generator=generator))
-        return FeatureDropout(rate, seed)
+        return FeatureDropout(rate, int(torch.randint(2**62, (), generator=generator)))
 
     model = split.model
     behind = tuple(f"{split.blocks}.{i}." for i in range(split.first_block, split.n_blocks))

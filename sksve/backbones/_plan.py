@@ -14,7 +14,6 @@ __all__ = [
     "AdaptationPlan",
     "base_model",
     "count_positions",
-    "find_blocks",
     "is_conv1d",
     "plan_adaptation",
     "plan_from_config",
@@ -40,6 +39,8 @@ class AdaptationPlan:
         How many blocks the backbone has.
     first_block : int
         The first block that may be adapted; the blocks before it are the frozen prefix.
+    max_positions : int or None
+        Longest input in tokens, special tokens included; None: no limit known.
     """
 
     targets: tuple[str, ...]
@@ -47,6 +48,7 @@ class AdaptationPlan:
     blocks: str
     n_blocks: int
     first_block: int
+    max_positions: int | None = None
 
 
 def plan_adaptation(
@@ -91,7 +93,7 @@ def plan_adaptation(
     'block 0 is frozen by adapt_blocks=1'
     """
     model = base_model(model)
-    blocks, n_blocks = find_blocks(model)
+    blocks, n_blocks = _find_blocks(model)
     first_block = n_blocks - _checked_adapt_blocks(adapt_blocks, n_blocks)
     matches = _matcher(target_modules)
     targets, skipped, inside, frozen = [], {}, [], False
@@ -112,7 +114,8 @@ def plan_adaptation(
             targets.append(name)
     if not targets and not (adapt_blocks == 0 and frozen):
         raise _nothing_matched(target_modules, adapt_blocks, inside, frozen=frozen)
-    return AdaptationPlan(tuple(targets), skipped, blocks, n_blocks, first_block)
+    positions = count_positions(model)
+    return AdaptationPlan(tuple(targets), skipped, blocks, n_blocks, first_block, positions)
 
 
 def plan_from_config(
@@ -121,7 +124,7 @@ def plan_from_config(
     target_modules: str | Sequence[str] | None = None,
     adapt_blocks: int | None = None,
 ) -> AdaptationPlan:
-    """Decide which linear maps are adapted, from the configuration alone.
+    """Decide which linear maps are adapted, from the configuration alone: on a model without weights.
 
     Parameters
     ----------
@@ -184,27 +187,8 @@ def base_model(model: nn.Module) -> nn.Module:
     return inner if isinstance(inner, nn.Module) else model
 
 
-def find_blocks(model: nn.Module) -> tuple[str, int]:
-    """Find the list of transformer blocks of a base model.
-
-    Parameters
-    ----------
-    model : nn.Module
-        A base model with a transformers ``config``.
-
-    Returns
-    -------
-    name : str
-        Dotted name of the ``nn.ModuleList``.
-    n_blocks : int
-        Its length.
-
-    Raises
-    ------
-    ValueError
-        If there is not exactly one list with as many modules as the configuration has layers:
-        encoder-decoder models, models that share one block (ALBERT), models in stages (Swin).
-    """
+def _find_blocks(model: nn.Module) -> tuple[str, int]:
+    """Dotted name and length of the list of transformer blocks; a model with no such list is refused."""
     config: Any = getattr(model, "config", None)
     n_layers = getattr(config, "num_hidden_layers", None)
     who = type(model).__name__
@@ -248,13 +232,10 @@ def count_positions(model: Any) -> int | None:
 
 
 def is_conv1d(module: nn.Module) -> bool:
-    """Whether a module is transformers' Conv1D (a linear map with the transposed weight; GPT-2)."""
+    """Whether a module is transformers' Conv1D: a linear map with the transposed weight (GPT-2)."""
     # By name: asking with isinstance would import transformers.
     kind = type(module)
     return kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers.")
-
-
-# -- private --------------------------------------------------------------------------------------
 
 
 def _skeleton(resolved: ResolvedBackbone) -> Any:

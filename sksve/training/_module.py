@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sksve.adapters import use_members
-from sksve.backbones import MemberCopies, SplitBackbone, add_dropout
+from sksve.backbones import MemberCopies, SplitBackbone
 
 __all__ = ["EnsembleModule", "MemberHeads", "WholeBackbone"]
 
@@ -129,20 +129,12 @@ class WholeBackbone:
     """Factory of members that are whole models: each fine-tunes a copy of the backbone.
 
     Such members are trained one after the other, so that only one optimizer state is held at a time.
-
-    Parameters
-    ----------
-    dropout : float or None, default=None
-        Rate of dropout in training, on the features at the model's own places; None: no dropout.
     """
 
-    dropout: float | None = None
+    dropout: float | None = None  # as in MemberCopies
 
     def __call__(
         self, split: SplitBackbone, generators: Sequence[torch.Generator], /
     ) -> MemberCopies:
         """Make the copies; `split` is used, not copied."""
-        pooled = None
-        if self.dropout is not None:
-            pooled = add_dropout(split, self.dropout, generators[0])
-        return MemberCopies(split, len(generators), pooled_dropout=pooled)
+        return MemberCopies(split, len(generators), dropout=self.dropout, generator=generators[0])

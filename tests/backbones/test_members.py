@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sksve.adapters import SVDLinear, merged_member, use_members
-from sksve.backbones import SplitBackbone, check_partition, plan_adaptation, swap_modules
+from sksve.backbones import SplitBackbone, plan_adaptation, swap_modules
 
 TEXTS = ["the good film", "a", "x0: -0.86; a long, long story!"]
 N_MEMBERS = 3
@@ -77,17 +77,13 @@ def test_noise__joint_chosen_and_merged_members_agree(family, backbone_of, batch
             torch.testing.assert_close(alone[real], joint[member][real], rtol=0, atol=1e-9)
 
 
-def test_partition__only_the_adapters_learn(family, backbone_of):
+def test_adapters__are_all_that_learns(family, backbone_of):
     split = adapt(backbone_of(family), 0.1)
-    plan = plan_adaptation(backbone_of(family).model, adapt_blocks=2)
-    adapters = {
-        f"model.{name}.{inner}"
-        for name in plan.targets
-        for inner, _ in split.model.get_submodule(name).named_parameters()
+    learning = {name for name, p in split.named_parameters() if p.requires_grad}
+    layers = {n: m for n, m in split.named_modules() if isinstance(m, SVDLinear)}
+    assert learning == {
+        f"{name}.{p}" for name in layers for p, _ in layers[name].named_parameters()
     }
-    check_partition(split, adapters)
-    with pytest.raises(ValueError, match="must be frozen but require a gradient"):
-        check_partition(split, list(adapters)[1:])
 
 
 def test_gradients__reach_every_adapted_layer(family, backbone_of, batch_of):

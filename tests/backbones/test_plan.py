@@ -8,7 +8,6 @@ from torch import nn
 
 from sksve.backbones import (
     base_model,
-    find_blocks,
     plan_adaptation,
     plan_from_config,
     resolve_backbone,
@@ -240,24 +239,24 @@ def tiny(name, **more):
 
 def test_blocks__shared_by_albert_are_refused():
     with pytest.raises(ValueError, match="AlbertModel has 3 layers, but they share the weights"):
-        find_blocks(tiny("albert", embedding_size=8))
+        plan_adaptation(tiny("albert", embedding_size=8))
 
 
 def test_blocks__of_an_encoder_decoder_are_refused():
     with pytest.raises(ValueError, match="T5Model is an encoder-decoder model"):
-        find_blocks(tiny("t5", d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2))
+        plan_adaptation(tiny("t5", d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2))
 
 
 def test_blocks__of_a_model_without_layers_are_refused():
     with pytest.raises(ValueError, match=r"Linear has None layers.*found: none"):
-        find_blocks(nn.Linear(2, 2))
+        plan_adaptation(nn.Linear(2, 2))
 
 
 def test_blocks__one_object_thrice_is_sharing(pair_of):
     model = pair_of("bert")[0]
     model.encoder.layer = nn.ModuleList([model.encoder.layer[0]] * 3)
     with pytest.raises(ValueError, match="exactly one list"):
-        find_blocks(model)
+        plan_adaptation(model)
 
 
 @pytest.mark.parametrize("name", ["vit", "dinov2"])

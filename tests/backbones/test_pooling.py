@@ -3,7 +3,15 @@ import json
 import pytest
 import torch
 
-from sksve.backbones import POOLINGS, load_backbone, pool_tokens, resolve_backbone, resolve_pooling
+from sksve.backbones import (
+    Backbone,
+    load_backbone,
+    make_tiny_backbone,
+    pool_tokens,
+    resolve_backbone,
+)
+
+POOLINGS = ("mean", "cls", "last")
 
 
 def naive(hidden, mask, pooling):
@@ -72,23 +80,24 @@ def test_pool__unknown_pooling_is_refused(wrong):
         pool_tokens(torch.zeros(1, 1, 1), None, wrong)
 
 
+def pooling_of(source, pooling="auto"):
+    return load_backbone(resolve_backbone(Backbone(source, pooling=pooling))).pooling
+
+
 def test_auto__last_for_decoders_else_mean(family, pair_of):
-    config = pair_of(family)[0].config
     expected = "last" if family in ("gpt2", "llama") else "mean"
-    assert resolve_pooling("auto", folder=None, config=config) == expected
-    assert resolve_pooling("cls", folder=None, config=config) == "cls"
+    assert pooling_of(pair_of(family, n_blocks=1)) == expected
+    assert pooling_of(pair_of(family, n_blocks=1), "cls") == "cls"
 
 
 def test_auto__bert_as_decoder_takes_the_last_token(pair_of):
-    config = pair_of("bert")[0].config
-    config.is_decoder = True
-    assert resolve_pooling("auto", folder=None, config=config) == "last"
+    model, tokenizer = pair_of("bert")
+    model.config.is_decoder = True
+    assert pooling_of((model, tokenizer)) == "last"
 
 
 def test_auto__class_token_for_vision():
-    from transformers import ViTConfig
-
-    assert resolve_pooling("auto", folder=None, config=ViTConfig()) == "cls"
+    assert pooling_of(make_tiny_backbone("vit")) == "cls"
 
 
 def sentence_transformers_files(folder, settings, kind="sentence_transformers.models.Pooling"):
@@ -101,6 +110,14 @@ def sentence_transformers_files(folder, settings, kind="sentence_transformers.mo
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
 
 
+@pytest.fixture
+def decoder(tmp_path, pair_of):
+    """A folder with GPT-2, whose own pooling is "last"."""
+    for part in pair_of("gpt2", n_blocks=1):
+        part.save_pretrained(tmp_path)
+    return tmp_path
+
+
 MODES = [
     ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
     ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean"),
@@ -111,10 +128,10 @@ MODES = [
 
 
 @pytest.mark.parametrize(("settings", "expected"), MODES)
-def test_auto__reads_sentence_transformers_files(settings, expected, tmp_path, pair_of):
-    sentence_transformers_files(tmp_path, settings)
-    config = pair_of("gpt2")[0].config
-    assert resolve_pooling("auto", folder=tmp_path, config=config) == expected
+def test_auto__reads_sentence_transformers_files(settings, expected, decoder):
+    sentence_transformers_files(decoder, settings)
+    assert pooling_of(decoder) == expected
+    assert load_backbone(resolve_backbone(decoder), pooling="mean").pooling == "mean"
 
 
 @pytest.mark.parametrize(
@@ -126,25 +143,14 @@ def test_auto__reads_sentence_transformers_files(settings, expected, tmp_path, p
         ({"word_embedding_dimension": 3}, "none"),
     ],
 )
-def test_auto__pooling_sksve_lacks_is_refused_with_the_cure(settings, words, tmp_path, pair_of):
-    sentence_transformers_files(tmp_path, settings)
-    config = pair_of("bert")[0].config
+def test_auto__pooling_sksve_lacks_is_refused_with_the_cure(settings, words, decoder):
+    sentence_transformers_files(decoder, settings)
     with pytest.raises(ValueError, match=rf"asks for the pooling {words}.*pooling='mean'"):
-        resolve_pooling("auto", folder=tmp_path, config=config)
-    assert resolve_pooling("last", folder=tmp_path, config=config) == "last"
+        pooling_of(decoder)
+    assert pooling_of(decoder, "last") == "last"
 
 
-def test_auto__folder_without_a_pooling_module_follows_the_family(tmp_path, pair_of):
-    config = pair_of("gpt2")[0].config
-    assert resolve_pooling("auto", folder=tmp_path, config=config) == "last"
-    sentence_transformers_files(tmp_path, {}, kind="sentence_transformers.models.Normalize")
-    assert resolve_pooling("auto", folder=tmp_path, config=config) == "last"
-
-
-def test_load__takes_the_pooling_of_the_folder(tmp_path, pair_of):
-    model, tokenizer = pair_of("bert", n_blocks=1)
-    model.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    sentence_transformers_files(tmp_path, {"pooling_mode_cls_token": True})
-    assert load_backbone(resolve_backbone(tmp_path)).pooling == "cls"
-    assert load_backbone(resolve_backbone(tmp_path), pooling="mean").pooling == "mean"
+def test_auto__folder_without_a_pooling_module_follows_the_family(decoder):
+    assert pooling_of(decoder) == "last"
+    sentence_transformers_files(decoder, {}, kind="sentence_transformers.models.Normalize")
+    assert pooling_of(decoder) == "last"

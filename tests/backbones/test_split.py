@@ -393,34 +393,30 @@ def test_can_split__false_still_gives_the_right_result():
     assert torch.equal(got, full_forward(model, ids, mask))
 
 
-def vision_backbone(kind):
-    from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
-
-    sizes = {
-        "hidden_size": 16,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
-        "image_size": 28,
-        "patch_size": 14,
-    }
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        if kind == "vit":
-            model = ViTModel(ViTConfig(intermediate_size=32, **sizes))
-        else:
-            model = Dinov2Model(Dinov2Config(mlp_ratio=2, **sizes))
-    return LoadedBackbone(model.eval(), None, "cls", 16, None, kind, "pair")
+PAIRS = (["the good film", "a"], ["bad", "a very long story!"])
 
 
-@pytest.mark.parametrize("kind", ["vit", "dinov2"])
-def test_vision__is_cut_the_same_way(kind):
-    backbone = vision_backbone(kind)
-    pixels = torch.randn(2, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("adapt_blocks", [0, 1, 3])
+@pytest.mark.parametrize("family", ["bert", "electra"])
+def test_token_types__give_the_models_own_answer(family, adapt_blocks, backbone_of):
+    backbone = backbone_of(family, dtype=torch.float64)
+    batch = backbone.processor(*PAIRS, padding=True, return_tensors="pt")
+    assert batch["token_type_ids"].sum() > 3
     with torch.no_grad():
-        expected = backbone.model(pixel_values=pixels).last_hidden_state
-        for adapt_blocks in (0, 1, 3):
-            split = split_of(backbone, adapt_blocks)
-            assert split.can_split
-            hidden = split.prefix(pixels, None)
-            torch.testing.assert_close(split.suffix(hidden, pixels, None), expected)
-            torch.testing.assert_close(split(pixels, None), expected[:, 0])
+        expected = backbone.model(**batch).last_hidden_state
+        untyped = backbone.model(batch["input_ids"], batch["attention_mask"]).last_hidden_state
+    assert (expected - untyped).abs().max() > 0.1
+    mask = batch["attention_mask"]
+    inputs = torch.stack([batch["input_ids"], batch["token_type_ids"]], dim=1)
+    split = SplitBackbone(backbone, plan_adaptation(backbone.model, adapt_blocks=adapt_blocks))
+    got = split.suffix(split.prefix(inputs, mask), inputs, mask)
+    torch.testing.assert_close(got[mask.bool()], expected[mask.bool()], rtol=0, atol=1e-12)
+
+
+def test_token_types__are_left_out_where_the_model_takes_none(backbone_of):
+    backbone = backbone_of("distilbert", dtype=torch.float64)
+    batch = backbone.processor(*PAIRS, padding=True, return_tensors="pt")
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    split = SplitBackbone(backbone, plan_adaptation(backbone.model))
+    typed = torch.stack([ids, torch.ones_like(ids)], dim=1)
+    assert torch.equal(split(typed, mask), split(ids, mask))
