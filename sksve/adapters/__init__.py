@@ -18,6 +18,7 @@ from sksve.adapters._cache import (
     SVDCache,
     cached_decompose,
     clear_svd_cache,
+    mark_frozen,
     svd_cache,
     weight_key,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "energy_rank",
     "fixed_masks",
     "lora_linear",
+    "mark_frozen",
     "member_layers",
     "merged_member",
     "near_equal_groups",

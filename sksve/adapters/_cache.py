@@ -8,19 +8,29 @@ import re
 import tempfile
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
+from sksve._exceptions import FetchError
 from sksve._forks import ForkSafeLock
 from sksve._leftovers import sweep
+from sksve._registry import cache_folder
 from sksve.adapters._decompose import decompose
 
-__all__ = ["SVDCache", "cached_decompose", "clear_svd_cache", "svd_cache", "weight_key"]
+__all__ = [
+    "SVDCache",
+    "cached_decompose",
+    "clear_svd_cache",
+    "mark_frozen",
+    "svd_cache",
+    "weight_key",
+]
 
 # Part of every key: raise it when `decompose` changes what it returns.
 FORMAT_VERSION = 1
@@ -29,12 +39,27 @@ BLOCK = 512  # numbers that share a sum in the checksum of an entry
 Triple = tuple[Tensor, Tensor, Tensor]
 
 
+# Memory whose numbers never change -> keys of the matrices in it, by where in it they lie.
+_frozen: "WeakKeyDictionary[torch.UntypedStorage, dict[tuple[Any, ...], str]]" = WeakKeyDictionary()
+
+
+def mark_frozen(tensor: Tensor) -> None:
+    """Promise that a tensor's numbers never change: matrices in its memory are hashed once, not per fit."""
+    _frozen.setdefault(tensor.untyped_storage(), {})
+
+
 def weight_key(weight: Tensor) -> str:
     """Hash of a matrix: its bytes, shape, dtype and the format version."""
-    matrix = weight.detach().cpu().contiguous()
-    digest = hashlib.sha256(f"{FORMAT_VERSION}|{tuple(matrix.shape)}|{matrix.dtype}|".encode())
-    digest.update(matrix.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    matrix = weight.detach()
+    about = tuple(matrix.shape), matrix.dtype
+    known = _frozen.get(matrix.untyped_storage(), {})
+    place = (*about, matrix.storage_offset(), matrix.stride())
+    if place not in known:
+        matrix = matrix.cpu().contiguous()
+        digest = hashlib.sha256(f"{FORMAT_VERSION}|{about[0]}|{about[1]}|".encode())
+        digest.update(matrix.view(torch.uint8).numpy().data)
+        known[place] = digest.hexdigest()
+    return known[place]
 
 
 class SVDCache:
@@ -97,13 +122,10 @@ class SVDCache:
 
         Raises
         ------
-        RuntimeError
+        sksve.FetchError
             If it would lie in the home folder, and the system does not know where that is.
         """
-        if self.folder is not None:
-            return Path(self.folder)
-        root = os.environ.get("SKSVE_CACHE")
-        return (Path(root).expanduser() if root else user_cache_path("sksve")) / "svd"
+        return cache_folder() / "svd" if self.folder is None else Path(self.folder)
 
     def get(self, weight: Tensor) -> Triple:
         """Return ``decompose(weight)``, from memory, from disk or fresh; do not modify it."""
@@ -138,7 +160,7 @@ class SVDCache:
     def _folder(self) -> Path | None:
         try:
             return self.location()
-        except RuntimeError:  # no home folder
+        except FetchError:  # no home folder
             return None
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from sksve._forks import ForkSafeLock
+from sksve.adapters import mark_frozen
 from sksve.backbones._plan import base_model, count_positions
 from sksve.backbones._pooling import is_vision, resolve_pooling
 from sksve.backbones._resolve import ResolvedBackbone
@@ -151,7 +152,9 @@ def _around_weights_of(
 
     def taken(tensor: Tensor) -> Tensor:
         wanted = dtype if tensor.is_floating_point() else None
-        return tensor.detach().to("cpu", wanted, copy=copied)
+        own = tensor.detach().to("cpu", wanted, copy=copied)
+        mark_frozen(own)
+        return own
 
     # A new parameter around the same numbers: moving one to another device leaves the other.
     new: dict[int, Any] = {

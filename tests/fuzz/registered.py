@@ -36,6 +36,7 @@ UNFUZZED = {
     "adapters.dropout_layers": _TENSORS,
     "adapters.fixed_masks": _TENSORS,
     "adapters.lora_linear": _TENSORS,
+    "adapters.mark_frozen": _TENSORS,
     "adapters.member_layers": _TENSORS,
     "adapters.merged_member": _TENSORS,
     "adapters.near_equal_groups": _TENSORS,

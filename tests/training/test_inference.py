@@ -1,5 +1,6 @@
 """Both routes of inference, and the frozen part computed beforehand: the same numbers."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -155,6 +156,39 @@ def test_build_module__shares_the_backbones_weights_and_changes_none(monkeypatch
     module.to(torch.float64)  # as a move to another device: the others stay where they are
     after = backbone.model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_train__a_second_fit_hashes_no_weight(monkeypatch, tmp_path):
+    for part in make_tiny_backbone():
+        part.save_pretrained(tmp_path)
+    hashed = []
+    sha256 = hashlib.sha256
+
+    class Counted:
+        def __init__(self, data=b""):
+            self.digest = sha256(data)
+            hashed.append(len(data))
+
+        def update(self, data):
+            hashed.append(memoryview(data).nbytes)
+            self.digest.update(data)
+
+        def hexdigest(self):
+            return self.digest.hexdigest()
+
+    def fit():
+        backbone = load_backbone(resolve_backbone(tmp_path))
+        plan = plan_adaptation(backbone.model, adapt_blocks=1)
+        data = TokenDataset(tokenize(backbone.processor, TEXTS, 64), np.arange(6) % 3)
+        hashed.clear()
+        train(
+            backbone, plan, noisy_layers, range(2), data, None, replace(CONFIG, dtype=torch.float32)
+        )
+        return sum(hashed)
+
+    monkeypatch.setattr(hashlib, "sha256", Counted)
+    assert fit() > 16 * 16 * 4 * 6, "each adapted matrix, in the first fit"
+    assert fit() < 16 * 16 * 4
 
 
 def test_merging__pays_for_many_tokens_only():
