@@ -19,7 +19,6 @@ from sksve.baselines import (
     LinearProbeClassifier,
     LoRAEnsembleClassifier,
 )
-from sksve.training import EnsembleModule, feature_cache
 from tests.estimators.test_members import assert_same_members, parametrize_settings
 from tests.training.away import Away
 
@@ -161,17 +160,15 @@ def test_n_jobs__a_worker_with_another_lapack(away, make, texts, labels, monkeyp
 
 
 def test_n_jobs__frozen_blocks_run_once(away, make, texts, labels, monkeypatch):
-    runs, original = [], EnsembleModule.features
+    runs, original = [], SplitBackbone.features
 
     def counted(self, *args, **more):
         runs.append(args[0].shape)
         return original(self, *args, **more)
 
-    feature_cache.clear()
-    monkeypatch.setattr(EnsembleModule, "features", counted)
+    monkeypatch.setattr(SplitBackbone, "features", counted)
     make(n_jobs=2, adapt_blocks=1).fit(texts, labels)
     assert len(runs) == 1
-    feature_cache.clear()
 
 
 class Cores(Away):
