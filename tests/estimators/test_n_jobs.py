@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 
 from sksve import MemberSearchCV, NonFiniteLossError
 from sksve.adapters import _svd_linear as layer_module
+from sksve.backbones import SplitBackbone
 from sksve.baselines import (
     BatchEnsembleClassifier,
     DeepEnsembleClassifier,
