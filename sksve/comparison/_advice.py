@@ -1,19 +1,11 @@
 """Which model and calibrator to pick, and why, in plain words that claim no more than the rows show."""
 
-from typing import TYPE_CHECKING
+from sksve.comparison._record import ECE, METRICS, UNCALIBRATED, Record
 
-from sksve.comparison._calibrate import UNCALIBRATED
-from sksve.comparison._words import METRICS, named, number, p_words, spread
-
-if TYPE_CHECKING:
-    from sksve.comparison._result import CalibrationComparison
-
-__all__ = ["advise"]
-
-ECE = "expected_calibration_error"
+__all__ = ["advise", "named", "number", "spread"]
 
 
-def advise(comparison: "CalibrationComparison") -> list[str]:
+def advise(comparison: Record) -> list[str]:
     """Return the advice, a paragraph each; the first says what to pick."""
     return [
         *_pick(comparison),
@@ -23,7 +15,7 @@ def advise(comparison: "CalibrationComparison") -> list[str]:
     ]
 
 
-def _pick(c: "CalibrationComparison") -> list[str]:
+def _pick(c: Record) -> list[str]:
     model, method = c.pick
     what = (
         f"Pick {model} as it is, uncalibrated."
@@ -59,7 +51,7 @@ def _pick(c: "CalibrationComparison") -> list[str]:
     return [what, why]
 
 
-def _standing(c: "CalibrationComparison") -> str:
+def _standing(c: Record) -> str:
     found = c.metrics[c.pick]
     level = f"{100 * c.confidence_level:g} % interval"
     accuracy, nll, ece = (found[name] for name in ("accuracy", "negative_log_likelihood", ECE))
@@ -81,7 +73,7 @@ def _standing(c: "CalibrationComparison") -> str:
     )
 
 
-def _against_itself(c: "CalibrationComparison") -> str:
+def _against_itself(c: Record) -> str:
     model, method = c.pick
     metric = c.choose_by
     short = METRICS[metric].short.split(" (")[0]
@@ -114,7 +106,7 @@ def _against_itself(c: "CalibrationComparison") -> str:
     )
 
 
-def _against_others(c: "CalibrationComparison") -> list[str]:
+def _against_others(c: Record) -> list[str]:
     metric = c.choose_by
     short = METRICS[metric].short.split(" (")[0]
     found = c.paired(metric)
@@ -161,3 +153,27 @@ def _listed(names: list[str], most: int = 6) -> str:
     shown = names[:most]
     more = len(names) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def named(variant: tuple[str, str]) -> str:
+    """A model and its calibrator, in words."""
+    model, method = variant
+    return f"{model}, uncalibrated" if method == "none" else f"{model} with {method}"
+
+
+def number(metric: str, value: float, sign: bool = False) -> str:
+    """A metric's value as a page shows it: in percent where that is its unit."""
+    form = "+" if sign else ""
+    if METRICS[metric].in_percent:
+        return f"{100 * value:{form}.1f}"
+    return f"{value:{form}.3f}"
+
+
+def spread(metric: str, low: float, high: float, sign: bool = False) -> str:
+    """An interval as a page shows it."""
+    return f"{number(metric, low, sign)} to {number(metric, high, sign)}"
+
+
+def p_words(p: float) -> str:
+    """A p-value, neither 0.000 nor too exact."""
+    return "p < 0.01" if p < 0.01 else f"p = {p:.2f}"

@@ -1,27 +1,22 @@
 """Figures of a comparison: reliability before and after, and every variant's metrics in one row each."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sksve.comparison._calibrate import UNCALIBRATED
-from sksve.comparison._words import METRICS
+from sksve.comparison._record import ECE, METRICS, UNCALIBRATED, Record
 from sksve.metrics import calibration_curve
 from sksve.plotting import ReliabilityDisplay
 from sksve.plotting._canvas import GREY, plain_text, tidy
-
-if TYPE_CHECKING:
-    from sksve.comparison._result import CalibrationComparison
 
 __all__ = ["draw_all", "draw_forest", "draw_reliability", "forest_height", "reliability_height"]
 
 WIDTH = 7.6  # inches: with 100 dots an inch it fits a page of 800
 COLUMNS = 2  # diagrams side by side
 DIAGRAM = 3.5  # inches a diagram
-ECE = "expected_calibration_error"
 FOREST = ("negative_log_likelihood", ECE)
 
 
-def draw_all(comparison: "CalibrationComparison") -> Any:
+def draw_all(comparison: Record) -> Any:
     """Return a new figure with everything."""
     try:
         import matplotlib.pyplot as plt
@@ -37,17 +32,17 @@ def draw_all(comparison: "CalibrationComparison") -> Any:
     return figure
 
 
-def reliability_height(comparison: "CalibrationComparison") -> float:
+def reliability_height(comparison: Record) -> float:
     """Inches that the diagrams need."""
     return DIAGRAM * -(-len(comparison.models) // COLUMNS)
 
 
-def forest_height(comparison: "CalibrationComparison") -> float:
+def forest_height(comparison: Record) -> float:
     """Inches that a row for each variant and a heading for each model need."""
     return 1.0 + 0.23 * (len(comparison.variants) + len(comparison.models))
 
 
-def draw_reliability(comparison: "CalibrationComparison", figure: Any) -> None:
+def draw_reliability(comparison: Record, figure: Any) -> None:
     """Draw a diagram a model: as it is, and with the calibrator the calibration rows prefer."""
     models = comparison.models
     n_rows = -(-len(models) // COLUMNS)
@@ -75,9 +70,7 @@ def draw_reliability(comparison: "CalibrationComparison", figure: Any) -> None:
         ax.set_visible(False)
 
 
-def draw_forest(
-    comparison: "CalibrationComparison", figure: Any, metrics: Sequence[str] = FOREST
-) -> None:
+def draw_forest(comparison: Record, figure: Any, metrics: Sequence[str] = FOREST) -> None:
     """Draw every variant's metrics with their intervals, a row each, under its model's name."""
     axes = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     heights, ticks, at = {}, [], 0.0
@@ -103,7 +96,7 @@ def draw_forest(
     )
 
 
-def _draw_metric(ax: Any, comparison: Any, metric: str, heights: Any) -> None:
+def _draw_metric(ax: Any, comparison: Record, metric: str, heights: Any) -> None:
     words = METRICS[metric]
     scale = 100.0 if words.in_percent else 1.0
     p_values = comparison.best_p_values(metric)

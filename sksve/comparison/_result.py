@@ -1,24 +1,35 @@
 """What a comparison found: numbers first; tables, figures and pages are made of them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sksve.comparison._advice import advise
-from sksve.comparison._calibrate import Variant
-from sksve.comparison._review import ReviewRow, rows_to_review
-from sksve.comparison._significance import Differences, chance_of_best, differences_from
-from sksve.comparison._words import METRICS, named
-from sksve.metrics._report import MetricEstimate
+from sksve.comparison._advice import advise, named
+from sksve.comparison._figures import draw_all
+from sksve.comparison._page import write_page
+from sksve.comparison._record import METRICS, Record, Variant
+from sksve.metrics import predictive_entropy
+from sksve.metrics._predict_uncertainty import row_names
 
 __all__ = ["CalibrationComparison"]
 
+LONGEST = 240  # characters of a row that are shown
 
-@dataclass(frozen=True, eq=False, repr=False)
-class CalibrationComparison:
+
+class ReviewRow(NamedTuple):
+    """A row, and why it is worth a look."""
+
+    reason: str  # "confidently wrong" or "most uncertain"
+    index: Any  # the row's name in the input's index, else its place
+    label: Any
+    predicted: Any
+    confidence: float
+    entropy: float  # nats
+    row: str  # the input itself, shortened; empty if it was not given
+
+
+class CalibrationComparison(Record):
     """Models and calibrators on the same rows; what :func:`compare_calibration` returns.
 
     A *variant* is a pair ``(model, method)``; method ``"none"`` is the model as it is.
@@ -69,69 +80,6 @@ class CalibrationComparison:
     >>> found.advice().splitlines()[0]
     'Pick too sure and calibrate it with temperature.'
     """
-
-    labels: np.ndarray
-    y_test: np.ndarray
-    probabilities: Mapping[Variant, np.ndarray]
-    metrics: Mapping[Variant, Mapping[str, MetricEstimate]]
-    draws: Mapping[str, np.ndarray]
-    centres: Mapping[str, np.ndarray]
-    choice: Mapping[Variant, float]
-    pick: Variant
-    choose_by: str
-    n_calibration: int
-    n_folds: int
-    confidence_level: float
-    rows: Any = field(default=None, repr=False)
-
-    @property
-    def variants(self) -> list[Variant]:
-        """Pairs (model, method), models in the order given, "none" first."""
-        return list(self.probabilities)
-
-    @property
-    def models(self) -> list[str]:
-        """Names of the models."""
-        return list(dict.fromkeys(model for model, _ in self.variants))
-
-    @property
-    def methods(self) -> list[str]:
-        """Names of the calibrators, "none" first."""
-        return list(dict.fromkeys(method for _, method in self.variants))
-
-    @property
-    def alpha(self) -> float:
-        """Level of the tests."""
-        return 1.0 - self.confidence_level
-
-    def values(self, metric: str) -> np.ndarray:
-        """Return a metric of every variant, shape ``(n_variants,)``."""
-        self._demand_metric(metric)
-        return np.array([self.metrics[variant][metric].value for variant in self.variants])
-
-    def paired(self, metric: str, reference: Variant | None = None) -> Differences:
-        """Differences of every variant from a reference, as arrays; see :meth:`differences`."""
-        reference = self.pick if reference is None else (reference[0], reference[1])
-        if reference not in self.variants:
-            raise ValueError(
-                f"reference must be one of {self.variants}, or None for the pick. Got {reference!r}."
-            )
-        values = self.values(metric)
-        at = self.variants.index(reference)
-        draws, centres = self.draws[metric], self.centres[metric]
-        return differences_from(at, values, draws, centres, self.confidence_level)
-
-    def best_p_values(self, metric: str) -> np.ndarray:
-        """p-value, for each variant, of being as good as the best; see :meth:`to_frame`."""
-        values = self.values(metric)
-        sign = -1.0 if METRICS[metric].larger_is_better else 1.0
-        return chance_of_best(sign * values, sign * self.draws[metric], sign * self.centres[metric])
-
-    def best(self, metric: str) -> Variant:
-        """Return the variant with the best value of a metric on the test rows."""
-        values = self.values(metric)
-        at = values.argmax() if METRICS[metric].larger_is_better else values.argmin()
-        return self.variants[int(at)]
 
     def to_frame(self) -> Any:
         """Every metric of every variant, with its interval and its distance from the best.
@@ -228,9 +176,26 @@ class CalibrationComparison:
             Named tuples ``(reason, index, label, predicted, confidence, entropy, row)``; entropy in
             nats, `row` the input, shortened. ``pandas.DataFrame(rows)`` makes a table of them.
         """
-        place = {label: k for k, label in enumerate(self.labels.tolist())}
-        codes = np.array([place[label] for label in self.y_test.tolist()])
-        return rows_to_review(self.probabilities[self.pick], codes, self.labels, self.rows, n_rows)
+        proba = self.probabilities[self.pick]
+        answers, confidence = self.labels[proba.argmax(axis=1)], proba.max(axis=1)
+        entropy = predictive_entropy(proba[None])
+        wrong = np.flatnonzero(answers != self.y_test)
+        errors = wrong[np.argsort(-confidence[wrong], kind="stable")][:n_rows]
+        uncertain = np.argsort(-entropy, kind="stable")[:n_rows]
+        names = row_names(self.rows)
+        return [
+            ReviewRow(
+                reason,
+                i if names is None else names[i],
+                self.y_test[i],
+                answers[i],
+                float(confidence[i]),
+                float(entropy[i]),
+                _shown_row(self.rows, i),
+            )
+            for reason, rows in (("confidently wrong", errors), ("most uncertain", uncertain))
+            for i in rows.tolist()
+        ]
 
     def plot(self) -> Any:
         """Draw reliability diagrams before and after calibration, and every variant's metrics.
@@ -246,8 +211,6 @@ class CalibrationComparison:
         ImportError
             If matplotlib is not installed.
         """
-        from sksve.comparison._figures import draw_all
-
         return draw_all(self)
 
     def to_html(self, path: Any) -> Path:
@@ -272,13 +235,7 @@ class CalibrationComparison:
         OSError
             If the file cannot be written there.
         """
-        from sksve.comparison._page import write_page
-
-        return write_page(self, path)
-
-    def _demand_metric(self, metric: str) -> None:
-        if not isinstance(metric, str) or metric not in self.draws:
-            raise ValueError(f"metric must be one of {list(self.draws)}. Got {metric!r}.")
+        return write_page(self, self.review_rows(), path)
 
     def __repr__(self) -> str:
         shown = ("negative_log_likelihood", "brier_score", "expected_calibration_error", "accuracy")
@@ -294,3 +251,28 @@ class CalibrationComparison:
             mark = "*" if variant == self.pick else " "
             lines.append(f"{mark} {named(variant):<{width}}{values}")
         return "\n".join([*lines, "* the pick, by the calibration rows"])
+
+
+def _shown_row(X: Any, i: int) -> str:
+    """Row of an input as one line of text, shortened."""
+    if X is None or hasattr(X, "tocsr"):  # a sparse row means nothing to a reader
+        return ""
+    if hasattr(X, "iloc"):
+        row = X.iloc[i]
+    elif hasattr(X, "row") and hasattr(X, "columns"):  # polars
+        row = X.row(i, named=True)
+    else:
+        row = X[i]
+    if hasattr(row, "items"):
+        words = ", ".join(f"{name}: {_cell(value)}" for name, value in row.items())
+    elif isinstance(row, (list, tuple, np.ndarray)):
+        cells = np.asarray(row, dtype=object).ravel()[:60]
+        words = ", ".join(_cell(value) for value in cells)
+    else:
+        words = str(row)
+    words = " ".join(words.split())
+    return words if len(words) <= LONGEST else words[: LONGEST - 1].rstrip() + "…"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)

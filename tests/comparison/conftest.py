@@ -2,21 +2,10 @@
 
 import pytest
 
-from sksve import compare_calibration
-from tests.comparison.made import make_models
+from tests.comparison.made import compare
 
 
 @pytest.fixture(scope="session")
 def found():
-    pairs, y_cal, y_test = make_models()
-    texts = [f"row {i} <script>alert({i})</script>" for i in range(len(y_test))]
-    return compare_calibration(
-        pairs,
-        None,
-        y_cal,
-        texts,
-        y_test,
-        methods=["temperature", "isotonic"],
-        n_resamples=200,
-        random_state=0,
-    )
+    texts = [f"row {i} <script>alert({i})</script>" for i in range(800)]
+    return compare(X_test=texts, methods=["temperature", "isotonic"], n_resamples=200)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from sksve import compare_calibration
+
 CLASSES = np.array(["ant", "bee", "cat"])
 
 
@@ -20,3 +22,11 @@ def make_models(n=800, seed=1):
     models = {"too sure": softmax(3 * z), "noisy": noisy, "right": p}
     pairs = {name: (q[:n], q[n:]) for name, q in models.items()}
     return pairs, y[:n], y[n:]
+
+
+def compare(names=None, n=800, change=lambda y: y, X_test=None, **options):
+    """Compare some of these models; `change` is applied to the test labels."""
+    pairs, y_cal, y_test = make_models(n)
+    chosen = {name: pairs[name] for name in names or pairs}
+    options = {"methods": ["temperature"], "n_resamples": 20, "random_state": 0} | options
+    return compare_calibration(chosen, None, y_cal, X_test, change(y_test), **options)

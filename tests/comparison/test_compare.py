@@ -11,8 +11,8 @@ from sklearn.naive_bayes import GaussianNB
 
 from sksve import compare_calibration, metrics
 from sksve.calibration import TemperatureScaling, make_calibrator
-from sksve.comparison._calibrate import choose
-from tests.comparison.made import make_models
+from sksve.comparison._compare import choose
+from tests.comparison.made import compare, make_models
 
 NLL = "negative_log_likelihood"
 
@@ -62,40 +62,26 @@ def test_to_frame__differences_and_best(found):
     assert accuracy.loc[found.best("accuracy"), "p_value"] == 1
 
 
-def test_pick__temperature_mends_what_is_too_sure():
-    pairs, y_cal, y_test = make_models()
-    one = {"too sure": pairs["too sure"]}
-    found = compare_calibration(
-        one, None, y_cal, None, y_test, methods=["temperature"], n_resamples=50, random_state=0
-    )
+def test_pick__temperature_mends_overconfidence():
+    found = compare(["too sure"], n_resamples=50)
     assert found.pick == ("too sure", "temperature")
     assert found.variants == [("too sure", "none"), ("too sure", "temperature")]
 
 
 def test_pick__does_not_look_at_the_test_labels():
-    pairs, y_cal, y_test = make_models()
-    run = {"methods": ["temperature", "isotonic"], "n_resamples": 20, "random_state": 0}
-    honest = compare_calibration(pairs, None, y_cal, None, y_test, **run)
-    shuffled = np.random.default_rng(1).permutation(y_test)
-    other = compare_calibration(pairs, None, y_cal, None, shuffled, **run)
-    assert honest.pick == other.pick
-    assert honest.choice == other.choice
-    assert honest.metrics[honest.pick] != other.metrics[honest.pick]
+    first = compare(methods=["temperature", "isotonic"])
+    other = compare(
+        methods=["temperature", "isotonic"], change=np.random.default_rng(1).permutation
+    )
+    assert first.pick == other.pick
+    assert first.choice == other.choice
+    assert first.metrics[first.pick] != other.metrics[first.pick]
 
 
 def test_choice__is_cross_fitted():
     """A calibrator that memorises its rows looks perfect in sample, and is not picked."""
-    pairs, y_cal, y_test = make_models(200)
-    found = compare_calibration(
-        {"right": pairs["right"]},
-        None,
-        y_cal,
-        None,
-        y_test,
-        methods={"memory": Memory()},
-        n_resamples=20,
-        random_state=0,
-    )
+    pairs, y_cal, _ = make_models(200)
+    found = compare(["right"], n=200, methods={"memory": Memory()})
     in_sample = Memory().fit(pairs["right"][0], np.searchsorted(found.labels, y_cal))
     memorised = metrics.negative_log_likelihood(
         y_cal, in_sample.predict_proba(pairs["right"][0]), labels=found.labels
@@ -275,9 +261,9 @@ Y = ["a", "b", "c", "a"]
     ],
 )
 def test_bad_input__is_named(change, match):
-    given = {"models": {"m": (P, P)}, "X_cal": None, "y_cal": Y, "X_test": None, "y_test": Y}
+    arguments = {"models": {"m": (P, P)}, "X_cal": None, "y_cal": Y, "X_test": None, "y_test": Y}
     with pytest.raises(ValueError, match=match):
-        compare_calibration(**(given | change))
+        compare_calibration(**(arguments | change))
 
 
 def test_bad_input__unfitted_model_and_odd_folds():
@@ -288,17 +274,18 @@ def test_bad_input__unfitted_model_and_odd_folds():
             compare_calibration({"m": GaussianNB()}, np.arange(20)[:, None], [0, 1] * 10, cv=cv)
 
 
-def test_record__questions_it_cannot_answer(found):
-    with pytest.raises(ValueError, match="metric must be one of"):
-        found.differences("f1")
+def test_reference__must_be_a_variant(found):
     with pytest.raises(ValueError, match="reference must be one of"):
         found.differences(reference=("right", "magic"))
 
 
-@pytest.mark.parametrize("metric", [["accuracy"], {}, np.array(["accuracy"]), None], ids=range(4))
+@pytest.mark.parametrize(
+    "metric", ["f1", ["accuracy"], {}, np.array(["accuracy"]), None], ids=range(5)
+)
 def test_metric__of_another_kind(metric, found):
-    with pytest.raises(ValueError, match="metric must be one of"):
-        found.values(metric)
+    for question in (found.values, found.differences):
+        with pytest.raises(ValueError, match="metric must be one of"):
+            question(metric)
 
 
 @pytest.mark.parametrize(
@@ -322,8 +309,8 @@ def test_to_frame__takes_any_str_for_a_name():
     """pandas' own strings, backed by pyarrow, hold no lone surrogate."""
     pairs, y_cal, y_test = make_models()
     models = {"\ud800": next(iter(pairs.values()))}
-    told = {"n_resamples": 20, "methods": ("temperature",), "random_state": 0}
-    frame = compare_calibration(models, None, y_cal, None, y_test, **told).to_frame()
+    options = {"n_resamples": 20, "methods": ("temperature",), "random_state": 0}
+    frame = compare_calibration(models, None, y_cal, None, y_test, **options).to_frame()
     assert set(frame.index.get_level_values("model")) == {"\ud800"}
-    named = compare_calibration({"a": models["\ud800"]}, None, y_cal, None, y_test, **told)
+    named = compare_calibration({"a": models["\ud800"]}, None, y_cal, None, y_test, **options)
     np.testing.assert_array_equal(frame.to_numpy(), named.to_frame().to_numpy())

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from sksve import compare_calibration
-from tests.comparison.made import make_models
+from tests.comparison.made import compare, make_models
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -118,7 +118,7 @@ def test_page__is_written_whole_or_not_at_all(found, tmp_path, monkeypatch):
 
 
 def test_page__bad_places_are_named_before_anything_is_drawn(found, tmp_path, monkeypatch):
-    monkeypatch.setattr("sksve.comparison._page.render", None)
+    monkeypatch.setattr("matplotlib.figure.Figure", None)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         found.to_html(tmp_path / "nowhere" / "page.html")
     with pytest.raises(IsADirectoryError, match="is a folder"):
@@ -191,11 +191,8 @@ def test_review__the_right_rows(found):
 
 
 def test_review__keeps_the_index_and_shows_tables():
-    pairs, y_cal, y_test = make_models(60)
     frame = pd.DataFrame({"size": np.arange(60) / 3, "kind": "x"}, index=np.arange(60) + 1000)
-    found = compare_calibration(
-        pairs, None, y_cal, frame, y_test, methods=[], n_resamples=20, random_state=0
-    )
+    found = compare(n=60, X_test=frame, methods=[])
     for row in found.review_rows(2):
         assert row.index >= 1000
         assert row.row == f"size: {(row.index - 1000) / 3:.4g}, kind: x"
