@@ -1,27 +1,19 @@
-"""Locks that a forked process finds open."""
+"""Locks that a forked process finds open.
+
+A thread of the parent that holds a lock at the time of the fork does not exist in the child, which would wait
+for it for ever. What such a lock guards must be whole at every bytecode, as a dictionary is.
+"""
 
 import os
 import threading
 import weakref
-from types import TracebackType
+from typing import Any
 
 __all__ = ["ForkSafeLock", "lock_of"]
 
 
 class ForkSafeLock:
-    """Reentrant lock; in a forked child it is a new one.
-
-    A thread of the parent that holds a lock at the time of the fork does not exist in the child, which
-    would wait for it for ever. What it guards must be whole at every bytecode, as a dictionary is.
-
-    Examples
-    --------
-    >>> from sksve._forks import ForkSafeLock
-    >>> lock = ForkSafeLock()
-    >>> with lock, lock:
-    ...     print("in")
-    in
-    """
+    """Reentrant lock; in a forked child, and in copies and pickles, it is a new one."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -30,19 +22,16 @@ class ForkSafeLock:
     def __enter__(self) -> None:
         self._lock.acquire()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._lock.release()
 
     def __reduce__(self) -> tuple[type["ForkSafeLock"], tuple[()]]:
-        return ForkSafeLock, ()  # copies and pickles hold a lock of their own
+        return ForkSafeLock, ()
 
 
 _all: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
+_of_things: weakref.WeakKeyDictionary[object, ForkSafeLock] = weakref.WeakKeyDictionary()
+_of_others = ForkSafeLock()
 
 
 def _renew() -> None:
@@ -53,29 +42,13 @@ def _renew() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
 
-_of_things: weakref.WeakKeyDictionary[object, ForkSafeLock] = weakref.WeakKeyDictionary()
-_of_others = ForkSafeLock()
-
 
 def lock_of(thing: object) -> ForkSafeLock:
-    """Lock of an object that only one thread may use at a time, such as a tokenizer.
-
-    Parameters
-    ----------
-    thing : object
-        One that cannot be referred to weakly shares a lock with others of that kind.
-
-    Examples
-    --------
-    >>> from sksve._forks import lock_of
-    >>> class Tokenizer:
-    ...     pass
-    >>> one, two = Tokenizer(), Tokenizer()
-    >>> lock_of(one) is lock_of(one), lock_of(one) is lock_of(two)
-    (True, False)
-    """
+    """Lock of an object that only one thread may use at a time, such as a tokenizer."""
     with _of_others:
         try:
             return _of_things.setdefault(thing, ForkSafeLock())
-        except TypeError:
+        except (
+            TypeError
+        ):  # one that cannot be referred to weakly shares a lock with others of that kind
             return _of_others

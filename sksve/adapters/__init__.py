@@ -5,15 +5,7 @@ stacked members, member axis outermost: its input has ``n_members * b`` rows, th
 them belonging to member 0.
 """
 
-from sksve.adapters._basis import (
-    BasisMismatchError,
-    align_basis,
-    near_equal_groups,
-    project_basis,
-    restore_basis,
-    saved_basis,
-)
-from sksve.adapters._batch_ensemble import BatchEnsembleLinear, batch_ensemble_linear
+from sksve.adapters._basis import BasisMismatchError
 from sksve.adapters._cache import (
     SVDCache,
     cached_decompose,
@@ -22,13 +14,17 @@ from sksve.adapters._cache import (
     svd_cache,
     weight_key,
 )
-from sksve.adapters._decompose import decompose
+from sksve.adapters._decompose import check_pool, decompose, resolve_rank
 from sksve.adapters._dropout import FeatureDropout, dropout_layers, fixed_masks
-from sksve.adapters._lora import LoRALinear, lora_linear
-from sksve.adapters._member_linear import MemberLinear, MemberModule
-from sksve.adapters._rank import energy_rank, numerical_rank, resolve_rank
+from sksve.adapters._members import (
+    MemberLinear,
+    MemberModule,
+    member_layers,
+    merged_member,
+    use_members,
+)
+from sksve.adapters._rivals import BatchEnsembleLinear, LoRALinear
 from sksve.adapters._svd_linear import SVDLinear
-from sksve.adapters._switch import WeightBuffers, member_layers, merged_member, use_members
 
 __all__ = [
     "BasisMismatchError",
@@ -39,25 +35,16 @@ __all__ = [
     "MemberModule",
     "SVDCache",
     "SVDLinear",
-    "WeightBuffers",
-    "align_basis",
-    "batch_ensemble_linear",
     "cached_decompose",
+    "check_pool",
     "clear_svd_cache",
     "decompose",
     "dropout_layers",
-    "energy_rank",
     "fixed_masks",
-    "lora_linear",
     "mark_frozen",
     "member_layers",
     "merged_member",
-    "near_equal_groups",
-    "numerical_rank",
-    "project_basis",
     "resolve_rank",
-    "restore_basis",
-    "saved_basis",
     "svd_cache",
     "use_members",
     "weight_key",

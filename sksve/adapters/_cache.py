@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import tempfile
@@ -11,10 +10,9 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from sksve._exceptions import FetchError
@@ -34,7 +32,6 @@ __all__ = [
 
 # Part of every key: raise it when `decompose` changes what it returns.
 FORMAT_VERSION = 1
-BLOCK = 512  # numbers that share a sum in the checksum of an entry
 
 Triple = tuple[Tensor, Tensor, Tensor]
 
@@ -127,9 +124,9 @@ class SVDCache:
         """
         return cache_folder() / "svd" if self.folder is None else Path(self.folder)
 
-    def get(self, weight: Tensor) -> Triple:
+    def get(self, weight: Tensor, key: str | None = None) -> Triple:
         """Return ``decompose(weight)``, from memory, from disk or fresh; do not modify it."""
-        key = weight_key(weight)
+        key = weight_key(weight) if key is None else key
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
@@ -165,46 +162,27 @@ class SVDCache:
 
 
 def _checksum(key: str, triple: Triple) -> Tensor:
-    """SHA-256 of the key, the shapes, and a 64-bit sum of each 4 KiB of the numbers.
-
-    It guards against damage, not against forgery (who can write here can write a checksum). Hashing
-    every byte would take longer than all the rest of reading an entry.
-    """
+    """Hash of the key and the numbers, against damage, not forgery: who can write here can write a hash."""
     digest = hashlib.sha256(key.encode())
     for tensor in triple:
         digest.update(f"|{tuple(tensor.shape)}|".encode())
-        words = tensor.contiguous().numpy().view(np.uint64).ravel()
-        digest.update(np.add.reduceat(words, np.arange(0, len(words), BLOCK)).data)
+        digest.update(tensor.contiguous().numpy().data)
     return torch.tensor(list(digest.digest()), dtype=torch.uint8)
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, in one piece of memory: no byte is copied once it is read.
-
-    Not mapped: bytes that have been checked must not change any more.
-    """
-    raw = np.fromfile(path, dtype=np.uint8)
-    start = 8 + int.from_bytes(raw[:8].tobytes(), "little")
-    found = {}
-    for name, about in json.loads(raw[8:start].tobytes()).items():
-        begin, end = about["data_offsets"]
-        dtype = {"F64": torch.float64, "U8": torch.uint8}[about["dtype"]]
-        piece = torch.from_numpy(raw[start + begin : start + end])
-        found[name] = piece.view(dtype).reshape(about["shape"])
-    return found
 
 
 def _read(path: Path, key: str, shape: tuple[int, ...]) -> Triple | None:
     try:
-        entry = _tensors(path)
+        entry = load(
+            path.read_bytes()
+        )  # not mapped: what has been checked must not change any more
         triple = entry["U"], entry["S"], entry["Vh"]
         whole = torch.equal(entry["checksum"], _checksum(key, triple))
     except Exception:  # a damaged header can make a reader stumble in any way
         return None
     with contextlib.suppress(OSError):  # a cache that others write for us to read
         os.utime(path)  # used just now: last to go when the folder is full
-    sizes = [(shape[0], min(shape)), (min(shape),), (min(shape), shape[1])]
-    right = [tuple(t.shape) for t in triple] == sizes
+    k = min(shape)
+    right = [tuple(t.shape) for t in triple] == [(shape[0], k), (k,), (k, shape[1])]
     return triple if whole and right and all(t.dtype == torch.float64 for t in triple) else None
 
 
@@ -225,6 +203,7 @@ def _write(path: Path, key: str, triple: Triple) -> None:
 
 
 def _shrink(folder: Path, limit: int) -> None:
+    """Delete the entries unused for longest, and temporary files of killed processes."""
     sweep(folder, re.compile(r".*\.tmp"))
     with contextlib.suppress(OSError):  # another process deletes, too
         files = [(p, p.stat()) for p in folder.glob("*.safetensors")]
@@ -240,19 +219,21 @@ def _shrink(folder: Path, limit: int) -> None:
 svd_cache = SVDCache()
 
 
-def cached_decompose(weight: Tensor) -> Triple:
+def cached_decompose(weight: Tensor, key: str | None = None) -> Triple:
     """Return ``decompose(weight)`` through the process-wide cache; the result must not be modified.
 
     Parameters
     ----------
     weight : Tensor of shape (out_features, in_features)
+    key : str, optional
+        Its ``weight_key``, where that is known.
 
     Returns
     -------
     U, S, Vh : Tensor
         As :func:`decompose`.
     """
-    return svd_cache.get(weight)
+    return svd_cache.get(weight, key)
 
 
 def clear_svd_cache() -> None:

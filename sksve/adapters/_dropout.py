@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from sksve.adapters._own_thread import ThreadSwitch
+from sksve.adapters._members import ThreadLocal
 
 __all__ = ["FeatureDropout", "dropout_layers", "fixed_masks"]
 
@@ -49,7 +49,7 @@ class FeatureDropout(nn.Module):
     """
 
     #: Seed of the mask that all rows share, in this thread.
-    fixed = ThreadSwitch[int]()
+    fixed = ThreadLocal[int]()
 
     def __init__(self, rate: float, seed: int) -> None:
         super().__init__()

@@ -18,17 +18,16 @@ from sksve.adapters._core import (
     positions_of,
     top_positions,
 )
-from sksve.adapters._member_linear import (
+from sksve.adapters._decompose import check_pool, resolve_rank
+from sksve.adapters._members import (
     MemberLinear,
     check_count,
     check_flag,
-    check_n_members,
     check_scale,
-    one_each,
+    generators_of,
     weight_and_bias,
 )
 from sksve.adapters._products import member_product
-from sksve.adapters._rank import check_pool, resolve_rank
 
 __all__ = ["SVDLinear"]
 
@@ -218,14 +217,15 @@ class SVDLinear(MemberLinear):
         ValueError
             If another argument is out of range, or `off_diagonals` is given with a core that has none.
         """
-        weight, bias = weight_and_bias(linear, cls.__name__)
-        check_n_members(n_members)
+        weight, bias = weight_and_bias(linear, cls)
+        check_count("n_members", n_members, 1)
         check_count("off_diagonals", off_diagonals, 0)
         check_core(core, off_diagonals)
         check_scale("init_scale", init_scale)
         check_flag("train_bias", train_bias)
         check_pool(direction_pool, rank)
-        U, S, Vh = cached_decompose(weight)
+        key = weight_key(weight)
+        U, S, Vh = cached_decompose(weight, key)
         r = resolve_rank(S, rank)
         pool = None if direction_pool is None else resolve_rank(S, direction_pool)
         # W x plus a correction; a diagonal of many values takes fewer multiply-adds without W.
@@ -249,8 +249,8 @@ class SVDLinear(MemberLinear):
             weight=weight.detach().clone() if corrects else None,
             train_bias=train_bias,
         )
-        layer.weight_hash = weight_key(weight)
-        layer._draw(one_each(generator, n_members), init_scale)
+        layer.weight_hash = key
+        layer._draw(generators_of(generator, n_members), init_scale)
         return layer
 
     @torch.no_grad()
@@ -348,15 +348,12 @@ class SVDLinear(MemberLinear):
         core = self._core(S, members)
         return member_product(rows, U, core, Vh, self.weight, self._bias(members))
 
-    def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def member_weight(self, member: int) -> tuple[Tensor, Tensor | None]:
         members = torch.tensor([member], device=self.S.device)
         U, S, Vh = self._factors_of(member)
         core, bias = self._core(S, members)[0], self._bias(members)
-        left = U * core if core.ndim == 1 else U @ core
-        if self.weight is None:
-            weight = torch.mm(left, Vh, out=out)
-        else:
-            weight = torch.addmm(self.weight, left, Vh, out=out)
+        change = (U * core if core.ndim == 1 else U @ core) @ Vh
+        weight = change if self.weight is None else self.weight + change
         return weight, bias[0] if bias is not None and bias.ndim == 2 else bias
 
     def pretrained_weight(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sksve.adapters._rank import check_pool
+from sksve.adapters import check_pool
 from sksve.estimators._base import MemberClassifier
 from sksve.estimators._settings import SVDFactory
 from sksve.training import LayerFactory, check_whole_cores

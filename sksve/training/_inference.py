@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sksve._forks import ForkSafeLock
-from sksve.adapters import WeightBuffers, member_layers, merged_member
+from sksve.adapters import member_layers, merged_member
 from sksve.training._data import MemberBatch, MemberDataset
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._progress import Progress
@@ -261,7 +261,6 @@ def _predict(
     merge = merge and split.has_suffix
     m = 1 if merge or not split.has_suffix else len(chosen)
     batches = token_batches(dataset, max(1, _budget(device) // m))
-    buffers: WeightBuffers = {}
     with Progress(len(chosen) * n_all, "token", show=progress) as bar:
         for group in _groups(module, dataset, batches):
             inputs = [_with_features(split, dataset, rows, device, autocast) for rows in group]
@@ -271,7 +270,7 @@ def _predict(
                 who = chosen[turn]
                 own: Any = nullcontext()
                 if merge:
-                    own = merged_member(module, who[0], n_tokens, dtype=autocast, buffers=buffers)
+                    own = merged_member(module, who[0], n_tokens, dtype=autocast)
                 with own, low_precision(device, autocast):
                     for rows, batch in zip(group, inputs):
                         logits[turn, rows] = _run(module, batch, who)

@@ -1,17 +1,57 @@
-"""What every layer with members shares: the member axis, dense weights on demand, merging."""
+"""What every layer with members shares: the member axis, merging, and who runs for the time of a block.
+
+Blocks (``use_members``, ``merged_member``) concern the thread that runs them: others may use the same module
+meanwhile.
+"""
 
 import math
+import os
+import threading
+import weakref
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
+from typing import Any, Generic, TypeVar, overload
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sksve.adapters._own_thread import ThreadSwitch
+__all__ = ["MemberLinear", "MemberModule", "member_layers", "merged_member", "use_members"]
 
-__all__ = ["MemberLinear", "MemberModule", "check_n_members", "one_each", "weight_and_bias"]
+T = TypeVar("T")
+
+
+class ThreadLocal(Generic[T]):
+    """Attribute of a module with a value for each thread, None at first; neither copied nor pickled."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    @overload
+    def __get__(self, module: None, owner: Any) -> "ThreadLocal[T]": ...
+    @overload
+    def __get__(self, module: object, owner: Any) -> T | None: ...
+    def __get__(self, module: object | None, owner: Any) -> "ThreadLocal[T] | T | None":
+        if module is None:
+            return self
+        values = getattr(self._local, "values", None)
+        return None if values is None else values.get(module)
+
+    def __set__(self, module: object, value: T | None) -> None:
+        if not hasattr(self._local, "values"):
+            self._local.values = weakref.WeakKeyDictionary()
+        if value is None:
+            self._local.values.pop(module, None)
+        else:
+            self._local.values[module] = value
+
+
+# OpenMP's threads do not exist in a forked process, and waiting for them would last for ever: once
+# the parent has computed on several threads, the child must stay on its only one.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class MemberModule(nn.Module):
@@ -25,8 +65,7 @@ class MemberModule(nn.Module):
     #: Buffers that belong to the members, as parameters do: axis 0 is the member. Saved, never computed anew.
     member_buffers: tuple[str, ...] = ()
 
-    # Set by `use_members` (_switch.py), for the time of a with block only.
-    _members = ThreadSwitch[Tensor]()
+    _members = ThreadLocal[Tensor]()  # set by `use_members`
 
     def __init__(self, n_members: int) -> None:
         super().__init__()
@@ -47,8 +86,7 @@ class MemberLinear(MemberModule):
     in_features, out_features, n_members : int
     """
 
-    # Set by `merged_member` (_switch.py), for the time of a with block only.
-    _merged = ThreadSwitch[tuple[Tensor, Tensor | None]]()
+    _merged = ThreadLocal[tuple[Tensor, Tensor | None]]()  # set by `merged_member`
 
     def __init__(self, in_features: int, out_features: int, n_members: int) -> None:
         super().__init__(n_members)
@@ -68,11 +106,8 @@ class MemberLinear(MemberModule):
         """Map rows (m, n, in_features) of the chosen members (None: all) to (m, n, out_features)."""
 
     @abstractmethod
-    def member_weight(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Weight (out_features, in_features) and bias (out_features,) of one member.
-
-        The weight is written into `out`, where that is given.
-        """
+    def member_weight(self, member: int) -> tuple[Tensor, Tensor | None]:
+        """Weight (out_features, in_features) and bias (out_features,) of one member."""
 
     @abstractmethod
     def pretrained_weight(self) -> Tensor:
@@ -108,20 +143,17 @@ class MemberLinear(MemberModule):
                 f"The input has {x.shape[0]} rows, which {m} members cannot share equally: stack the "
                 "rows of all members, member axis outermost."
             )
-        rows = x.reshape(m, -1, self.in_features)
-        y = self.apply_members(rows, self._members)
+        y = self.apply_members(x.reshape(m, -1, self.in_features), self._members)
         return y.reshape(*x.shape[:-1], self.out_features)
 
     @torch.no_grad()
-    def dense(self, member: int, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def dense(self, member: int) -> tuple[Tensor, Tensor | None]:
         """Weight (out_features, in_features) and bias (out_features,) of one member, computed now.
 
         Parameters
         ----------
         member : int
             In ``[0, n_members)``.
-        out : Tensor of shape (out_features, in_features), optional
-            Memory for the weight.
 
         Raises
         ------
@@ -132,7 +164,7 @@ class MemberLinear(MemberModule):
             raise ValueError(
                 f"'member' must be an int in the range [0, {self.n_members}). Got {member!r}."
             )
-        return self.member_weight(member, out)
+        return self.member_weight(member)
 
     def merge(self, member: int) -> nn.Linear:
         """Return member `member` as an ordinary layer, from the parameters as they are now.
@@ -158,9 +190,72 @@ class MemberLinear(MemberModule):
         return linear
 
 
-def check_n_members(n_members: int) -> None:
-    """Raise ValueError unless there is at least one member."""
-    check_count("n_members", n_members, 1)
+def member_layers(module: nn.Module) -> list[MemberLinear]:
+    """Return every linear layer with members inside `module`, in module order."""
+    return [m for m in module.modules() if isinstance(m, MemberLinear)]
+
+
+@contextmanager
+def use_members(module: nn.Module, members: Sequence[int] | None) -> Iterator[None]:
+    """Let everything with members inside `module` run these members only, in this order.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    members : sequence of int, or None
+        Indices; the input then has ``len(members) * b`` rows. None: all members.
+    """
+    layers = [m for m in module.modules() if isinstance(m, MemberModule)]
+    try:
+        for layer in layers:
+            if members is not None:
+                device = next(layer.parameters()).device
+                layer._members = torch.tensor(list(members), device=device)
+        yield
+    finally:
+        for layer in layers:
+            layer._members = None
+
+
+@contextmanager
+def merged_member(
+    module: nn.Module, member: int, tokens: int | None = None, *, dtype: torch.dtype | None = None
+) -> Iterator[None]:
+    """Let every linear layer with members inside `module` act as `member`, through dense weights.
+
+    The same function as with ``use_members(module, [member])``, cheaper for many rows: one dense
+    product per layer in place of two thin ones. The dense weights live as long as the block, so they
+    are never stale and never pickled.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    member : int
+    tokens : int, optional
+        What the block is for: a layer whose dense weight does not pay for so many tokens stays as it
+        is. All layers are merged without it.
+    dtype : torch.dtype, optional
+        What autocast would round the weights to, in each product anew: rounded here once.
+    """
+    layers = member_layers(module)
+    try:
+        for layer in layers:
+            layer._members = torch.tensor([member], device=next(layer.parameters()).device)
+            thin, merged = (1, 0) if tokens is None else layer.multiply_adds(tokens)
+            if merged < thin:
+                weight, bias = layer.dense(member)
+                if (
+                    dtype is not None and weight.dtype != torch.float64
+                ):  # autocast leaves that alone
+                    weight = weight.to(dtype)
+                layer._merged = weight, bias
+        yield
+    finally:
+        for layer in layers:
+            layer._merged = layer._members = None
+
+
+# -- what the layers' `from_linear` check ----------------------------------------------------------
 
 
 def check_count(name: str, value: int, lowest: int) -> None:
@@ -189,16 +284,10 @@ def check_flag(name: str, value: bool) -> None:
         raise ValueError(f"'{name}' must be True or False. Got {value!r:.80}.")
 
 
-def one_each(
+def generators_of(
     generator: torch.Generator | Sequence[torch.Generator] | None, n_members: int
 ) -> Sequence[torch.Generator | None]:
-    """Return a generator for each member; a single one (None: torch's own) serves all in turn.
-
-    Raises
-    ------
-    ValueError
-        If there are neither one nor `n_members` of them.
-    """
+    """Return a generator for each member; a single one (None: torch's own) serves all in turn."""
     if generator is None or isinstance(generator, torch.Generator):
         return [generator] * n_members
     if len(generator) == n_members:
@@ -209,29 +298,16 @@ def one_each(
     )
 
 
-def weight_and_bias(linear: nn.Module, maker: str) -> tuple[Tensor, Tensor | None]:
-    """Weight as (out, in) and bias of an nn.Linear or of transformers' Conv1D (stored transposed).
-
-    Parameters
-    ----------
-    linear : nn.Module
-    maker : str
-        Who asks, for the message.
-
-    Raises
-    ------
-    TypeError
-        If `linear` is neither.
-    """
+def weight_and_bias(linear: nn.Module, owner: type[nn.Module]) -> tuple[Tensor, Tensor | None]:
+    """Weight (out, in) and bias of an nn.Linear or of transformers' Conv1D (stored transposed)."""
     if isinstance(linear, nn.Linear):
         return linear.weight, linear.bias
     if type(linear).__name__ == "Conv1D" and getattr(linear, "nf", None) is not None:
-        weight = linear.weight
-        bias = linear.bias
+        weight, bias = linear.weight, linear.bias
         assert isinstance(weight, Tensor)
         assert isinstance(bias, Tensor)
         return weight.T.contiguous(), bias
     raise TypeError(
-        f"{maker}.from_linear takes a torch.nn.Linear or a transformers Conv1D. "
+        f"{owner.__name__}.from_linear takes a torch.nn.Linear or a transformers Conv1D. "
         f"Got {type(linear).__name__} instead."
     )
