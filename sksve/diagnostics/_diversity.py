@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-
-from sksve.adapters import use_members
-from sksve.diagnostics._members import module_of
 
 __all__ = ["LayerDiversity", "layer_diversity"]
 
@@ -77,35 +75,33 @@ def layer_diversity(clf: Any, X: Any) -> LayerDiversity:
     ('encoder.layer.0', 'encoder.layer.1', 'pooled', 'logits')
     """
     module = module_of(clf)
-    data, _ = clf._dataset(X)
+    split = getattr(module.split, "split", module.split)  # of whole copies, the one inside
+    rows = clf._written(clf._read(X, reset=False), reset=False)
+    data = clf._dataset(rows, split.model, split.blocks)
     batch, _ = data.collate(np.arange(len(data))[None], None)
     batch = batch.to(module.heads.weight.device)
-    ids, mask = batch.input_ids, batch.attention_mask
-    names: list[str] = []
-    outputs: list[list[Tensor]] = []  # of each member, of each layer: (b, t, d), (b, d), (b, c)
+    mask = batch.attention_mask
+    outputs: list[dict[str, Tensor]] = []  # of each member: (b, t, d) by block, (b, d), (b, c)
     was_training = module.training
     if was_training:
         module.eval()
     with torch.no_grad():
-        features = module.features(ids, mask)
         for k in range(module.n_members):
-            with _watched(module.split) as seen, use_members(module.split, [k]):
-                pooled = _pooled(module, ids, mask, features)
-            logits = module.heads(pooled[None], [k])[0]
-            names = [*seen, "pooled", "logits"]
-            outputs.append([*seen.values(), pooled, logits - logits.mean(dim=-1, keepdim=True)])
+            with _watched(module, split) as seen:
+                logits = module(batch.input_ids, mask, batch.features, [k])[0]
+            outputs.append(seen | {"logits": logits - logits.mean(dim=-1, keepdim=True)})
     if was_training:
         module.train()
     variance, distance = [], []
-    for layer in zip(*outputs):
-        members = torch.stack(layer).double().cpu()
-        if members.ndim == 4:  # padding is no part of the text
+    for name in outputs[0]:
+        members = torch.stack([seen[name] for seen in outputs]).double().cpu()
+        if members.ndim == 4 and mask is not None:  # padding is no part of the text
             members = members[:, mask.bool().cpu()]
         mean_square = members.square().sum(-1).mean(0).sum()
         spread = members.var(dim=0, correction=0).sum()
         variance.append(float(spread / mean_square) if mean_square > 0 else 0.0)
         distance.append(_pairwise_distance(members))
-    return LayerDiversity(tuple(names), np.array(variance), np.array(distance))
+    return LayerDiversity(tuple(outputs[0]), np.array(variance), np.array(distance))
 
 
 def _pairwise_distance(members: Tensor) -> float:
@@ -119,18 +115,10 @@ def _pairwise_distance(members: Tensor) -> float:
     return float((1.0 - pairs / (m * (m - 1) / 2)).clamp(min=0.0).mean())
 
 
-def _pooled(module: Any, ids: Tensor, mask: Tensor, features: Tensor | None) -> Tensor:
-    if not module.split.has_suffix:
-        assert features is not None
-        return features[:, 0]
-    return module.split.pool(module.split.suffix(features, ids, mask), mask)
-
-
 @contextmanager
-def _watched(split: Any) -> Iterator[dict[str, Tensor]]:
-    """Note the hidden states that leave each block behind the cut."""
+def _watched(module: Any, split: Any) -> Iterator[dict[str, Tensor]]:
+    """Note the hidden states that leave each block behind the cut, and the pooled vectors."""
     seen: dict[str, Tensor] = {}
-    inner = getattr(split, "split", split)
     handles = []
 
     def watch(name: str, block: nn.Module) -> None:
@@ -139,11 +127,24 @@ def _watched(split: Any) -> Iterator[dict[str, Tensor]]:
 
         handles.append(block.register_forward_hook(note))
 
-    for i in range(inner.first_block, inner.n_blocks):
-        name = f"{inner.blocks}.{i}"
-        watch(name, inner.model.get_submodule(name))
+    for i in range(split.first_block, split.n_blocks):
+        name = f"{split.blocks}.{i}"
+        watch(name, split.model.get_submodule(name))
+    handles.append(
+        module.heads.register_forward_pre_hook(lambda _, args: seen.update(pooled=args[0][0]))
+    )
     try:
         yield seen
     finally:
         for handle in handles:
             handle.remove()
+
+
+def module_of(clf: Any) -> Any:
+    """Return the trained module of a fitted classifier with members; TypeError if it has none."""
+    if not hasattr(clf, "predict_proba_members"):
+        raise TypeError(
+            f"A fitted sksve classifier is needed, such as SVEClassifier. Got {type(clf).__name__}."
+        )
+    check_is_fitted(clf)
+    return clf.net_.module_

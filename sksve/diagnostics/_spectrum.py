@@ -1,16 +1,26 @@
 """How far singular values moved, where, and whether new directions came in."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils._param_validation import Interval
+from torch import Tensor, nn
 
-from sksve.adapters import decompose
-from sksve.diagnostics._functional import check_intruders, count_intruders, paired_values
-from sksve.diagnostics._members import layer_weights, module_of
+from sksve._validation import check_parameters
+from sksve.adapters import MemberLinear, decompose
+from sksve.backbones import MemberCopies
+from sksve.diagnostics._diversity import module_of
 
-__all__ = ["SpectrumShift", "spectrum_shift"]
+__all__ = ["SpectrumShift", "count_intruders", "spectrum_shift"]
+
+CONSTRAINTS = {
+    "top": [Interval(Integral, 1, None, closed="left")],
+    "threshold": [Interval(Real, 0, 1, closed="both")],
+}
 
 
 @dataclass(frozen=True)
@@ -114,11 +124,11 @@ def spectrum_shift(clf: Any, *, top: int = 10, threshold: float = 0.5) -> Spectr
     >>> shift.change.shape, int(shift.intruders.sum()), bool(shift.outside.max() < 1e-9)
     ((12, 2), 0, True)
     """
-    check_intruders(top, threshold, owner="spectrum_shift")
+    check_parameters(CONSTRAINTS, {"top": top, "threshold": threshold}, owner="spectrum_shift")
     names, values, member_values, columns = [], [], [], []
-    for name, before, members in layer_weights(module_of(clf)):
+    for name, before, members in _layer_weights(module_of(clf)):
         U, S, Vh = decompose(before)
-        moved = torch.stack([paired_values(w, U, Vh) for w in members])
+        moved = ((U.T @ members) * Vh).sum(dim=2)  # u_i W_m v_i
         shift = moved - S
         change = (members - before).flatten(1).square().sum(dim=1)
         along = shift.square().sum(dim=1)
@@ -141,3 +151,88 @@ def spectrum_shift(clf: Any, *, top: int = 10, threshold: float = 0.5) -> Spectr
         return SpectrumShift((), (), (), empty, empty, empty, empty, empty.astype(int))
     stacked = [np.stack(column) for column in zip(*columns)]
     return SpectrumShift(tuple(names), tuple(values), tuple(member_values), *stacked)
+
+
+def count_intruders(weight: Tensor, U: Tensor, *, top: int = 10, threshold: float = 0.5) -> int:
+    r"""Count the leading singular vectors of a matrix that resemble none it had before.
+
+    Left singular vector :math:`u_j'` of `weight`, :math:`j \le` `top`, is an intruder if
+    :math:`\max_i |\cos(u_j', u_i)| <` `threshold` [1]_.
+
+    Parameters
+    ----------
+    weight : Tensor of shape (o, i)
+        The matrix after training.
+    U : Tensor of shape (o, k)
+        All left singular vectors of the matrix before training.
+    top : int, default=10
+        At least 1.
+    threshold : float, default=0.5
+        In [0, 1].
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If `top` or `threshold` is not as above.
+
+    References
+    ----------
+    .. [1] Shuttleworth et al. (2024), "LoRA vs Full Fine-tuning: An Illusion of Equivalence",
+       https://arxiv.org/abs/2410.21228
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksve.diagnostics import count_intruders
+    >>> before = torch.eye(3)[:, :2] @ torch.diag(torch.tensor([2.0, 1.0])) @ torch.eye(2, 5)
+    >>> U = torch.eye(3)[:, :2]
+    >>> count_intruders(before * 3, U)
+    0
+    >>> foreign = torch.zeros(3, 5)
+    >>> foreign[2, 4] = 9.0
+    >>> count_intruders(before + foreign, U)
+    1
+    """
+    check_parameters(CONSTRAINTS, {"top": top, "threshold": threshold}, owner="count_intruders")
+    new, values, _ = torch.linalg.svd(weight, full_matrices=False)
+    # Vectors of singular value zero are arbitrary: they resemble nothing, and mean nothing.
+    real = values > torch.finfo(values.dtype).eps * max(weight.shape) * values[0]
+    leading = new[:, real][:, :top]
+    if not leading.shape[1]:
+        return 0
+    return int(((U.T @ leading).abs().amax(dim=0) < threshold).sum())
+
+
+@torch.no_grad()
+def _layer_weights(module: Any) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yield every linear layer that members own, in the order of the model, in float64.
+
+    Its name, its pretrained weight (o, i), and that of each member (m, o, i).
+    """
+    split = module.split
+    copies = split if isinstance(split, MemberCopies) else None
+    values = [copies.member_values(k) for k in range(copies.n_members)] if copies else []
+    for name, layer in split.model.named_modules():
+        if isinstance(layer, MemberLinear):
+            dense = [layer.dense(k)[0] for k in range(layer.n_members)]
+            before = layer.pretrained_weight()
+        elif values and f"{name}.weight" in values[0] and _is_linear(layer):
+            turned = not isinstance(layer, nn.Linear)  # a Conv1D stores the transposed weight
+            dense = [v[f"{name}.weight"] for v in values]
+            dense = [w.T if turned else w for w in dense]
+            before = layer.weight.T if turned else layer.weight
+        else:
+            continue
+        yield name, _double(before), _double(torch.stack(dense))
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D"
+
+
+def _double(t: Tensor) -> Tensor:
+    return t.detach().to(device="cpu", dtype=torch.float64)

@@ -14,7 +14,7 @@ from sksve.baselines import (
     LinearProbeClassifier,
     LoRAEnsembleClassifier,
 )
-from sksve.diagnostics import count_intruders, layer_diversity, paired_values, spectrum_shift
+from sksve.diagnostics import count_intruders, layer_diversity, spectrum_shift
 from sksve.plotting import LayerDiversityDisplay, SpectrumDisplay
 
 TEXTS = ["good film", "bad film", "the story was great and very fun", "dull"] * 3
@@ -71,6 +71,9 @@ def test_lora__leaves_the_pretrained_directions(lora):
     layer = lora.net_.module_.split.model.get_submodule(shift.layers[0])
     change = (layer.B[1] @ layer.A[1]).detach().norm() / layer.weight.norm()
     assert shift.change[0, 1] == pytest.approx(float(change), rel=1e-9)
+    U, _, Vh = torch.linalg.svd(layer.weight, full_matrices=False)
+    along = torch.diag(U.T @ layer.merge(1).weight @ Vh.T).detach()
+    np.testing.assert_allclose(shift.member_values[0][1], along, rtol=0, atol=1e-9)
     assert (shift.value_shift <= shift.change).all()
 
 
@@ -123,14 +126,6 @@ def test_probe__has_nothing_to_compare(tiny):
     assert found.layers == ("pooled", "logits")
     assert found.variance[0] == 0.0
     assert found.variance[1] > 0.0
-
-
-def test_paired_values__are_the_diagonal_in_the_given_basis():
-    W = torch.randn(4, 6, dtype=torch.float64)
-    U, S, Vh = torch.linalg.svd(W, full_matrices=False)
-    torch.testing.assert_close(paired_values(W, U, Vh), S)
-    other = torch.randn(4, 6, dtype=torch.float64)
-    torch.testing.assert_close(paired_values(other, U, Vh), torch.diag(U.T @ other @ Vh.T))
 
 
 def test_intruders__top_and_zero_directions():
@@ -214,7 +209,7 @@ def test_layer_diversity__begins_at_the_cut(tiny):
     ids=["threshold-none", "threshold-beyond", "top-zero", "top-float"],
 )
 def test_intruders__parameters_are_checked_before_anything_slow(sve, told, words, monkeypatch):
-    monkeypatch.setattr("sksve.diagnostics._spectrum.decompose", None)  # nothing is decomposed
+    monkeypatch.setattr(torch.linalg, "svd", None)  # nothing is decomposed
     with pytest.raises(ValueError, match=words):
         spectrum_shift(sve, **told)
     with pytest.raises(ValueError, match=words):
