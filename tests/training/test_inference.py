@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sksve.adapters import SVDLinear, member_layers, merged_member
+from sksve.adapters import SVDLinear, merged_member
 from sksve.backbones import (
     SplitBackbone,
     load_backbone,
@@ -226,32 +226,17 @@ def test_train__members_that_take_turns_learn_the_same(monkeypatch, adapt_blocks
     close(got.history[0]["train_loss"], expected.history[0]["train_loss"])
 
 
-def test_merged_member__one_memory_for_all_members():
-    module, _ = make()
-    buffers = {}
-    layers = member_layers(module)
-    seen = []
-    for member in range(3):
-        with merged_member(module, member, buffers=buffers):
-            seen.append([layer._merged[0].data_ptr() for layer in layers])
-            for layer in layers:
-                assert torch.equal(layer._merged[0], layer.dense(member)[0])
-    assert seen[0] == seen[1] == seen[2]
-    assert len(set(seen[0])) == len(layers)
-
-
 def test_merged_member__rounds_once_to_what_autocast_would_use():
     linear = torch.nn.Linear(12, 20)
     layer = SVDLinear.from_linear(
         linear, 2, init_scale=0.4, generator=torch.Generator().manual_seed(0)
     )
     x = torch.randn(5, 12)
-    buffers = {}
     for member in range(2):
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            with merged_member(layer, member, buffers=None):
+            with merged_member(layer, member):
                 expected = layer(x)
-            with merged_member(layer, member, dtype=torch.bfloat16, buffers=buffers):
+            with merged_member(layer, member, dtype=torch.bfloat16):
                 assert layer._merged[0].dtype == torch.bfloat16
                 assert torch.equal(layer(x), expected)
     double = SVDLinear.from_linear(linear.double(), 2)
