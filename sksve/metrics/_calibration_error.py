@@ -3,25 +3,12 @@
 import numpy as np
 
 from sksve._validation import check_parameters
-from sksve.metrics._binning import (
-    CONSTRAINTS,
-    bin_edges,
-    error_of_bins,
-    fill_bins,
-    pool_classes,
-)
+from sksve.metrics._binning import CONSTRAINTS, bin_edges, error_of_bins, fill_bins, pool_classes
 from sksve.metrics._inputs import top_label, validate_inputs
 
 
 def expected_calibration_error(
-    y_true,
-    y_proba,
-    *,
-    labels=None,
-    sample_weight=None,
-    n_bins=15,
-    strategy="uniform",
-    norm="l1",
+    y_true, y_proba, *, labels=None, sample_weight=None, n_bins=15, strategy="uniform", norm="l1"
 ):
     r"""Expected calibration error (ECE) of the predicted class, from bins of its probability.
 
@@ -142,14 +129,7 @@ def maximum_calibration_error(
 
 
 def classwise_calibration_error(
-    y_true,
-    y_proba,
-    *,
-    labels=None,
-    sample_weight=None,
-    n_bins=15,
-    strategy="uniform",
-    norm="l1",
+    y_true, y_proba, *, labels=None, sample_weight=None, n_bins=15, strategy="uniform", norm="l1"
 ):
     r"""Calibration error of every class's probability, averaged over the classes.
 

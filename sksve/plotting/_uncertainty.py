@@ -11,14 +11,7 @@ from sklearn.utils._param_validation import Interval
 from sksve._validation import check_parameters
 from sksve.metrics import Uncertainty
 from sksve.metrics._predict_uncertainty import has_members, predict_uncertainty
-from sksve.plotting._canvas import (
-    BLUE,
-    RUST,
-    SKY,
-    axes_to_draw_on,
-    plain_text,
-    with_user_style,
-)
+from sksve.plotting._canvas import BLUE, RUST, SKY, axes_to_draw_on, plain_text, with_user_style
 
 _BINS = [Interval(Integral, 1, 10_000, closed="both")]
 

@@ -13,17 +13,9 @@ from tests.fuzz.harness import Source, attempt, fuzz
 from tests.fuzz.values import junk
 
 LAYERS = {
-    "SVDLinear": (
-        "n_members",
-        "rank",
-        "core",
-        "off_diagonals",
-        "init_scale",
-        "train_bias",
-        "direction_pool",
-    ),
-    "LoRALinear": ("n_members", "rank", "init_gain"),
-    "BatchEnsembleLinear": ("n_members", "init_scale", "train_bias"),
+    "SVDLinear": "n_members rank core off_diagonals init_scale train_bias direction_pool",
+    "LoRALinear": "n_members rank init_gain",
+    "BatchEnsembleLinear": "n_members init_scale train_bias",
 }
 
 
@@ -44,7 +36,7 @@ def layer(source: Source, world: Any) -> None:
         linear = junk(source)
     told: dict[str, Any] = {"n_members": 2}
     if source.seldom(2):
-        key, value = source.one_of(LAYERS[world.name]), junk(source)
+        key, value = source.one_of(LAYERS[world.name].split()), junk(source)
         if key == "rank" or _small(value):
             told[key] = value
         if key == "direction_pool":
@@ -62,38 +54,22 @@ def layer(source: Source, world: Any) -> None:
 
 
 def _matrix(source: Source) -> Any:
-    rng = source.rng
-    kind = source.one_of(
-        [
-            "normal",
-            "zero",
-            "nan",
-            "inf",
-            "huge",
-            "tiny",
-            "half",
-            "ints",
-            "vector",
-            "three-d",
-            "empty",
-            "rank-1",
-        ]
-    )
-    made = {
-        "normal": lambda: torch.from_numpy(rng.normal(size=(3, 4))),
+    normal = torch.from_numpy(source.rng.normal(size=(3, 4)))
+    makers = {
+        "normal": lambda: normal,
         "zero": lambda: torch.zeros(3, 4),
         "nan": lambda: torch.full((3, 4), float("nan")),
         "inf": lambda: torch.full((3, 4), float("inf")),
         "huge": lambda: torch.full((3, 4), 1e300, dtype=torch.float64),
         "tiny": lambda: torch.full((3, 4), 1e-310, dtype=torch.float64),
-        "half": lambda: torch.from_numpy(rng.normal(size=(3, 4))).half(),
+        "half": lambda: normal.half(),
         "ints": lambda: torch.arange(12).reshape(3, 4),
         "vector": lambda: torch.zeros(3),
         "three-d": lambda: torch.zeros(2, 3, 4),
         "empty": lambda: torch.zeros(0, 4),
         "rank-1": lambda: torch.ones(3, 4),
     }
-    return made[kind]()
+    return source.build(makers)
 
 
 @fuzz("adapters.decompose", "adapters.cached_decompose", "adapters.SVDCache")
@@ -133,20 +109,12 @@ def vectors(source: Source, world: Any) -> None:
 # -- backbones -----------------------------------------------------------------------------------
 
 NAMES = (
-    "",
-    " ",
-    "no-such-model",
-    "../..",
-    "/",
-    "a/b",
-    "a/b/c",
-    "\0",
-    "\ud800",
-    "~",
-    "x" * 5000,
-    "a\nb",
-    ".",
-    "-",
+    *["", " ", "no-such-model", "../..", "/", "a/b", "a/b/c"],
+    *["\0", "\ud800", "~", "x" * 5000, "a\nb", ".", "-"],
+)
+PATTERNS = (
+    *["(", "query", ".*", "(a+)+$", "", "attention", "\ud800"],
+    *[[], ["query"], ["no"], [3]],
 )
 
 
@@ -176,20 +144,7 @@ def plan(source: Source, world: Any) -> None:
     if source.seldom(2):
         told["adapt_blocks"] = junk(source)
     if source.seldom(2):
-        patterns = [
-            "(",
-            "query",
-            ".*",
-            "(a+)+$",
-            [],
-            ["query"],
-            ["no"],
-            [3],
-            "",
-            "attention",
-            "\ud800",
-        ]
-        told["target_modules"] = source.one_of(patterns) if source.seldom(2) else junk(source)
+        told["target_modules"] = source.one_of(PATTERNS) if source.seldom(2) else junk(source)
     done, found = attempt(backbones.plan_adaptation, model, **told, watch=())
     if done:
         # No block: a probe, which adapts no matrix.

@@ -9,11 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 from sksve import calibration
 from tests.fuzz.harness import Source, attempt, fuzz
-from tests.fuzz.values import junk
-from tests.fuzz.values_labels import labels
-from tests.fuzz.values_proba import proba
-from tests.fuzz.values_tables import tables
-from tests.fuzz.values_weights import weights
+from tests.fuzz.values import junk, labels, proba, weights
+from tests.fuzz.values_rows import tables
 
 CALIBRATORS = (
     "TemperatureScaling", "VectorScaling", "MatrixScaling", "DirichletCalibration", "BetaCalibration",
@@ -95,16 +92,8 @@ def selective(source: Source, world: Any) -> None:
     inner, X, y = _wrapped(source, world)
     made = calibration.SelectiveClassifier(inner, coverage=0.7, random_state=0)
     if source.seldom():
-        names = [
-            "estimator",
-            "coverage",
-            "max_risk",
-            "measure",
-            "cv",
-            "confidence_level",
-            "reject_label",
-        ]
-        made.set_params(**{source.one_of(names): junk(source)})
+        names = "estimator coverage max_risk measure cv confidence_level reject_label"
+        made.set_params(**{source.one_of(names.split()): junk(source)})
     _fit_and_ask(source, made, X, y)
 
 

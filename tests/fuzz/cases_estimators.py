@@ -17,12 +17,8 @@ from tests.fuzz.cases_calibration import check_proba
 from tests.fuzz.cases_inputs import any_input, images
 from tests.fuzz.cases_metrics import check_uncertainty, drawn
 from tests.fuzz.harness import Source, attempt, fuzz
-from tests.fuzz.values import junk
-from tests.fuzz.values_labels import good_labels, labels
-from tests.fuzz.values_proba import good_proba, proba
-from tests.fuzz.values_tables import tables
-from tests.fuzz.values_texts import pick_texts
-from tests.fuzz.values_weights import weights
+from tests.fuzz.values import good_proba, junk, labels, proba, weights
+from tests.fuzz.values_rows import pick_texts, tables
 
 METHODS = (
     "predict", "predict_proba", "predict_log_proba", "decision_function", "predict_proba_members",
@@ -30,15 +26,7 @@ METHODS = (
 )  # fmt: skip
 CLASSES = ("SVEClassifier", *baselines.__all__)
 #: Huge in one of these asks for memory or time, not for an error.
-COSTLY = {
-    "n_members",
-    "max_epochs",
-    "n_samples",
-    "rank",
-    "batch_size",
-    "n_jobs",
-    "n_iter_no_change",
-}
+COSTLY = set("n_members max_epochs n_samples rank batch_size n_jobs n_iter_no_change".split())
 
 
 def _names(kind: str) -> tuple[str, ...]:
@@ -165,17 +153,9 @@ def train(source: Source, world: Any, name: str) -> None:
 def _class_weight(source: Source) -> Any:
     if source.seldom(2):
         return None
-    options = [
-        "balanced",
-        {0: 1.0, 1: 2.0},
-        {0: float("nan")},
-        {0: "a"},
-        {"a": -1},
-        {},
-        {None: 1},
-        "odd",
-    ]
-    return source.one_of([*options, {0: 10**400, 1: 1}, {0: 0.0, 1: 0.0}, {0: None}])
+    options = [{0: 1.0, 1: 2.0}, {0: float("nan")}, {0: "a"}, {"a": -1}, {}, {None: 1}]
+    odd = [{0: 10**400, 1: 1}, {0: 0.0, 1: 0.0}, {0: None}]
+    return source.one_of(["balanced", "odd", *options, *odd])
 
 
 def parameters(source: Source, world: Any, name: str) -> None:
@@ -218,19 +198,9 @@ def search(source: Source, world: Any) -> None:
     y = labels(source, n, 2)
     grid: Any = {"n_members": [1, 2]}
     if source.seldom():
-        odd = [
-            {},
-            [],
-            {"n_members": []},
-            {"n_members": [0]},
-            {"n_members": 2},
-            {"lr": [1]},
-            None,
-            3,
-        ]
-        grid = source.one_of(
-            [*odd, {"n_members": ["a"]}, {"n_members": [1], "x": [1]}, "n_members"]
-        )
+        sizes = [{"n_members": odd} for odd in ([], [0], 2, ["a"])]
+        others = [{}, [], None, 3, "n_members", {"lr": [1]}, {"n_members": [1], "x": [1]}]
+        grid = source.one_of(sizes + others)
     told: dict[str, Any] = {"cv": 2, "scoring": "neg_log_loss", "error_score": "raise"}
     if source.seldom():
         told[source.one_of(["cv", "scoring", "refit", "n_jobs"])] = source.one_of(
@@ -316,6 +286,3 @@ def pictures(source: Source, world: Any) -> None:
     done, found = attempt(clf.predict_proba, X, watch=(clf,))
     if done:
         check_proba(found, len(X), 2)
-
-
-assert good_labels

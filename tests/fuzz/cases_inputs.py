@@ -12,9 +12,8 @@ import pandas as pd
 
 from sksve import inputs, persistence, preprocessing
 from tests.fuzz.harness import Source, attempt, fuzz
-from tests.fuzz.values import JUNK, junk
-from tests.fuzz.values_tables import tables
-from tests.fuzz.values_texts import pick_texts
+from tests.fuzz.values import junk
+from tests.fuzz.values_rows import pick_texts, tables
 
 KINDS = {"text", "text_column", "text_pair", "table", "image"}
 
@@ -303,6 +302,3 @@ def folders(source: Source, world: Any) -> None:
         assert done == (action == "none" or nothing_lost), action
         if done:
             assert found.content == saved.content
-
-
-assert JUNK

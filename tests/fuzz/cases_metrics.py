@@ -10,10 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from sksve import metrics
 from tests.fuzz.harness import Source, attempt, fuzz
-from tests.fuzz.values import junk
-from tests.fuzz.values_labels import good_labels, labels
-from tests.fuzz.values_proba import good_proba, members, proba, scores
-from tests.fuzz.values_weights import weights
+from tests.fuzz.values import good_labels, good_proba, junk, labels, members, proba, scores, weights
 
 #: The largest value of each; all start at 0.
 HIGHEST = {

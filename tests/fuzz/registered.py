@@ -14,7 +14,7 @@ _TENSORS = "takes tensors that another part of sksve has made, never what a user
 _EXCEPTION = "an exception or warning, which has no input of its own"
 
 WHOLE_ROOMS = {
-    "training": "gets token ids, modules and a checked configuration from the estimators, which are fuzzed",
+    "training": "gets token ids, modules and a checked configuration from the estimators, which are fuzzed"
 }
 UNFUZZED = {
     "__version__": "a string, which cannot be called",
