@@ -179,7 +179,7 @@ class MemberClassifier(
             fresh._take_backbone(backbone, precision)
             fresh._data_sizes = data_sizes(*(targets for _, targets in parts))
             data = [
-                fresh._dataset(rows, backbone.model, plan.blocks, targets, keep_images=True)
+                fresh._dataset(rows, backbone.model, plan.blocks, targets)
                 for rows, targets in parts
             ]
             config = self._training_config(len(classes), seed, device, precision)

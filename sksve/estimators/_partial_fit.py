@@ -106,7 +106,7 @@ class PartialFitMixin:
             targets = read_targets(y, len(rows), sample_weight, self.class_weight, self.classes_)
             rows = self._written(rows, reset=False)
             split = self.net_.module_.split
-            data = self._dataset(rows, split.model, split.blocks, targets, keep_images=True)
+            data = self._dataset(rows, split.model, split.blocks, targets)
         precision = Precision.choose(self.precision, device)
         config = self._training_config(len(self.classes_), self._seed, device, precision)
         config = replace(config, max_epochs=1, part=self._n_parts)

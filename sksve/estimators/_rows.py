@@ -16,10 +16,6 @@ from sksve.training import ImageDataset, MemberDataset, TokenDataset
 
 __all__ = ["RowReader"]
 
-# Resized images are kept between epochs up to this size; beyond it they are made anew. The data set lets
-# go of them as soon as the frozen part's output makes them needless.
-KEEP_BYTES = 2**30
-
 
 class RowReader(BaseEstimator):
     """The half of a classifier that reads X."""
@@ -73,13 +69,10 @@ class RowReader(BaseEstimator):
         model: Any,
         blocks: str,
         targets: Targets | None = None,
-        *,
-        keep_images: bool = False,
     ) -> MemberDataset:
         """Make the data set of all rows, or of those that have targets.
 
         `model` is the backbone's, adapted or not, `blocks` the dotted name of its transformer blocks.
-        `keep_images` says that images are asked for again and again, so that keeping them resized pays.
         """
         chosen = None
         learned: dict[str, Any] = {"dtype": self._dtype}
@@ -87,12 +80,8 @@ class RowReader(BaseEstimator):
             chosen = targets.rows
             learned |= {"y": targets.y, "sample_weight": targets.weight}
         if rows.kind == "image":
-            images = ImageRows(
-                rows.rows,
-                self._tokenizer,
-                n_channels=getattr(model.config, "num_channels", 3),
-                keep_bytes=KEEP_BYTES if keep_images else 0,
-            )
+            channels = getattr(model.config, "num_channels", 3)
+            images = ImageRows(rows.rows, self._tokenizer, n_channels=channels)
             return ImageDataset(
                 images,
                 count_image_tokens(model, blocks, images.shape),

@@ -249,7 +249,6 @@ class Pixels(Protocol):
 
     def __len__(self) -> int: ...
     def pixels(self, rows: np.ndarray, /) -> np.ndarray: ...
-    def forget(self) -> None: ...
 
 
 class ImageDataset(MemberDataset):
@@ -284,11 +283,6 @@ class ImageDataset(MemberDataset):
         super().__init__(np.full(len(self.rows), n_tokens), y, sample_weight, dtype)
         self.features_suffice = features_suffice
         self.input_bytes = int(np.prod(images.shape)) * dtype.itemsize
-
-    def set_features(self, flat: Tensor, lengths: np.ndarray) -> None:
-        super().set_features(flat, lengths)
-        if self.features_suffice:
-            self.images.forget()
 
     def content_key(self) -> str:
         """Hash of the rows' pixel values, in order."""

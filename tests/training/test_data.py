@@ -182,16 +182,12 @@ class Numbered:
     """Image k is filled with the number k."""
 
     shape = (3, 2, 2)
-    forgotten = False
 
     def __len__(self):
         return 10
 
     def pixels(self, rows):
         return np.tile(np.asarray(rows, dtype=np.float32)[:, None, None, None], (1, *self.shape))
-
-    def forget(self):
-        self.forgotten = True
 
 
 def images(**options):
@@ -224,7 +220,6 @@ def test_images__features_take_the_place_of_pixels_where_they_suffice(suffice):
     data.set_features(flat, data.lengths)
     batch, _ = data.collate(np.array([[2, 0]]), None)
     torch.testing.assert_close(batch.features, flat.reshape(4, 5, 2)[[2, 0]])
-    assert data.images.forgotten == suffice
     assert batch.input_ids.shape == ((2, 1, 1, 1) if suffice else (2, 3, 2, 2))
     assert suffice or batch.input_ids[:, 0, 0, 0].tolist() == [5, 7]
 
