@@ -22,22 +22,15 @@ _TOLERANCE = 1e-3
 class Targets:
     """Labels and weights ready for training.
 
-    Attributes
-    ----------
-    classes : ndarray of shape (n_classes,)
-        Sorted labels of all rows, also of those with weight zero; of soft labels, the columns.
-    rows : ndarray of shape (n_kept,)
-        Rows with a positive weight.
-    y : ndarray of shape (n_kept,), or (n_kept, n_classes)
-        Encoded labels, or soft labels.
-    weight : ndarray of shape (n_kept,)
-        Weights of mean 1.
+    Only rows of positive weight are kept; the weights have mean 1.
     """
 
-    classes: np.ndarray
-    rows: np.ndarray
-    y: np.ndarray
-    weight: np.ndarray
+    classes: (
+        np.ndarray
+    )  # sorted labels of all rows, also of weight zero; of soft labels, the columns
+    rows: np.ndarray  # which rows of X are kept
+    y: np.ndarray  # (n_kept,) encoded labels, or (n_kept, n_classes) soft labels
+    weight: np.ndarray  # (n_kept,)
 
     @classmethod
     def to_judge_by(cls, y: Any, classes: np.ndarray, n_samples: int) -> Self:
@@ -81,10 +74,10 @@ def read_targets(
     """
     soft = read_soft_labels(y, classes=classes)
     if soft is not None:
-        found, encoded = soft
+        labels, encoded = soft
         _check_length(encoded, n_samples)
     else:
-        found, encoded = _hard_labels(y, n_samples, classes)
+        labels, encoded = _hard_labels(y, n_samples, classes)
     weight = np.ones(n_samples)
     if sample_weight is not None:
         try:
@@ -98,21 +91,21 @@ def read_targets(
     rows = np.flatnonzero(weight > 0)
     encoded, weight = encoded[rows], weight[rows]
     if classes is None:
-        _check_two_classes(found, encoded)
+        _check_two_classes(labels, encoded)
     if class_weight is not None:
         _check_class_weight(class_weight)
         if soft is None:
-            factor = compute_sample_weight(class_weight, found[encoded])
+            factor = compute_sample_weight(class_weight, labels[encoded])
         else:
             # A weighted cross-entropy is that of other shares under another row weight.
-            shares = encoded * _class_factors(class_weight, found, encoded)
+            shares = encoded * _class_factors(class_weight, labels, encoded)
             factor = shares.sum(axis=1)
             kept = factor > 0
             encoded = np.where(kept[:, None], shares / np.where(kept, factor, 1)[:, None], encoded)
         weight = weight * factor
         if not weight.any():
             raise ValueError("class_weight leaves every row with weight zero.")
-    return Targets(found, rows, encoded, weight / weight.mean())
+    return Targets(labels, rows, encoded, weight / weight.mean())
 
 
 def _hard_labels(
@@ -133,8 +126,8 @@ def _hard_labels(
     check_classification_targets(y)
     if classes is not None:
         return classes, encode_labels(y, classes, n_samples, "y")
-    found, codes = np.unique(y, return_inverse=True)
-    return found, codes
+    labels, codes = np.unique(y, return_inverse=True)
+    return labels, codes
 
 
 def _check_length(y: np.ndarray, n_samples: int) -> None:
@@ -218,18 +211,20 @@ def read_soft_labels(
     if wrong.size:
         raise ValueError(f"{what} Got {values[wrong[0]].tolist()} in row {wrong[0]}.")
     named = hasattr(y, "columns")
-    own = np.array(list(y.columns)) if named else np.arange(proba.shape[1])
-    if len(np.unique(own)) < len(own):
-        raise ValueError(f"The columns of {name} are its classes, each once. Got {own.tolist()}.")
+    columns = np.array(list(y.columns)) if named else np.arange(proba.shape[1])
+    if len(np.unique(columns)) < len(columns):
+        raise ValueError(
+            f"The columns of {name} are its classes, each once. Got {columns.tolist()}."
+        )
     proba = proba / sums[:, None]
     if classes is None:
-        return own, proba
-    if len(classes) != len(own) or (named and set(classes.tolist()) != set(own.tolist())):
+        return columns, proba
+    if len(classes) != len(columns) or (named and set(classes.tolist()) != set(columns.tolist())):
         raise ValueError(
-            f"{name} must have one column per class. Known: {classes.tolist()}. Got {own.tolist()}."
+            f"{name} must have one column per class. Known: {classes.tolist()}. Got {columns.tolist()}."
         )
     if named:
-        place = {label: j for j, label in enumerate(own.tolist())}
+        place = {label: j for j, label in enumerate(columns.tolist())}
         proba = proba[:, [place[label] for label in classes.tolist()]]
     return classes, proba
 

@@ -36,10 +36,10 @@ class MemberPredictor(ClassifierMixin, RowReader):
         rows = self._written(self._read(X, reset=False), reset=False)
         split = self.net_.module_.split
         logits = self._logits(self._dataset(rows, split.model, split.blocks))
-        if not np.isfinite(logits).all():  # a runaway last step, which no loss has seen
+        if not np.isfinite(logits).all():  # the last step diverged, which no loss has seen
             member, row = np.argwhere(~np.isfinite(logits))[0][:2]
             raise FloatingPointError(
-                f"Member {member} has no finite answer for row {row} of X: training has run away. "
+                f"Member {member} has no finite answer for row {row} of X: training diverged. "
                 "Fit again with a lower lr, head_lr or init_scale, or with precision='float32'."
             )
         return logits, rows
@@ -133,7 +133,7 @@ class MemberPredictor(ClassifierMixin, RowReader):
                 "X must hold rows, or be an iterable of rows or of chunks. Got "
                 f"{type(X).__name__} instead."
             ) from None
-        # A function of its own: whatever is wrong so far is raised now, not at the first piece.
+        # A generator in another function: what is wrong so far is raised now, not at the first piece.
         return self._stream(X, int(chunk_size))
 
     def _stream(self, X: Any, chunk_size: int) -> Iterator[np.ndarray]:
@@ -184,7 +184,7 @@ class MemberPredictor(ClassifierMixin, RowReader):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Labels, of the kind given to fit.
+            Labels, of the kind seen in fit.
         """
         log_proba = _pooled_log_proba(self._member_logits(X)[0])
         return self.classes_[log_proba.argmax(axis=1)]

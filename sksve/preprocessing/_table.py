@@ -1,4 +1,4 @@
-"""Any 2-D container as an object array whose cells are the values that were given."""
+"""Any 2-D container as an object array that holds the very values of its cells."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,9 +27,9 @@ def plain_container(X: Any) -> Any:
 
 
 def object_table(X: Any, estimator: Any) -> NDArray[np.object_]:
-    """Cells of a 2-D `X`, each as given: no column changes its type because of its neighbour.
+    """Cells of a 2-D `X`, unchanged: no column changes its type because of its neighbor.
 
-    `estimator` asks, for scikit-learn's messages.
+    `estimator` is named in scikit-learn's messages.
     """
     X = plain_container(X)
     kind = getattr(getattr(X, "dtype", None), "kind", None)
@@ -50,7 +50,7 @@ def object_table(X: Any, estimator: Any) -> NDArray[np.object_]:
 
 
 def with_plain_cells(X: Any) -> Any:
-    """Lists of rows that numpy cannot hold, for cells are lists, as a table of objects; others as given."""
+    """Rows whose cells are lists, which numpy cannot hold, as an object array; others unchanged."""
     if not _is_list_of_rows(X):
         return X
     try:
@@ -61,23 +61,23 @@ def with_plain_cells(X: Any) -> Any:
 
 
 def in_fitted_order(X: Any, names: Any) -> Any:
-    """Columns of a frame as they stood in fit, found by `names` (those with names only), others left out."""
+    """Columns of a frame in the order of fit, found by `names`; others are left out."""
     is_frame = hasattr(X, "columns") and (hasattr(X, "iloc") or hasattr(X, "get_columns"))
     if names is None or not is_frame:
         return X
-    wanted, own = list(names), list(X.columns)
-    if own == wanted or not all(isinstance(name, str) for name in own):
+    wanted, present = list(names), list(X.columns)
+    if present == wanted or not all(isinstance(name, str) for name in present):
         return X
-    missing = [name for name in wanted if name not in own]
+    missing = [name for name in wanted if name not in present]
     if missing:
         shown = "".join(f"- {name}\n" for name in missing)
-        others = [name for name in own if name not in wanted]
+        others = [name for name in present if name not in wanted]
         unseen = "Feature names unseen at fit time:\n" + "".join(f"- {n}\n" for n in others)
         raise ValueError(
             "The feature names should match those that were passed during fit.\n"
             f"{unseen if others else ''}Feature names seen at fit time, yet now missing:\n{shown}"
         )
-    twice = [name for name in wanted if own.count(name) > 1]
+    twice = [name for name in wanted if present.count(name) > 1]
     if twice:
         raise ValueError(f"X has more than one column of the name {twice[0]!r}.")
     return X[wanted]

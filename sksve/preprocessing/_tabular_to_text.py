@@ -90,7 +90,7 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
 
     See Also
     --------
-    sklearn.preprocessing.FunctionTransformer : For a serialisation of your own.
+    sklearn.preprocessing.FunctionTransformer : To write your own serializer.
 
     Notes
     -----
@@ -171,10 +171,10 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         if isinstance(self.template, str):
             _check_template(self.template)
         table = self._read(X, reset=True)
-        own = getattr(self, "feature_names_in_", None)
-        own_names = [f"x{i}" for i in range(self.n_features_in_)] if own is None else list(own)
-        written = _written_names(self.names, own_names, self.humanize)
-        order, last = _written_order(self.columns, self.text_columns, own_names, table)
+        known = getattr(self, "feature_names_in_", None)
+        names_of_X = [f"x{i}" for i in range(self.n_features_in_)] if known is None else list(known)
+        written = _written_names(self.names, names_of_X, self.humanize)
+        order, last = _written_order(self.columns, self.text_columns, names_of_X, table)
         self.columns_ = np.array(order, dtype=np.int64)
         self.text_columns_ = np.array(last, dtype=np.int64)
         self.names_ = [written[j] for j in order]
@@ -278,22 +278,22 @@ def humanize(name: str) -> str:
 
 
 def _written_names(
-    names: Sequence[str] | Mapping[str, str] | None, own_names: list[str], humanized: bool
+    names: Sequence[str] | Mapping[str, str] | None, names_of_X: list[str], humanized: bool
 ) -> list[str]:
     """What each column is called in the text; two whose humanised names agree keep their own."""
-    shown = [humanize(name) for name in own_names] if humanized else own_names
+    shown = [humanize(name) for name in names_of_X] if humanized else names_of_X
     twice = {name for name, n in Counter(shown).items() if n > 1}
-    shown = [own if name in twice else name for name, own in zip(shown, own_names)]
+    shown = [old if name in twice else name for name, old in zip(shown, names_of_X)]
     if names is None:
         return shown
     if isinstance(names, Mapping):
         for name in names:
-            if name not in own_names:
-                raise ValueError(f"'names' has {name!r}. {_known(name, own_names)}")
-        return [str(names.get(own, name)) for own, name in zip(own_names, shown)]
-    if len(names) != len(own_names):
+            if name not in names_of_X:
+                raise ValueError(f"'names' has {name!r}. {_known(name, names_of_X)}")
+        return [str(names.get(old, name)) for old, name in zip(names_of_X, shown)]
+    if len(names) != len(names_of_X):
         raise ValueError(
-            f"'names' must hold one name per column of X, which has {len(own_names)}. "
+            f"'names' must hold one name per column of X, which has {len(names_of_X)}. "
             f"Got {len(names)} instead."
         )
     return [str(name) for name in names]
@@ -302,18 +302,18 @@ def _written_names(
 def _written_order(
     columns: Sequence[str | int] | None,
     text_columns: Sequence[str | int] | str,
-    own_names: list[str],
+    names_of_X: list[str],
     table: NDArray[np.object_],
 ) -> tuple[list[int], list[int]]:
     """Positions of the columns to write, free text last; and which of them are free text."""
-    order = list(range(len(own_names)))
+    order = list(range(len(names_of_X)))
     if columns is not None:
-        order = _positions(columns, own_names, "columns")
+        order = _positions(columns, names_of_X, "columns")
     if isinstance(text_columns, str):  # "auto"
         last = [] if columns is not None else [j for j in order if _is_free_text(table[:, j])]
     else:
-        last = _positions(text_columns, own_names, "text_columns") if len(text_columns) else []
-        absent = [own_names[j] for j in last if j not in order]
+        last = _positions(text_columns, names_of_X, "text_columns") if len(text_columns) else []
+        absent = [names_of_X[j] for j in last if j not in order]
         if absent:
             raise ValueError(f"'text_columns' has {absent}, which 'columns' leaves out.")
     return [j for j in order if j not in last] + last, last
@@ -327,8 +327,8 @@ def _is_free_text(cells: NDArray[np.object_]) -> bool:
     return n_words >= FREE_TEXT_WORDS * len(texts) and 2 * len(set(texts)) > len(texts)
 
 
-def _positions(columns: Sequence[str | int], own_names: list[str], owner: str) -> list[int]:
-    positions = [_position(column, own_names, owner) for column in columns]
+def _positions(columns: Sequence[str | int], names_of_X: list[str], owner: str) -> list[int]:
+    positions = [_position(column, names_of_X, owner) for column in columns]
     if len(positions) == 0 or len(set(positions)) < len(positions):
         raise ValueError(
             f"'{owner}' must name at least one column, and each only once. Got {list(columns)!r}."
@@ -336,17 +336,17 @@ def _positions(columns: Sequence[str | int], own_names: list[str], owner: str) -
     return positions
 
 
-def _position(column: str | int, own_names: list[str], owner: str) -> int:
+def _position(column: str | int, names_of_X: list[str], owner: str) -> int:
     if isinstance(column, Integral) and not isinstance(column, bool):
-        if -len(own_names) <= column < len(own_names):
-            return int(column) % len(own_names)
-    elif column in own_names:
-        return own_names.index(str(column))
-    raise ValueError(f"'{owner}' has {column!r}. {_known(column, own_names)}")
+        if -len(names_of_X) <= column < len(names_of_X):
+            return int(column) % len(names_of_X)
+    elif column in names_of_X:
+        return names_of_X.index(str(column))
+    raise ValueError(f"'{owner}' has {column!r}. {_known(column, names_of_X)}")
 
 
-def _known(name: Any, own_names: list[str]) -> str:
-    close = get_close_matches(str(name), own_names, n=1)
+def _known(name: Any, names_of_X: list[str]) -> str:
+    close = get_close_matches(str(name), names_of_X, n=1)
     meant = f" Did you mean {close[0]!r}?" if close else ""
-    shown = ", ".join(repr(n) for n in own_names[:10]) + (", ..." if len(own_names) > 10 else "")
-    return f"X has no such column; it has {len(own_names)}: {shown}.{meant}"
+    shown = ", ".join(repr(n) for n in names_of_X[:10]) + (", ..." if len(names_of_X) > 10 else "")
+    return f"X has no such column; it has {len(names_of_X)}: {shown}.{meant}"
