@@ -204,20 +204,3 @@ def test_fetch_package__only_a_registry_out_of_reach_skips_a_test(shelf):
     with pytest.raises(pytest.skip.Exception, match="no package registry is reachable"):
         with skip_without_registry():
             fetch_package("sksve-toy", "1.0", sha256="0" * 64)
-
-
-@pytest.mark.parametrize(
-    ("changed", "match"),
-    [
-        ({"name": "a b\n--index-url=x"}, "name must be"),
-        ({"name": "--help"}, "name must be"),
-        ({"version": ">=1"}, "version must be one exact version. Got '>=1'"),
-        ({"sha256": "abc"}, "64 lower-case hexadecimal digits. Got 'abc'"),
-        ({"kind": "egg"}, r"one of \['sdist', 'wheel'\]. Got 'egg'"),
-    ],
-)
-def test_fetch_package__malformed_arguments_never_reach_pip(changed, match, monkeypatch):
-    monkeypatch.setattr(_registry, "_run_pip", no_pip)
-    good = {"name": "a", "version": "1", "sha256": "0" * 64, "kind": "wheel"}
-    with pytest.raises(ValueError, match=match):
-        fetch_package(**(good | changed))

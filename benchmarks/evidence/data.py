@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sksve import datasets
+from benchmarks.common import datasets
 
 __all__ = ["DATASETS", "Skip", "Task", "load_task"]
 

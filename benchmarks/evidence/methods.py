@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 import sksve
+from benchmarks.common.backbones import fetch
 from benchmarks.common.estimators import make_estimator, parameters_of
 from sksve import TruncationWarning
-from sksve.backbones import Backbone, fetch_backbone
+from sksve.backbones import Backbone
 
 __all__ = ["Fit", "backbone_for", "fit_and_predict", "make_classifier", "rows_of", "warm_up"]
 
@@ -22,8 +23,8 @@ def backbone_for(config: dict[str, Any], *, vision: bool) -> Any:
     spec = config["backbones"]["vision" if vision else "text"]
     if not isinstance(spec, dict):
         return spec  # a folder, or a model with its processor (tests)
-    fetch_backbone(spec["name"])
-    return Backbone(spec["name"], image_size=spec["image_size"]) if vision else spec["name"]
+    found = fetch(spec["name"])
+    return Backbone(found, image_size=spec["image_size"]) if vision else found
 
 
 def make_classifier(

@@ -13,10 +13,11 @@ import time
 import numpy as np
 import torch
 
+from benchmarks.common.backbones import DINOV2, fetch
+from benchmarks.common.datasets import fetch_fashion_mnist, fetch_mnist_sample
 from benchmarks.common.estimators import make_estimator
 from benchmarks.common.results import write
-from sksve.backbones import Backbone, fetch_backbone
-from sksve.datasets import fetch_fashion_mnist, fetch_mnist_sample
+from sksve.backbones import Backbone
 from sksve.metrics import (
     brier_score,
     expected_calibration_error,
@@ -63,8 +64,7 @@ def main():
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    fetch_backbone("dinov2-small-saliency")
-    backbone = Backbone("dinov2-small-saliency", image_size=args.image_size)
+    backbone = Backbone(fetch(DINOV2), image_size=args.image_size)
     train, test = fetch_fashion_mnist(), fetch_fashion_mnist(subset="test")
     foreign = fetch_mnist_sample().data[: args.test_rows]
     X, y = test.data[: args.test_rows], test.target[: args.test_rows]
@@ -95,7 +95,7 @@ def main():
             if args.shared
             else "otherwise idle",
             "data": "Fashion-MNIST; foreign: MNIST",
-            "backbone": "dinov2-small-saliency",
+            "backbone": DINOV2,
             "results": results,
         },
     )

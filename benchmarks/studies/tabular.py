@@ -20,10 +20,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from benchmarks.common.datasets import fetch_churn, fetch_credit, fetch_loans
 from benchmarks.common.estimators import make_estimator
 from benchmarks.common.results import write
 from sksve.backbones import fetch_backbone
-from sksve.datasets import fetch_churn, fetch_credit, fetch_loans
 from sksve.metrics import bootstrap_interval, expected_calibration_error, negative_log_likelihood
 from sksve.preprocessing import TabularToText
 

