@@ -47,19 +47,19 @@ class MemberwiseSelfAttention(DisentangledSelfAttention):
             return bias(query_layer, key_layer, *rest)
         table = rel_embeddings[: self.pos_ebd_size * 2].expand(m, -1, -1)
         projected = {name: layer(table) for name, layer in layers.items()}
-        own = [
-            _Member(self, {name: rows[k : k + 1] for name, rows in projected.items()})
+        views = [
+            _MemberView(self, {name: rows[k : k + 1] for name, rows in projected.items()})
             for k in range(m)
         ]
-        parts = zip(own, query_layer.chunk(m), key_layer.chunk(m))
+        parts = zip(views, query_layer.chunk(m), key_layer.chunk(m))
         function = DisentangledSelfAttention.disentangled_attention_bias
         return torch.cat([function(member, q, k, *rest) for member, q, k in parts])
 
 
 def _members_now(layer: nn.Module) -> int:
     """Count the members whose rows a layer expects in this call; 1 for an ordinary layer."""
-    if (told := getattr(layer, "n_active", None)) is not None:
-        return int(told)
+    if (active := getattr(layer, "n_active", None)) is not None:
+        return int(active)
     if getattr(layer, "_merged", None) is not None:  # sksve.adapters.merged_member
         return 1
     if (chosen := getattr(layer, "_members", None)) is not None:  # sksve.adapters.use_members
@@ -67,19 +67,19 @@ def _members_now(layer: nn.Module) -> int:
     return int(getattr(layer, "n_members", 1))
 
 
-class _Member:
+class _MemberView:
     """An attention module as one member sees it: its projections of the table are known already."""
 
     def __init__(self, attention: nn.Module, projected: dict[str, Tensor]) -> None:
         self._attention = attention
         for name, rows in projected.items():
-            setattr(self, name, _Known(rows))
+            setattr(self, name, _Constant(rows))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._attention, name)
 
 
-class _Known:
+class _Constant:
     def __init__(self, value: Tensor) -> None:
         self._value = value
 

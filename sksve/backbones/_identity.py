@@ -1,4 +1,4 @@
-"""Is this the backbone a model was fitted on? What can be told without its weights."""
+"""Whether a backbone is the one a model was fitted on, as far as its weights are not needed."""
 
 import hashlib
 import json
@@ -31,18 +31,9 @@ _IMAGE_SETTINGS = (
 
 
 def describe_config(config: Any) -> dict[str, Any]:
-    """Return what of a transformers configuration decides the output, as plain JSON values.
-
-    Parameters
-    ----------
-    config : transformers configuration
-
-    Returns
-    -------
-    dict
-    """
-    told = json.loads(json.dumps(config.to_dict(), default=str, allow_nan=True))
-    kept = {k: v for k, v in told.items() if not _IRRELEVANT.fullmatch(k) and _is_finite_json(v)}
+    """Return what of a transformers configuration decides the output, as plain JSON values."""
+    values = json.loads(json.dumps(config.to_dict(), default=str, allow_nan=True))
+    kept = {k: v for k, v in values.items() if not _IRRELEVANT.fullmatch(k) and _is_finite_json(v)}
     return dict(sorted(kept.items()))
 
 
@@ -59,14 +50,6 @@ def describe_processor(processor: Any) -> dict[str, Any]:
 
     A tokenizer is known by what it makes of a few texts and by its vocabulary, not by its files, which
     versions of transformers write differently.
-
-    Parameters
-    ----------
-    processor : tokenizer or image processor
-
-    Returns
-    -------
-    dict
     """
     if hasattr(processor, "get_vocab"):
         vocabulary = json.dumps(sorted(processor.get_vocab().items())).encode()
@@ -77,8 +60,9 @@ def describe_processor(processor: Any) -> dict[str, Any]:
             "vocabulary_sha256": hashlib.sha256(vocabulary).hexdigest(),
             "probes_sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest(),
         }
-    told = {name: getattr(processor, name, None) for name in _IMAGE_SETTINGS}
-    plain = json.loads(json.dumps({k: v for k, v in told.items() if v is not None}, default=_plain))
+    settings = {name: getattr(processor, name, None) for name in _IMAGE_SETTINGS}
+    given = {k: v for k, v in settings.items() if v is not None}
+    plain = json.loads(json.dumps(given, default=_plain))
     return dict(plain)
 
 
@@ -87,18 +71,9 @@ def _plain(value: Any) -> Any:
 
 
 def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], *, what: str) -> None:
-    """Check that a description is the saved one, in everything both speak of.
+    """Raise a ValueError unless a description is the saved one, in every value that both have.
 
-    Parameters
-    ----------
-    saved, now : mapping
-    what : str
-        For the message, such as "backbone's configuration".
-
-    Raises
-    ------
-    ValueError
-        If they differ; it lists the first differences.
+    `what` is for the message, such as "backbone's configuration".
     """
     differ = [name for name in saved if name in now and saved[name] != now[name]]
     if differ:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["POOLINGS", "pool_tokens", "resolve_pooling"]
+__all__ = ["POOLINGS", "is_vision", "pool_tokens", "resolve_pooling"]
 
 POOLINGS = ("mean", "cls", "last")
 
@@ -82,38 +82,15 @@ def pool_tokens(hidden: Tensor, attention_mask: Tensor | None, pooling: str) -> 
 
 
 def resolve_pooling(pooling: str, *, folder: Path | None, config: Any) -> str:
-    """Turn ``"auto"`` into the pooling a backbone was made for; give any other choice back.
-
-    Parameters
-    ----------
-    pooling : {"auto", "mean", "cls", "last"}
-        "auto" reads the sentence-transformers files beside the weights if there are any, else
-        takes the class token of a vision model, the last token of a causal decoder, and
-        otherwise the mean.
-    folder : pathlib.Path or None
-        Where the weights lie; None for a pair.
-    config : transformers config
-        The model's configuration.
-
-    Returns
-    -------
-    {"mean", "cls", "last"}
-        The pooling to use.
-
-    Raises
-    ------
-    ValueError
-        If `pooling` is unknown, or "auto" meets sentence-transformers files that ask for a pooling
-        sksve does not have.
-    """
+    """Turn "auto" into the pooling a backbone was made for; give any other choice back."""
     _check_pooling(pooling, allowed=("auto", *POOLINGS))
     if pooling != "auto":
         return pooling
-    if folder is not None and (told := _sentence_transformers_pooling(folder)) is not None:
-        return told
+    if folder is not None and (chosen := _sentence_transformers_pooling(folder)) is not None:
+        return chosen
     if is_vision(config):
         return "cls"
-    return "last" if is_causal(config) else "mean"
+    return "last" if _is_causal(config) else "mean"
 
 
 def is_vision(config: Any) -> bool:
@@ -121,7 +98,7 @@ def is_vision(config: Any) -> bool:
     return hasattr(config, "image_size") and not hasattr(config, "vocab_size")
 
 
-def is_causal(config: Any) -> bool:
+def _is_causal(config: Any) -> bool:
     """Whether a token sees only those before it, so that only the last one sees the text."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL,
