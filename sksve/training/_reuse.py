@@ -170,6 +170,7 @@ def train_further(
         members = trained_members(further, since=n_before)
         warn_of(members)
     except BaseException:
+        module.eval()
         with torch.no_grad():
             for p, value in zip(module.member_parameters(), before, strict=True):
                 p.copy_(value)
