@@ -160,11 +160,14 @@ class MemberLinear(MemberModule):
         ValueError
             If there is no such member.
         """
+        self._check_member(member)
+        return self.member_weight(member)
+
+    def _check_member(self, member: int) -> None:
         if not 0 <= member < self.n_members:
             raise ValueError(
                 f"'member' must be an int in the range [0, {self.n_members}). Got {member!r}."
             )
-        return self.member_weight(member)
 
     def merge(self, member: int) -> nn.Linear:
         """Return member `member` as an ordinary layer, from the parameters as they are now.

@@ -55,7 +55,8 @@ class SVDLinear(MemberLinear):
         Frozen buffers: all ``k = min(out_features, in_features)`` triplets, or where `weight` is held, the
         leading ones that members may train (and those whose singular value equals the last one's).
     weight : Tensor of shape (out_features, in_features), or None
-        Frozen buffer: the pretrained matrix, unless a diagonal core makes it from U, S and Vh.
+        Frozen buffer: the pretrained matrix. None where the core is a long diagonal, whose product takes
+        fewer multiply-adds from U, S and Vh.
     values : Parameter of shape (n_members, n_entries)
         The members' :math:`v_m`, in the order of :meth:`entries`.
     bias_delta : Parameter of shape (n_members, out_features), or None
@@ -143,16 +144,17 @@ class SVDLinear(MemberLinear):
         self.register_buffer("Vh", Vh)
         self.register_buffer("bias", bias)
         self.register_buffer("weight", weight)
+        int32: dict[str, Any] = {"dtype": torch.int32, "device": U.device}
         directions = positions = None
         if direction_pool is not None:
-            directions = torch.arange(rank, dtype=torch.int32, device=U.device)
+            directions = torch.arange(rank, **int32).repeat(n_members, 1)
         if core in ("random", "top_k"):
             n_entries = n_band(rank, self.off_diagonals)
-            positions = torch.arange(n_entries, dtype=torch.int32, device=U.device)
+            positions = torch.arange(n_entries, **int32).repeat(n_members, 1)
         else:
             n_entries = len(positions_of(core, rank, self.off_diagonals, U.device))
-        for name, numbers in (("directions", directions), ("positions", positions)):
-            self.register_buffer(name, None if numbers is None else numbers.repeat(n_members, 1))
+        self.register_buffer("directions", directions)
+        self.register_buffer("positions", positions)
         like: dict[str, Any] = {"dtype": U.dtype, "device": U.device}
         self.values = nn.Parameter(torch.zeros(n_members, n_entries, **like))
         trains_bias = bias is not None and train_bias
@@ -261,11 +263,10 @@ class SVDLinear(MemberLinear):
                 self.directions[m] = draw_rising(self.direction_pool, self.rank, g)
             if self.positions is not None:
                 n = self.values.shape[1]
-                if self.core == "random":
-                    self.positions[m] = draw_rising(self.rank**2, n, g)
-                else:
-                    U, _, Vh = self._factors_of(m)
-                    self.positions[m] = top_positions(U, Vh, n)
+                U, _, Vh = self._factors_of(m)
+                random = self.core == "random"
+                found = draw_rising(self.rank**2, n, g) if random else top_positions(U, Vh, n)
+                self.positions[m] = found
             if init_scale > 0.0:
                 # float64 on the CPU whatever the layer's dtype: float32 and float64 fits start alike.
                 noise = init_scale * torch.randn(self.rank, generator=g, dtype=torch.float64)
@@ -296,12 +297,13 @@ class SVDLinear(MemberLinear):
         rows, cols : Tensor of shape (n_entries,), int64
             In the order of `values`; no pair is there twice.
         """
+        self._check_member(member)
         where = self._positions(torch.tensor([member])).flatten()
         rows, cols = where // self.rank, where % self.rank
         if self.directions is None:
             return rows, cols
-        own = self.directions[member].long()
-        return own[rows], own[cols]
+        directions = self.directions[member].long()
+        return directions[rows], directions[cols]
 
     @property
     def _n_trained(self) -> int:
@@ -311,8 +313,8 @@ class SVDLinear(MemberLinear):
     def _factors(self, members: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """U, S and Vh of what is not left to `weight`, shared or gathered for each chosen member."""
         if self.directions is not None:
-            own = (self.directions if members is None else self.directions[members]).long()
-            return self.U.T[own].mT, self.S[own], self.Vh[own]
+            k = (self.directions if members is None else self.directions[members]).long()
+            return self.U.T[k].mT, self.S[k], self.Vh[k]
         k = len(self.S) if self.weight is None else self.rank
         return self.U[:, :k], self.S[:k], self.Vh[:k]
 
@@ -328,11 +330,9 @@ class SVDLinear(MemberLinear):
         if self.core == "diagonal":
             return S * values
         where = self._positions(members).expand_as(values)
-        core = (
-            values.new_zeros(len(values), r * r).scatter(1, where, values).view(len(values), r, r)
-        )
+        core = values.new_zeros(len(values), r * r).scatter(1, where, values)
         root = S.sqrt()
-        return root[..., :, None] * core * root[..., None, :]
+        return root[..., :, None] * core.view(len(values), r, r) * root[..., None, :]
 
     def _bias(self, members: Tensor | None) -> Tensor | None:
         if self.bias is None or self.bias_delta is None:
@@ -410,15 +410,11 @@ class SVDLinear(MemberLinear):
         self.Vh.copy_(Vh)
 
     def extra_repr(self) -> str:
-        sizes = ["rank", "core"]
-        sizes += ["off_diagonals"] if self.off_diagonals else []
-        sizes += ["direction_pool"] if self.direction_pool is not None else []
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"n_members={self.n_members}, "
-            + "".join(f"{name}={getattr(self, name)!r}, " for name in sizes)
-            + f"bias={self.bias is not None}"
-        )
+        names = ["in_features", "out_features", "n_members", "rank", "core"]
+        names += ["off_diagonals"] if self.off_diagonals else []
+        names += ["direction_pool"] if self.direction_pool is not None else []
+        sizes = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{sizes}, bias={self.bias is not None}"
 
 
 def _few(k: int, weight: Tensor) -> bool:
