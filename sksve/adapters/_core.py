@@ -21,7 +21,7 @@ SPARSE = ("banded", "random", "top_k")
 
 def check_core(core: str, off_diagonals: int) -> None:
     """Raise ValueError for an unknown pattern, or off-diagonals of one that has none."""
-    if core not in get_args(Core):
+    if not isinstance(core, str) or core not in get_args(Core):
         allowed = ", ".join(map(repr, get_args(Core)))
         raise ValueError(
             f"The 'core' parameter must be one of {allowed}. Got {core!r:.80} instead."

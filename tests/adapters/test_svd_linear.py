@@ -70,8 +70,8 @@ CORES = [("diagonal", 0), ("banded", 1), ("banded", 3), ("random", 1), ("top_k",
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_forward__equals_dense_members(shape, rank, pool, core, d, bias, deficient):
     linear = make_linear(*shape, bias=bias, deficient=deficient)
-    told = {"rank": rank, "core": core, "off_diagonals": d, "direction_pool": pool}
-    layer = SVDLinear.from_linear(linear, 3, **told, generator=generators(3))
+    options = {"rank": rank, "core": core, "off_diagonals": d, "direction_pool": pool}
+    layer = SVDLinear.from_linear(linear, 3, **options, generator=generators(3))
     x = torch.randn(3 * 2, 5, shape[1], dtype=torch.float64)
     torch.testing.assert_close(layer(x), linear(x), rtol=0, atol=1e-12)  # the start is the layer
     got = shake(layer)(x).reshape(3, 2, 5, -1)
@@ -97,9 +97,9 @@ def test_forward__equals_dense_members(shape, rank, pool, core, d, bias, deficie
 )
 def test_entries__are_the_patterns_and_no_entry_is_there_twice(r, d, core, pooled, seed):
     linear = make_linear(9, 12, seed=seed)
-    told = {"off_diagonals": 0 if core in ("diagonal", "full") else d, "rank": r, "core": core}
-    told["direction_pool"] = 9 if pooled else None
-    layer = SVDLinear.from_linear(linear, 2, **told, generator=generators(2, seed))
+    options = {"off_diagonals": 0 if core in ("diagonal", "full") else d, "rank": r, "core": core}
+    options["direction_pool"] = 9 if pooled else None
+    layer = SVDLinear.from_linear(linear, 2, **options, generator=generators(2, seed))
     band = {(a, b) for a in range(r) for b in range(r) if abs(a - b) <= d}
     everything = {(a, b) for a in range(r) for b in range(r)}
     for m in range(2):
@@ -116,9 +116,9 @@ def test_entries__are_the_patterns_and_no_entry_is_there_twice(r, d, core, poole
 
 
 def test_random__entries_are_drawn_evenly_and_by_each_members_generator():
-    linear, told = make_linear(9, 9), {"rank": 5, "core": "random", "off_diagonals": 1}
-    layer = SVDLinear.from_linear(linear, 500, **told, generator=generators(500))
-    few = SVDLinear.from_linear(linear, 2, **told, generator=generators(2))
+    linear, options = make_linear(9, 9), {"rank": 5, "core": "random", "off_diagonals": 1}
+    layer = SVDLinear.from_linear(linear, 500, **options, generator=generators(500))
+    few = SVDLinear.from_linear(linear, 2, **options, generator=generators(2))
     assert torch.equal(few.positions, layer.positions[:2])
     counts = torch.bincount(layer.positions.flatten(), minlength=25)
     # Binomial(500, 13 / 25): mean 260, standard deviation 11.
@@ -150,9 +150,9 @@ def test_top_k__entries_are_the_best_aligned_pairs(shape, pool):
 
 @pytest.mark.parametrize("core", ["diagonal", "full", "top_k"])
 def test_own_directions__of_the_whole_pool_are_the_leading_ones(core):
-    linear, told = make_linear(9, 8), {"rank": 4, "core": core}
-    plain = shake(SVDLinear.from_linear(linear, 2, **told))
-    layer = shake(SVDLinear.from_linear(linear, 2, **told, direction_pool=4))
+    linear, options = make_linear(9, 8), {"rank": 4, "core": core}
+    plain = shake(SVDLinear.from_linear(linear, 2, **options))
+    layer = shake(SVDLinear.from_linear(linear, 2, **options, direction_pool=4))
     x = torch.randn(2, 3, 8, dtype=torch.float64)
     torch.testing.assert_close(layer(x), plain(x), rtol=0, atol=1e-12)
     assert layer.directions.tolist() == [[0, 1, 2, 3]] * 2
@@ -160,9 +160,9 @@ def test_own_directions__of_the_whole_pool_are_the_leading_ones(core):
 
 def test_own_directions__are_drawn_evenly_and_by_each_members_generator():
     linear = make_linear(20, 20)
-    told = {"rank": 4, "core": "full", "direction_pool": 10}
-    layer = SVDLinear.from_linear(linear, 500, **told, generator=generators(500))
-    few = SVDLinear.from_linear(linear, 2, **told, generator=generators(2))
+    options = {"rank": 4, "core": "full", "direction_pool": 10}
+    layer = SVDLinear.from_linear(linear, 500, **options, generator=generators(500))
+    few = SVDLinear.from_linear(linear, 2, **options, generator=generators(2))
     assert torch.equal(few.directions, layer.directions[:2])
     assert bool((layer.directions.diff(dim=1) > 0).all())
     counts = torch.bincount(layer.directions.flatten(), minlength=20)
@@ -174,10 +174,10 @@ def test_own_directions__are_drawn_evenly_and_by_each_members_generator():
 
 @pytest.mark.parametrize(("name", "limit"), [("directions", 4), ("positions", 9)])
 def test_align__takes_over_directions_and_entries_or_refuses_them(name, limit):
-    told = {"rank": 3, "direction_pool": 4, "core": "random", "off_diagonals": 1}
+    options = {"rank": 3, "direction_pool": 4, "core": "random", "off_diagonals": 1}
     linear = make_linear(6, 6)
-    one = SVDLinear.from_linear(linear, 2, **told, generator=generators(2))
-    other = SVDLinear.from_linear(linear, 2, **told, generator=generators(2, seed=7))
+    one = SVDLinear.from_linear(linear, 2, **options, generator=generators(2))
+    other = SVDLinear.from_linear(linear, 2, **options, generator=generators(2, seed=7))
     right, before = getattr(one, name), getattr(other, name).clone()
     assert not torch.equal(right, before)
     saved = {**one.saved_tensors(), name: right}
@@ -195,10 +195,12 @@ def test_align__takes_over_directions_and_entries_or_refuses_them(name, limit):
 )
 @pytest.mark.parametrize("shape", [(5, 6), (9, 4)])
 def test_gradients__are_those_of_the_function(shape, core, d, pool):
-    told = {"core": core, "off_diagonals": d, "direction_pool": pool}
+    options = {"core": core, "off_diagonals": d, "direction_pool": pool}
     linear = make_linear(*shape)
     for rank in (2, None) if pool is None else (2,):
-        layer = shake(SVDLinear.from_linear(linear, 2, rank=rank, **told, generator=generators(2)))
+        layer = shake(
+            SVDLinear.from_linear(linear, 2, rank=rank, **options, generator=generators(2))
+        )
         x = torch.randn(4, shape[1], dtype=torch.float64, requires_grad=True)
         names, values = zip(*layer.named_parameters())
 
@@ -333,15 +335,15 @@ def test_start__has_the_stated_law():
 
 @pytest.mark.parametrize(("core", "d"), CORES)
 def test_start__is_noise_on_the_diagonal_only_and_the_same_for_every_core(core, d):
-    linear, told = make_linear(12, 16), {"rank": 7, "init_scale": 0.3}
-    plain = SVDLinear.from_linear(linear, 3, **told, generator=generators(3))
+    linear, options = make_linear(12, 16), {"rank": 7, "init_scale": 0.3}
+    plain = SVDLinear.from_linear(linear, 3, **options, generator=generators(3))
     drawn = generators(3)
     if core == "random":  # its entries are drawn before
         for g in drawn:
             torch.randperm(49, generator=g)
-        plain = SVDLinear.from_linear(linear, 3, **told, generator=drawn)
-    told |= {"core": core, "off_diagonals": d}
-    layer = SVDLinear.from_linear(linear, 3, **told, generator=generators(3))
+        plain = SVDLinear.from_linear(linear, 3, **options, generator=drawn)
+    options |= {"core": core, "off_diagonals": d}
+    layer = SVDLinear.from_linear(linear, 3, **options, generator=generators(3))
     assert torch.equal(layer.bias_delta, plain.bias_delta)
     for m in range(3):
         for a, b, value in zip(*layer.entries(m), layer.values[m]):
@@ -411,8 +413,8 @@ def test_switches__are_undone_by_an_exception():
 @pytest.mark.parametrize("copy_of", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
 @pytest.mark.parametrize(("core", "d"), CORES)
 def test_copies__compute_the_same(copy_of, core, d):
-    told = {"rank": 3, "core": core, "off_diagonals": d, "direction_pool": 4}
-    layer = shake(SVDLinear.from_linear(make_linear(4, 6), 2, **told))
+    options = {"rank": 3, "core": core, "off_diagonals": d, "direction_pool": 4}
+    layer = shake(SVDLinear.from_linear(make_linear(4, 6), 2, **options))
     x = torch.randn(4, 6, dtype=torch.float64)
     assert torch.equal(copy_of(layer)(x), layer(x))
 
@@ -433,6 +435,7 @@ def test_copies__compute_the_same(copy_of, core, d):
         ({"init_scale": -0.1}, "'init_scale' must be .* Got -0.1"),
         ({"init_scale": float("nan")}, "Got nan"),
         ({"core": "svft"}, "'core' parameter must be one of 'diagonal', .* Got 'svft'"),
+        ({"core": torch.arange(3)}, "'core' parameter must be one of"),
         ({"off_diagonals": 2}, "Got off_diagonals=2 with core='diagonal'"),
         ({"off_diagonals": 1, "core": "full"}, "Got off_diagonals=1 with core='full'"),
         ({"init_scale": 0.1, "generator": generators(3)}, "or 2, one per member. Got 3"),
@@ -454,6 +457,8 @@ def test_forward__rows_that_cannot_be_shared():
         layer(torch.randn(5, 3, dtype=torch.float64))
 
 
-def test_merge__member_out_of_range():
-    with pytest.raises(ValueError, match=r"range \[0, 2\). Got 2"):
-        SVDLinear.from_linear(make_linear(3, 3), 2).merge(2)
+def test_member__out_of_range():
+    layer = SVDLinear.from_linear(make_linear(3, 3), 2)
+    for call in (layer.merge, layer.dense, layer.entries):
+        with pytest.raises(ValueError, match=r"range \[0, 2\). Got 2"):
+            call(2)
