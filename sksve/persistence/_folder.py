@@ -84,34 +84,10 @@ def _write_file(path: Path, data: bytes) -> None:
 
 
 def write_folder(folder: Any, saved: SavedModel, *, card: str = "", version: str = "") -> Path:
-    """Save a model into a folder, in one step.
+    """Save a model into a new or empty folder, or in the place of the one that is there; its absolute path.
 
-    A process that is killed at any moment leaves the model that was there, or the new one. Files of
-    other people in a folder that holds a saved model stay.
-
-    Parameters
-    ----------
-    folder : str or path-like
-        A new or empty folder, or one that holds a saved model, which is replaced.
-    saved : SavedModel
-    card : str
-        Text of the model card.
-    version : str
-        Version of sksve, for the record.
-
-    Returns
-    -------
-    pathlib.Path
-        The folder, absolute.
-
-    Raises
-    ------
-    sksve.PersistenceError
-        If the content cannot be encoded; nothing is written then.
-    FileExistsError
-        If `folder` is a file, or a folder with other content.
-    OSError
-        If it cannot be written; what was there is as it was.
+    A process that is killed at any moment leaves the model that was there, or the new one; so does any
+    error. Files of other people in a folder that holds a saved model stay.
     """
     files = _encode_files(saved, version)
     try:
@@ -242,26 +218,7 @@ def _tensor_file_of(folder: Path) -> str | None:
 
 
 def read_folder(folder: Any) -> SavedModel:
-    """Read a saved model, checked byte for byte. Runs no code and reads no pickle.
-
-    Parameters
-    ----------
-    folder : str or path-like
-        As :func:`write_folder` has left it.
-
-    Returns
-    -------
-    SavedModel
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder.
-    sksve.PersistenceError
-        If it holds no saved model, or one in a newer format.
-    sksve.IntegrityError
-        If a file is missing, truncated or changed (it is a ValueError).
-    """
+    """Read a saved model, checked byte for byte. Runs no code and reads no pickle."""
     with contextlib.suppress(RuntimeError):  # no home folder
         folder = Path(folder).expanduser()
     if not os.path.isdir(folder):

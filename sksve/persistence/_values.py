@@ -66,21 +66,11 @@ _OBJECTS = {
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What a saved folder holds; also a value, so that one model may be inside another.
-
-    Parameters
-    ----------
-    class_name : str
-        Name of the class that was saved.
-    content : dict
-        Whatever :func:`encode` takes.
-    tensors : dict of str to ndarray
-        Always written as tensors, whatever their size.
-    """
+    """What a saved folder holds; also a value, so that one model may be inside another."""
 
     class_name: str
-    content: dict[str, Any]
-    tensors: dict[str, np.ndarray]
+    content: dict[str, Any]  # whatever `encode` takes
+    tensors: dict[str, np.ndarray]  # always written as tensors, whatever their size
 
 
 def class_named(name: Any) -> Any:
@@ -180,31 +170,9 @@ def _finite(number: str) -> float:
 def encode(value: Any, *, name: str, tensors: MutableMapping[str, np.ndarray] | None = None) -> Any:
     """Turn a value into plain JSON values that :func:`decode` turns back exactly.
 
-    Parameters
-    ----------
-    value : object
-        None, bool, int, float, str, a path, a numpy scalar or array (bool, int, uint, float, str, or
-        object holding scalars), a calibrator, a ``TabularToText``, a :class:`SavedModel`, or a list,
-        tuple or dict of such.
-    name : str
-        What a message calls the value.
-    tensors : mutable mapping, optional
-        Where arrays of more than 256 numbers go; without it they stay in the JSON.
+    `name` is what a message calls it. Arrays of more than 256 numbers go among the `tensors`, if there are
+    such.
 
-    Returns
-    -------
-    object
-        None, bool, int, float, str, list or dict.
-
-    Raises
-    ------
-    sksve.PersistenceError
-        If the value, or something inside, is of another kind; the message names the place.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sksve.persistence import decode, encode
     >>> encode({1: np.float32(0.5), 2: (1, None)}, name="class_weight")
     {'$dict': [[1, {'$scalar': ['<f4', 0.5]}], [2, {'$tuple': [1, None]}]]}
     >>> decode({"$dict": [[1, {"$tuple": []}]]})
@@ -291,13 +259,7 @@ def _keep(value: np.ndarray, name: str, tensors: MutableMapping[str, np.ndarray]
 
 
 def decode(value: Any, tensors: MutableMapping[str, np.ndarray] | None = None) -> Any:
-    """Turn what :func:`encode` made into the value it was; takes out the tensors it needs.
-
-    Raises
-    ------
-    sksve.PersistenceError
-        If `value` is nothing :func:`encode` makes.
-    """
+    """Turn what :func:`encode` made into the value it was; takes out the tensors it needs."""
     tensors = {} if tensors is None else tensors
     if isinstance(value, list):
         return [decode(item, tensors) for item in value]

@@ -30,7 +30,7 @@ class Recorder(BaseEstimator):
         self.input = input
 
     def fit(self, y_proba, y, sample_weight=None, *, labels=None):
-        self.given_, self.y_, self.weight_, self.labels_ = y_proba, y, sample_weight, labels
+        self.scores_, self.y_, self.weight_, self.labels_ = y_proba, y, sample_weight, labels
         return self
 
     def predict_proba(self, y_proba):
@@ -115,7 +115,7 @@ def test__texts_are_indexed_never_converted(container):
     pipe = make_pipeline(TfidfVectorizer(), LogisticRegression())
     found = CalibratedClassifier(pipe, Recorder(), cv=3).fit(container(texts), y)
     unseen = cross_val_predict(pipe, texts, y, cv=StratifiedKFold(3), method="predict_proba")
-    np.testing.assert_allclose(found.calibrators_[0].given_, unseen, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.calibrators_[0].scores_, unseen, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(
         found.predict_proba(container(texts)), pipe.fit(texts, y).predict_proba(texts)
     )
@@ -128,7 +128,7 @@ def test__a_calibrator_of_logits_is_given_log_probabilities(data):
     assert (proba == 0).any()
     found = CalibratedClassifier(FrozenEstimator(inner), Recorder(input="logits")).fit(X, y)
     expected = np.log(np.maximum(proba, np.finfo(float).eps))
-    np.testing.assert_array_equal(found.calibrators_[0].given_, expected)
+    np.testing.assert_array_equal(found.calibrators_[0].scores_, expected)
     np.testing.assert_allclose(found.predict_proba(X), proba, rtol=0, atol=1e-15)
 
 
@@ -142,7 +142,7 @@ def test__weights_reach_estimator_and_calibrator(data, rng):
     unseen = cross_val_predict(
         GaussianNB(), X, y, cv=3, method="predict_proba", params={"sample_weight": weight}
     )
-    np.testing.assert_allclose(found.calibrators_[0].given_, unseen, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.calibrators_[0].scores_, unseen, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(found.calibrators_[0].weight_, weight)
     np.testing.assert_array_equal(found.estimator_.theta_, GaussianNB().fit(X, y, weight).theta_)
 
@@ -184,7 +184,7 @@ def test__rows_may_be_tested_often_or_never(data):
     order = np.argsort(np.concatenate(rows), kind="stable")
     seen = found.calibrators_[0]
     np.testing.assert_array_equal(seen.y_, y[np.concatenate(rows)[order]])
-    np.testing.assert_array_equal(seen.given_, np.concatenate(proba)[order])
+    np.testing.assert_array_equal(seen.scores_, np.concatenate(proba)[order])
 
 
 def test__a_class_that_a_fold_lacks_has_probability_zero_there(data):
@@ -201,7 +201,7 @@ def test__a_class_that_a_fold_lacks_has_probability_zero_there(data):
     np.testing.assert_array_equal(seen.y_, y[y != "cow"])
     last = np.flatnonzero(y[165:] != "cow")
     inner = GaussianNB().fit(X[:165], y[:165]).predict_proba(X[165:][last])
-    np.testing.assert_array_equal(seen.given_[165:], np.column_stack([inner, 0 * inner[:, 0]]))
+    np.testing.assert_array_equal(seen.scores_[165:], np.column_stack([inner, 0 * inner[:, 0]]))
     assert clf.predict_proba(X).shape == (220, 3)
 
 

@@ -1,4 +1,4 @@
-"""What all calibrators promise, one test a promise."""
+"""What holds for every calibrator, one test per property."""
 
 import pickle
 import warnings
@@ -80,21 +80,14 @@ def test_argmax__never_changes(name, problem):
 
 
 @every
-def test_classes__permuted_permute_the_output(rng, name):
-    p, y = overconfident(rng, 120, 3)
-    order = np.array([2, 0, 1])
-    plain = make_calibrator(name).fit(p, y, labels=[0, 1, 2]).predict_proba(p)
+@pytest.mark.parametrize("order", [[2, 0, 1], [1, 0]])
+def test_classes__permuted_permute_the_output(rng, name, order):
+    c, order = len(order), np.array(order)
+    p, y = overconfident(rng, 120, c)
+    plain = make_calibrator(name).fit(p, y, labels=range(c)).predict_proba(p)
     permuted = make_calibrator(name).fit(p[:, order], y, labels=order)
     np.testing.assert_allclose(permuted.predict_proba(p[:, order]), plain[:, order], atol=1e-6)
     np.testing.assert_array_equal(permuted.classes_, order)
-
-
-@every
-def test_classes__swapped_swap_the_output(rng, name):
-    p, y = overconfident(rng, 120, 2)
-    plain = make_calibrator(name).fit(p, y, labels=[0, 1]).predict_proba(p)
-    swapped = make_calibrator(name).fit(p[:, ::-1], y, labels=[1, 0]).predict_proba(p[:, ::-1])
-    np.testing.assert_allclose(swapped, plain[:, ::-1], atol=1e-6)
 
 
 @every
@@ -143,14 +136,6 @@ def test_absent_class__keeps_its_column_and_is_finite(rng, name):
     np.testing.assert_allclose(q.sum(axis=1), 1, atol=1e-12)
     with pytest.raises(ValueError, match="labels="):
         make_calibrator(name).fit(p[kept], y[kept])
-
-
-@every
-def test_one_row__gives_finite_output(name):
-    found = fitted(name, [[0.5, 0.3, 0.2]], ["b"], labels=["a", "b", "c"])
-    q = found.predict_proba([[0.5, 0.3, 0.2], [0, 0, 1]])
-    assert np.isfinite(q).all()
-    np.testing.assert_allclose(q.sum(axis=1), 1, atol=1e-12)
 
 
 @every
@@ -317,12 +302,12 @@ def test_parameters__are_checked(name, params, words):
 def test_make_calibrator__names_and_objects():
     assert NAMES[0] == "temperature"
     assert all(isinstance(make_calibrator(name), Calibrator) for name in NAMES)
-    given_one = make_calibrator("histogram", n_bins=7)
-    made = make_calibrator(given_one)
-    assert made is not given_one
+    original = make_calibrator("histogram", n_bins=7)
+    made = make_calibrator(original)
+    assert made is not original
     assert made.n_bins == 7
-    assert make_calibrator(given_one, n_bins=9).n_bins == 9
-    assert given_one.n_bins == 7
+    assert make_calibrator(original, n_bins=9).n_bins == 9
+    assert original.n_bins == 7
 
 
 @pytest.mark.parametrize("wrong", ["temprature", None, 3, CALIBRATORS["beta"]])

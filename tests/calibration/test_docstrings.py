@@ -1,4 +1,4 @@
-"""Every public calibrator is documented in full: sections, formula, source, example."""
+"""Every public calibrator and wrapper is documented in full: sections, formula, source, example."""
 
 import inspect
 import re
@@ -7,19 +7,24 @@ import pytest
 from numpydoc.validate import validate
 
 from sksve import calibration
-from sksve.calibration import CALIBRATORS
+from sksve.calibration import CALIBRATORS, CalibratedClassifier, SelectiveClassifier
 
 CLASSES = [cls.__name__ for cls in CALIBRATORS.values()]
-IGNORED = {"GL01", "SS05", "SS06", "ES01", "SA01", "SA04", "RT02", "RT03", "EX01", "YD01"}
+IGNORED = {"GL01", "SS05", "SS06", "ES01", "SA01", "SA04", "RT02", "RT03", "EX01", "YD01", "GL08"}
+METHODS = [
+    f"{cls.__name__}{method}"
+    for cls in (CalibratedClassifier, SelectiveClassifier)
+    for method in ["", *(f".{name}" for name in dir(cls) if not name.startswith("_"))]
+    if not method.startswith(".set_") and method not in {".get_params", ".score"}
+]
+BASE = ["Calibrator", "Calibrator.fit", "Calibrator.predict_proba", "make_calibrator"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [*CLASSES, "Calibrator", "Calibrator.fit", "Calibrator.predict_proba", "make_calibrator"],
-)
+@pytest.mark.parametrize("name", [*CLASSES, *BASE, *METHODS])
 def test_docstrings__pass_numpydoc(name):
-    faults = validate(f"sksve.calibration.{name}")["errors"]
-    assert [fault for fault in faults if fault[0] not in IGNORED] == []
+    found = validate(f"sksve.calibration.{name}")
+    assert [fault for fault in found["errors"] if fault[0] not in IGNORED] == []
+    assert found["docstring"]
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -36,4 +41,5 @@ def test_docstrings__of_calibrators_are_complete(name):
 
 def test_all__is_importable():
     assert set(CLASSES) <= set(calibration.__all__)
+    assert len(METHODS) > 20
     assert all(hasattr(calibration, name) for name in calibration.__all__)

@@ -1,4 +1,4 @@
-"""Thresholds: promises checked by simulation with a known law, bounds against scipy."""
+"""Thresholds: guarantees checked by simulation with a known law, bounds against scipy."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ ROWS = st.lists(
 
 
 def draw(rng, n):
-    """Sureness uniform on (0, 1), right with probability (1 + s) / 2: the risk above t is (1 - t) / 4."""
+    """Scores uniform on (0, 1), right with probability (1 + s) / 2: the risk above t is (1 - t) / 4."""
     sure = rng.random(n)
     return sure, rng.random(n) < (1 + sure) / 2
 
@@ -30,7 +30,7 @@ def arrays(rows):
 
 
 @pytest.mark.parametrize(("n", "coverage"), [(19, 0.8), (50, 0.33), (200, 0.9), (9, 0.95)])
-def test_coverage__a_new_row_is_answered_as_often_as_promised(n, coverage, rng):
+def test_coverage__a_new_row_is_answered_as_often_as_guaranteed(n, coverage, rng):
     covered = []
     for _ in range(4000):
         threshold = threshold_for_coverage(rng.random(n), coverage)
@@ -50,7 +50,7 @@ def test_coverage__is_a_value_of_the_rows():
     assert threshold_for_coverage(sure, 0.6) == 0.5  # one of two alike: both are answered
 
 
-def test_risk__the_promise_is_kept(rng):
+def test_risk__the_guarantee_is_met(rng):
     max_risk, level = 0.15, 0.9
     broken, answered, naive = 0, [], 0
     for _ in range(1000):
@@ -91,7 +91,7 @@ def test_risk__no_mistakes_answers_everything():
     assert (point.coverage, point.coverage_interval, point.risk) == (1.0, (1.0, 1.0), 0.0)
 
 
-def test_risk__nothing_can_be_promised():
+def test_risk__nothing_can_be_guaranteed():
     sure = np.linspace(0, 1, 100)
     threshold, level = threshold_for_risk(sure, np.ones(100, dtype=bool), 0.01, 0.95)
     assert threshold == np.inf
@@ -101,7 +101,7 @@ def test_risk__nothing_can_be_promised():
     assert np.isnan(point.risk_interval).all()
 
 
-def test_risk__equal_sureness_is_answered_together_or_not_at_all(rng):
+def test_risk__equal_scores_are_answered_together_or_not_at_all(rng):
     correct = rng.random(500) < 0.97
     sure = np.repeat([0.9, 0.6], 250)
     correct[250:] = rng.random(250) < 0.5
@@ -132,7 +132,7 @@ def test__weights_are_repetitions_and_order_does_not_matter(rows, coverage, max_
 
 
 @given(ROWS, st.sampled_from([0.2, 0.5, 0.75, 1.0]), st.sampled_from([0.3, 0.6, 0.9]))
-def test__what_is_promised_holds_on_the_rows_themselves(rows, coverage, max_risk):
+def test__what_is_guaranteed_holds_on_the_rows_themselves(rows, coverage, max_risk):
     sure, correct, _ = arrays(rows)
     threshold = threshold_for_coverage(sure, coverage)
     assert measure_at(threshold, sure, correct, 0.9, 0.9).coverage >= coverage
