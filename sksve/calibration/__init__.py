@@ -4,7 +4,6 @@ Needs numpy, scipy and scikit-learn only; `BBQ` and `ENIR` import netcal when th
 """
 
 from sksve.calibration._affine import DirichletCalibration, MatrixScaling, VectorScaling
-from sksve.calibration._base import Calibrator
 from sksve.calibration._calibrated_classifier import CalibratedClassifier
 from sksve.calibration._make import CALIBRATORS, make_calibrator
 from sksve.calibration._netcal import BBQ, ENIR
@@ -18,7 +17,6 @@ __all__ = [
     "ENIR",
     "BetaCalibration",
     "CalibratedClassifier",
-    "Calibrator",
     "DirichletCalibration",
     "EnsembleTemperatureScaling",
     "HistogramBinning",

@@ -5,14 +5,7 @@ numpy arrays, and the rooms above say what is in it.
 """
 
 from sksve.persistence._card import CardFacts
-from sksve.persistence._folder import (
-    TEMPORARY,
-    read_folder,
-    replace_file,
-    sweep_temporary,
-    sync_folder,
-    write_folder,
-)
+from sksve.persistence._folder import probe_folder, read_folder, replace_file, write_folder
 from sksve.persistence._savable import Savable
 from sksve.persistence._values import (
     SavedModel,
@@ -25,7 +18,6 @@ from sksve.persistence._values import (
 )
 
 __all__ = [
-    "TEMPORARY",
     "CardFacts",
     "Savable",
     "SavedModel",
@@ -34,10 +26,9 @@ __all__ = [
     "dumps",
     "encode",
     "loads",
+    "probe_folder",
     "read_folder",
     "replace_file",
     "set_fitted",
-    "sweep_temporary",
-    "sync_folder",
     "write_folder",
 ]

@@ -30,10 +30,7 @@ from sksve._exceptions import IntegrityError, PersistenceError
 from sksve._leftovers import sweep
 from sksve.persistence._values import MOST_BYTES, SavedModel, decode, dumps, encode, loads
 
-__all__ = [
-    "SCHEMA_VERSION", "TEMPORARY", "read_folder", "replace_file", "sweep_temporary", "sync_folder",
-    "write_folder",
-]  # fmt: skip
+__all__ = ["SCHEMA_VERSION", "probe_folder", "read_folder", "replace_file", "write_folder"]
 
 # Version of the format that this sksve writes; it reads this one and older ones.
 SCHEMA_VERSION = 1
@@ -56,9 +53,20 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
+def probe_folder(folder: Path) -> None:
+    """Make the folder if there is none, and write a small file into it; OSError if that fails."""
+    # Named as what is removed below if this process is killed before it does.
+    probe = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(probe, b"")
+    probe.unlink()
+    _sweep_temporary(folder)
+
+
+def _sync_folder(folder: Path) -> None:
     """Wait until the disk has the names in a folder; does nothing where folders cannot be synced."""
     with contextlib.suppress(OSError):  # Windows cannot open a folder
         handle = os.open(folder, os.O_RDONLY)
@@ -68,7 +76,7 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def sweep_temporary(folder: Path) -> None:
+def _sweep_temporary(folder: Path) -> None:
     """Remove what writers killed more than an hour ago left beside the files they meant to replace."""
     sweep(folder, re.compile(rf"{re.escape(TEMPORARY)}[0-9a-f]{{16}}"))
 
@@ -141,12 +149,12 @@ def _make_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         for name, data in files.items():
             _write_file(temporary / name, data)
-        sync_folder(temporary)
+        _sync_folder(temporary)
         os.rename(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    sync_folder(folder.parent)
+    _sync_folder(folder.parent)
 
 
 def _replace_model(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -158,7 +166,7 @@ def _replace_model(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         _write_file(folder / name, files[name])
         _write_file(new_card, files[CARD])
-        sync_folder(folder)
+        _sync_folder(folder)
         replace_file(folder / MANIFEST, files[MANIFEST])
     except BaseException:
         new_card.unlink(missing_ok=True)
@@ -168,12 +176,12 @@ def _replace_model(folder: Path, files: Mapping[str, bytes]) -> None:
         raise
     with contextlib.suppress(OSError):
         os.replace(new_card, folder / CARD)
-    sync_folder(folder)
+    _sync_folder(folder)
     if before is not None:
         with contextlib.suppress(OSError):
             (folder / before).unlink(missing_ok=True)
     sweep(folder, re.compile(rf"(?!{re.escape(name)}){_TENSORS.pattern}"))
-    sweep_temporary(folder)
+    _sweep_temporary(folder)
 
 
 def _check_target(folder: Path) -> bool:

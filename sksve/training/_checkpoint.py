@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import secrets
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
@@ -21,7 +20,7 @@ from sksve import __version__
 from sksve._exceptions import IntegrityError, PersistenceError
 from sksve.adapters import dropout_layers
 from sksve.backbones import AdaptationPlan, LoadedBackbone
-from sksve.persistence import TEMPORARY, decode, encode, replace_file, sweep_temporary, sync_folder
+from sksve.persistence import decode, encode, probe_folder, replace_file
 from sksve.training._data import MemberDataset
 from sksve.training._data_parallel import ALONE, Processes
 
@@ -111,7 +110,6 @@ def _write(path: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
     saved[_STATE] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
     data = save_tensors(saved)
     replace_file(path, hashlib.sha256(data).digest() + data)
-    sync_folder(path.parent)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -155,19 +153,14 @@ def clear_checkpoints(folder: Path) -> None:
 
 def check_writable(folder: Path) -> None:
     """Make the folder if there is none, and write a small file into it; OSError if that fails."""
-    # Named as what `sweep_temporary` removes if this process is killed before it does.
-    probe = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(probe, b"")
-        probe.unlink()
+        probe_folder(folder)
     except OSError as error:
         raise OSError(
             error.errno,
             f"checkpoint_dir={str(folder)!r} cannot be written to ({error.strerror}), so training "
             "was not begun. Give a folder that can, or checkpoint_dir=None",
         ) from error
-    sweep_temporary(folder)
 
 
 # -- the net -------------------------------------------------------------------------------------

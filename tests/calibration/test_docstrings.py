@@ -17,7 +17,7 @@ METHODS = [
     for method in ["", *(f".{name}" for name in dir(cls) if not name.startswith("_"))]
     if not method.startswith(".set_") and method not in {".get_params", ".score"}
 ]
-BASE = ["Calibrator", "Calibrator.fit", "Calibrator.predict_proba", "make_calibrator"]
+BASE = ["TemperatureScaling.fit", "TemperatureScaling.predict_proba", "make_calibrator"]
 
 
 @pytest.mark.parametrize("name", [*CLASSES, *BASE, *METHODS])
