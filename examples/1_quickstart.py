@@ -18,7 +18,7 @@ matplotlib.use("Agg")  # draw into a file: no screen needed
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from sksve import SVEClassifier
+from sksve import SVEClassifier, Training
 from sksve.backbones import fetch_backbone
 from sksve.baselines import LinearProbeClassifier
 from sksve.datasets import fetch_amazon_reviews, fetch_movie_reviews, fetch_tweets
@@ -52,7 +52,12 @@ test_sets = {
 # (init_scale) than by default, and become more different.
 print(f"Training on {len(X_train)} movie-review snippets ...")
 ensemble = SVEClassifier(
-    args.backbone, n_members=5, adapt_blocks=2, init_scale=0.3, random_state=0, verbose=1
+    args.backbone,
+    n_members=5,
+    adapt_blocks=2,
+    random_state=0,
+    verbose=1,
+    training=Training(init_scale=0.3),
 )
 ensemble.fit(X_train, y_train)
 

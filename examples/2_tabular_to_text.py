@@ -20,7 +20,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from sksve import SVEClassifier
+from sksve import SVEClassifier, Training
 from sksve.backbones import fetch_backbone
 from sksve.datasets import fetch_loans
 from sksve.metrics import expected_calibration_error, negative_log_likelihood
@@ -68,7 +68,7 @@ ensemble = SVEClassifier(
     args.backbone,
     n_members=args.members,
     adapt_blocks=2,
-    init_scale=0.3,
+    training=Training(init_scale=0.3),
     max_epochs=args.epochs,
     max_length=160,
     serializer=writer,

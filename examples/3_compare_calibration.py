@@ -20,7 +20,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from sksve import SVEClassifier, compare_calibration
+from sksve import SVEClassifier, Training, compare_calibration
 from sksve.backbones import fetch_backbone
 from sksve.datasets import fetch_movie_reviews
 
@@ -56,7 +56,11 @@ models = {
         TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10, max_iter=1000)
     ),
     "SVE": SVEClassifier(
-        args.backbone, n_members=5, adapt_blocks=2, init_scale=0.3, random_state=0
+        args.backbone,
+        n_members=5,
+        adapt_blocks=2,
+        random_state=0,
+        training=Training(init_scale=0.3),
     ),
 }
 for name, model in models.items():

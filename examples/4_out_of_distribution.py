@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_digits
 
-from sksve import SVEClassifier
+from sksve import SVEClassifier, Training
 from sksve.backbones import Backbone, fetch_backbone
 from sksve.baselines import LinearProbeClassifier
 from sksve.datasets import fetch_movie_reviews, fetch_newsgroups
@@ -86,7 +86,11 @@ for problem, ((X, y, foreign, names), backbone, init_scale) in problems.items():
     print(f"{problem}: training on {n} rows of {len(names)} classes ...")
     began = time.perf_counter()
     ensemble = SVEClassifier(
-        backbone, n_members=5, adapt_blocks=2, init_scale=init_scale, random_state=0
+        backbone,
+        n_members=5,
+        adapt_blocks=2,
+        random_state=0,
+        training=Training(init_scale=init_scale),
     ).fit(X[:n], y[:n])
     probe = LinearProbeClassifier(backbone, random_state=0).fit(X[:n], y[:n])
     at_home, abroad = (ensemble.predict_proba_members(rows) for rows in (X[n:], foreign))

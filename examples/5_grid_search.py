@@ -15,7 +15,7 @@ matplotlib.use("Agg")  # draw into a file: no screen needed
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from sksve import MemberSearchCV, SVEClassifier
+from sksve import MemberSearchCV, SVEClassifier, Training
 from sksve.backbones import fetch_backbone
 from sksve.datasets import fetch_movie_reviews
 from sksve.metrics import scorers
@@ -38,7 +38,11 @@ if args.backbone == "all-MiniLM-L6-v2":
 reviews = fetch_movie_reviews()
 X, y = reviews.data[: args.rows], reviews.target[: args.rows]
 ensemble = SVEClassifier(
-    args.backbone, adapt_blocks=1, init_scale=0.3, max_epochs=args.epochs, random_state=0
+    args.backbone,
+    adapt_blocks=1,
+    max_epochs=args.epochs,
+    random_state=0,
+    training=Training(init_scale=0.3),
 )
 
 # %%

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from accelerate import PartialState
 
-from sksve import SVEClassifier
+from sksve import SVEClassifier, Training
 from sksve.backbones import fetch_backbone
 from sksve.datasets import fetch_movie_reviews
 
@@ -50,7 +50,7 @@ clf = SVEClassifier(
     n_members=args.members,
     max_epochs=args.epochs,
     device=args.device,
-    data_parallel=True,
+    training=Training(data_parallel=True),
     random_state=0,
 )
 begin = time.perf_counter()

@@ -15,6 +15,7 @@ _LAZY = {
     "MemberSearchCV": "sksve.estimators",
     "RANDOM_SUBSPACES": "sksve.estimators",
     "SVEClassifier": "sksve.estimators",
+    "Training": "sksve.estimators",
     "CalibrationComparison": "sksve.comparison",
     "compare_calibration": "sksve.comparison",
     "predict_uncertainty": "sksve.metrics._predict_uncertainty",

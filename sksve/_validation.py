@@ -5,19 +5,93 @@ sksve is refused in the words a scikit-learn user already knows.
 """
 
 from collections.abc import Iterator, Mapping, MappingView, Sequence, Set
+from dataclasses import Field, field, fields
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
     InvalidParameterError,
     make_constraint,
 )
 
 from sksve._exceptions import NotRowsError
 
-__all__ = ["check_container", "check_parameters"]
+__all__ = [
+    "ListOf",
+    "Number",
+    "Scope",
+    "check_container",
+    "check_declared",
+    "check_parameters",
+    "declared",
+    "parameter",
+]
 
 MOST_SHOWN = 200  # characters of a value in a message
+
+#: What a parameter decides: what a member is, how it is trained, or only how the work is done.
+Scope = Literal["member", "training", "run"]
+
+
+class Number(Interval):
+    """An interval of numbers; scikit-learn's own takes True for 1."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+class ListOf(HasMethods):
+    """A list of objects or classes with these methods, each alone or as (name, object)."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        return isinstance(val, (list, tuple)) and all(
+            super(ListOf, self).is_satisfied_by(self._without_name(item)) for item in val
+        )
+
+    @staticmethod
+    def _without_name(item: Any) -> Any:
+        named = isinstance(item, (list, tuple)) and len(item) == 2 and isinstance(item[0], str)
+        return item[1] if named else item
+
+    def __str__(self) -> str:
+        return "a list of skorch callbacks or of (name, callback) pairs"
+
+
+def parameter(default: Any, *allowed: Any, scope: Scope = "training", saved: bool = True) -> Any:
+    """Declare a parameter of an estimator: a dataclass field that knows what it may be.
+
+    Parameters
+    ----------
+    default : object
+    *allowed : object
+        scikit-learn constraints, of which a value must satisfy one.
+    scope : {"member", "training", "run"}, default="training"
+        "member": other members come of another value, so that ``partial_fit`` and a warm start refuse
+        a change; "training": a warm start alone does; "run": a change is always allowed.
+    saved : bool, default=True
+        Whether a saved model holds it; if not, it is given anew when the model is loaded.
+    """
+    about = {"allowed": allowed, "scope": scope, "saved": saved}
+    return field(default=default, metadata=about)
+
+
+def declared(owner: Any) -> dict[str, Field]:
+    """Return the declared parameters of a class or an instance, by name."""
+    return {each.name: each for each in fields(owner) if "allowed" in each.metadata}
+
+
+def check_declared(*estimators: Any) -> None:
+    """Check every declared parameter of the estimators, as :func:`check_parameters`."""
+    faults = []
+    for one in estimators:
+        known = declared(one)
+        allowed = {name: each.metadata["allowed"] for name, each in known.items()}
+        values = {name: getattr(one, name) for name in known}
+        faults += _faults(allowed, values, owner=type(one).__name__)
+    if faults:
+        raise InvalidParameterError("\n".join(faults))
 
 
 def check_parameters(
@@ -40,6 +114,13 @@ def check_parameters(
         If any value satisfies none of its constraints
         (scikit-learn's ``InvalidParameterError``, which is also a TypeError).
     """
+    if faults := _faults(constraints, params, owner=owner):
+        raise InvalidParameterError("\n".join(faults))
+
+
+def _faults(
+    constraints: Mapping[str, Sequence[Any]], params: Mapping[str, Any], *, owner: str
+) -> list[str]:
     faults = []
     for name, value in params.items():
         allowed = [make_constraint(c) for c in constraints.get(name, ())]
@@ -50,8 +131,7 @@ def check_parameters(
         faults.append(
             f"The {name!r} parameter of {owner} must be {options}. Got {_shown(value)} instead."
         )
-    if faults:
-        raise InvalidParameterError("\n".join(faults))
+    return faults
 
 
 def _satisfies(value: Any, constraint: Any) -> bool:

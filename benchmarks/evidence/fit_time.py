@@ -46,7 +46,9 @@ def fit_in_turns(clf: Any, task: Any) -> Any:
     """A contender of `interleave`: fit on the task's training rows."""
 
     def fit(after_step: Any) -> None:
-        clf.set_params(callbacks=[("turn", AfterStep(after_step))]).fit(task.train.X, task.train.y)
+        clf.set_params(training__callbacks=[("turn", AfterStep(after_step))]).fit(
+            task.train.X, task.train.y
+        )
 
     return fit
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 import sksve
 from benchmarks.common.backbones import fetch
@@ -88,7 +89,7 @@ def warm_up(clf: Any, task: Any, n_rows: int = 8) -> None:
     """Fit a few rows unless the process has done so: imports and the cached decomposition cost once."""
     if (type(clf), task.vision) in _warm:
         return
-    few = type(clf)(**{**clf.get_params(deep=False), "max_epochs": 1, "callbacks": None})
+    few = clone(clf).set_params(max_epochs=1, training__callbacks=None)
     few.fit(task.train.X[:n_rows], task.train.y[:n_rows])
     _warm.add((type(clf), task.vision))
 

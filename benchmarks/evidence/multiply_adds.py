@@ -57,7 +57,7 @@ def count(grid: Evidence, dataset: str, method: str, rows: int) -> dict[str, Any
     member = fits[2, 1] - fits[1, 1] - epoch if members > 1 else fits[1, 1] - epoch
     shared = fits[1, 1] - epoch - member
     more = predicts[2] - predicts[1] if members > 1 else 0
-    epochs = chosen.get("max_epochs", clf.get_params()["max_epochs"])
+    epochs = chosen.get("max_epochs", 4)
     return {
         "members": members,
         "epochs": epochs,

@@ -140,7 +140,7 @@ class Evidence:
         asked = {**self.tuning.fixed(dataset, method), **chosen}
         # A run older than a parameter had its default.
         had = {**defaults, **run["parameters"], **({"n_members": 1} if "derived" in run else {})}
-        same = all(had[k] == v for k, v in asked.items() if k in defaults)
+        same = all(had[k] == v for k, v in asked.items() if k in had)
         return same and bool(run["chosen"] == chosen)
 
     def seconds_of_run(self, dataset: str, method: str, rows: int | None) -> float:
@@ -215,7 +215,8 @@ class Evidence:
         fit = fit_and_predict(clf, task, list(rows_of(task)), saved_size=seed == first_seed)
         self._keep(run_name(dataset, method, rows, seed), fit.probabilities)
         labels = {name: part.y for name, part in rows_of(task).items() if part.y is not None}
-        params = {k: v for k, v in clf.get_params(deep=False).items() if k != "backbone"}
+        params = {k: v for k, v in clf.settings_.values.items() if k != "backbone"}
+        params |= {**self.tuning.fixed(dataset, method), **chosen}  # under the names of the results
         content = {
             "dataset": dataset,
             "method": method,

@@ -74,8 +74,8 @@ def main():
             backbone=backbone,
             n_members=args.members,
             adapt_blocks=2,
-            init_scale=args.init_scale,
             random_state=0,
+            init_scale=args.init_scale,
         ),
         "linear probe": make_estimator("LinearProbeClassifier", backbone=backbone, random_state=0),
     }

@@ -39,15 +39,17 @@ AGE_EVERY = 20  # rounds
 
 def settings():
     """What is fitted in turn: each way through the caches, and one rival."""
-    from sksve import SVEClassifier
+    from sksve import SVEClassifier, Training
     from sksve.backbones import make_tiny_backbone
     from sksve.baselines import LoRAEnsembleClassifier
 
-    told = {"n_members": 2, "max_epochs": 2, "batch_size": 8, "lr": 0.02, "head_lr": 0.02}
+    told = {"n_members": 2, "max_epochs": 2, "batch_size": 8, "lr": 0.02}
     pair = make_tiny_backbone()
 
     def maker(kind, **own):
-        return lambda **more: kind(pair, **told, **own, **more)
+        return lambda **options: kind(
+            pair, **told, **own, training=Training(head_lr=0.02, **options)
+        )
 
     return pair, [
         maker(SVEClassifier, random_state=0),

@@ -33,9 +33,10 @@ class Backbone(BaseEstimator):
     pooling : {"auto", "mean", "cls", "last"}, default="auto"
         How token vectors become one. "auto": what the model's sentence-transformers files say, else
         the class token for vision, the last token for decoders and the mean over tokens for encoders.
-    target_modules : str or list of str, default="all-linear"
+    target_modules : str or list of str, default="auto"
         Linear layers inside the transformer blocks that are adapted: "all-linear", "attention",
         "mlp", a list of name suffixes, or a regular expression that must match the whole name.
+        "auto": "all-linear", but "attention" in ``LoRAEnsembleClassifier``, as its authors do.
     image_size : int or None, default=None
         Height and width in pixels to which every image is resized, without cropping; a multiple of
         the model's patch size. Position embeddings are interpolated. A Vision Transformer's cost
@@ -59,7 +60,7 @@ class Backbone(BaseEstimator):
         source: Any,
         *,
         pooling: str = "auto",
-        target_modules: Any = "all-linear",
+        target_modules: Any = "auto",
         image_size: int | None = None,
     ) -> None:
         self.source = source
@@ -95,7 +96,7 @@ def as_backbone(backbone: Any) -> Backbone:
     --------
     >>> from sksve.backbones import as_backbone
     >>> as_backbone("all-MiniLM-L6-v2").target_modules
-    'all-linear'
+    'auto'
     """
     if not isinstance(backbone, Backbone):
         backbone = Backbone(backbone)

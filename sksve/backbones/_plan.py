@@ -154,7 +154,8 @@ def plan_from_config(
     """
     model = _skeleton(resolved)
     if target_modules is None:
-        target_modules = resolved.target_modules
+        wanted = resolved.target_modules
+        target_modules = "all-linear" if isinstance(wanted, str) and wanted == "auto" else wanted
     return plan_adaptation(model, target_modules=target_modules, adapt_blocks=adapt_blocks)
 
 

@@ -50,7 +50,7 @@ class ResolvedBackbone:
     folder: Path | None = None
     pair: tuple[Any, Any] | None = None
     pooling: str = "auto"
-    target_modules: Any = "all-linear"
+    target_modules: Any = "auto"
     image_size: int | None = None
 
     @property

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from sksve.adapters import BatchEnsembleLinear
 from sksve.estimators import MemberClassifier
-from sksve.training import LayerFactory
+from sksve.estimators._auto import BATCH_ENSEMBLE
+from sksve.estimators._parameters import AdaptedParameters, EnsembleParameters
+from sksve.training import LayerFactory, Settings
 
 __all__ = ["BatchEnsembleClassifier"]
 
@@ -31,7 +32,8 @@ class BatchEnsembleFactory:
         )
 
 
-class BatchEnsembleClassifier(MemberClassifier):
+@dataclass(eq=False, repr=False, kw_only=True)
+class BatchEnsembleClassifier(EnsembleParameters, AdaptedParameters, MemberClassifier):
     r"""Ensemble whose members scale the inputs and outputs of shared weights.
 
     Member :math:`m` has :math:`\operatorname{diag}(r_m)\, W \operatorname{diag}(s_m)` in place of
@@ -42,31 +44,25 @@ class BatchEnsembleClassifier(MemberClassifier):
 
     Parameters
     ----------
-    backbone : str, path-like or (model, processor), default="all-MiniLM-L6-v2"
+    backbone : str, path-like, (model, processor) or sksve.backbones.Backbone, \
+default="all-MiniLM-L6-v2"
     n_members : int, default=5
-    init_scale : float, default=0.1
-        Standard deviation of the start: of both fast vectors around 1, and of the biases' change.
-    train_bias : bool, default=True
-        Whether members own biases, as in the original.
-    weight_decay : float, default=0.0
-        Pulls to the pretrained values (fast vectors of 1).
-    target_modules, adapt_blocks, member_batches, max_epochs, batch_size, lr, head_lr, warmup, \
-max_grad_norm, early_stopping, validation_fraction, n_iter_no_change, class_weight, \
-max_length, pooling, serializer, device, precision, n_jobs, data_parallel, callbacks, verbose, \
-warm_start, random_state, head_init_scale, \
-checkpoint_dir
+    adapt_blocks, max_epochs, batch_size, lr, weight_decay, early_stopping, class_weight, \
+max_length, serializer, training, device, precision, n_jobs, warm_start, verbose, \
+random_state
         As in ``SVEClassifier``.
 
     Attributes
     ----------
-    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, \
+    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, settings_, \
 n_features_in_, feature_names_in_
         As in ``SVEClassifier``.
 
     Notes
     -----
     The original trains from scratch and starts at random signs or at N(1, 0.5 ** 2); either would ruin
-    pretrained features. `init_scale`, `lr`, `head_lr` and `weight_decay` are those of
+    pretrained features. `Training`'s `init_scale` is the standard deviation of the start of both vectors
+    around 1, and of the biases' change. It, `lr`, `head_lr` and `weight_decay` are those of
     ``SVEClassifier``, whose parameters, too, are factors around 1. ``benchmarks/defaults.py`` tunes
     them on validation data.
 
@@ -86,72 +82,7 @@ n_features_in_, feature_names_in_
     (2, 1, 2)
     """
 
-    def __init__(
-        self,
-        backbone: Any = "all-MiniLM-L6-v2",
-        *,
-        n_members: int = 5,
-        target_modules: Any = "all-linear",
-        adapt_blocks: int | None = None,
-        init_scale: float = 0.1,
-        train_bias: bool = True,
-        member_batches: str = "independent",
-        max_epochs: int = 4,
-        batch_size: int = 32,
-        lr: float = 3e-3,
-        head_lr: float = 1e-2,
-        weight_decay: float = 0.0,
-        warmup: float = 0.1,
-        max_grad_norm: float | None = 1.0,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 3,
-        class_weight: Any = None,
-        max_length: int = 128,
-        pooling: str = "auto",
-        serializer: Any = None,
-        device: Any = "auto",
-        precision: str = "auto",
-        n_jobs: int | None = None,
-        data_parallel: bool = False,
-        callbacks: Any = None,
-        verbose: int = 0,
-        warm_start: bool = False,
-        random_state: Any = None,
-        head_init_scale: float = 0.01,
-        checkpoint_dir: Any = None,
-    ) -> None:
-        self.backbone = backbone
-        self.n_members = n_members
-        self.target_modules = target_modules
-        self.adapt_blocks = adapt_blocks
-        self.init_scale = init_scale
-        self.train_bias = train_bias
-        self.member_batches = member_batches
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.head_lr = head_lr
-        self.weight_decay = weight_decay
-        self.warmup = warmup
-        self.max_grad_norm = max_grad_norm
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.class_weight = class_weight
-        self.max_length = max_length
-        self.pooling = pooling
-        self.serializer = serializer
-        self.device = device
-        self.precision = precision
-        self.n_jobs = n_jobs
-        self.data_parallel = data_parallel
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.head_init_scale = head_init_scale
-        self.checkpoint_dir = checkpoint_dir
+    _defaults = BATCH_ENSEMBLE
 
-    def _layer_factory(self) -> LayerFactory:
-        return BatchEnsembleFactory(self.init_scale, self.train_bias)
+    def _layer_factory(self, settings: Settings) -> LayerFactory:
+        return BatchEnsembleFactory(settings.init_scale, settings.train_bias)

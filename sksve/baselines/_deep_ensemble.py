@@ -1,13 +1,16 @@
 """The deep ensemble of full fine-tunes: the uncertainty to reach, at the cost to undercut."""
 
-from typing import Any
+from dataclasses import dataclass
 
 from sksve.baselines._whole import WholeModelClassifier
+from sksve.estimators._auto import WHOLE_MEMBERS
+from sksve.estimators._parameters import EnsembleParameters
 
 __all__ = ["DeepEnsembleClassifier"]
 
 
-class DeepEnsembleClassifier(WholeModelClassifier):
+@dataclass(eq=False, repr=False, kw_only=True)
+class DeepEnsembleClassifier(EnsembleParameters, WholeModelClassifier):
     """Several fully fine-tuned models, each with its own head and order of batches.
 
     All start at the same pretrained weights; the start of the head and the order of the rows part
@@ -16,21 +19,21 @@ class DeepEnsembleClassifier(WholeModelClassifier):
 
     Parameters
     ----------
-    backbone : str, path-like or (model, processor), default="all-MiniLM-L6-v2"
+    backbone : str, path-like, (model, processor) or sksve.backbones.Backbone, \
+default="all-MiniLM-L6-v2"
     n_members : int, default=5
-    adapt_blocks : int or None, default=None
-        Train the last so many blocks only, with all their parameters. None: the whole model.
-    weight_decay : float, default=0.01
+    adapt_blocks : int, float, None or "auto", default="auto"
+        Train the last so many blocks only, or this share of them, with all their parameters. None: the
+        whole model.
+    weight_decay : float or "auto", default="auto"
         Pulls to zero, as is customary where whole models are trained.
-    member_batches, max_epochs, batch_size, lr, head_lr, warmup, max_grad_norm, early_stopping, \
-validation_fraction, n_iter_no_change, class_weight, max_length, pooling, serializer, \
-device, precision, n_jobs, callbacks, verbose, warm_start, random_state, head_init_scale, \
-checkpoint_dir
+    max_epochs, batch_size, lr, early_stopping, class_weight, max_length, serializer, training, \
+device, precision, n_jobs, warm_start, verbose, random_state
         As in ``SVEClassifier``.
 
     Attributes
     ----------
-    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, \
+    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, settings_, \
 n_features_in_, feature_names_in_
         As in ``SVEClassifier``.
 
@@ -63,61 +66,4 @@ n_features_in_, feature_names_in_
     (2, 1, 2)
     """
 
-    def __init__(
-        self,
-        backbone: Any = "all-MiniLM-L6-v2",
-        *,
-        n_members: int = 5,
-        adapt_blocks: int | None = None,
-        member_batches: str = "independent",
-        max_epochs: int = 4,
-        batch_size: int = 32,
-        lr: float = 1e-4,
-        head_lr: float = 1e-3,
-        weight_decay: float = 0.01,
-        warmup: float = 0.1,
-        max_grad_norm: float | None = 1.0,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 3,
-        class_weight: Any = None,
-        max_length: int = 128,
-        pooling: str = "auto",
-        serializer: Any = None,
-        device: Any = "auto",
-        precision: str = "auto",
-        n_jobs: int | None = None,
-        callbacks: Any = None,
-        verbose: int = 0,
-        warm_start: bool = False,
-        random_state: Any = None,
-        head_init_scale: float = 0.01,
-        checkpoint_dir: Any = None,
-    ) -> None:
-        self.backbone = backbone
-        self.n_members = n_members
-        self.adapt_blocks = adapt_blocks
-        self.member_batches = member_batches
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.head_lr = head_lr
-        self.weight_decay = weight_decay
-        self.warmup = warmup
-        self.max_grad_norm = max_grad_norm
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.class_weight = class_weight
-        self.max_length = max_length
-        self.pooling = pooling
-        self.serializer = serializer
-        self.device = device
-        self.precision = precision
-        self.n_jobs = n_jobs
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.head_init_scale = head_init_scale
-        self.checkpoint_dir = checkpoint_dir
+    _defaults = WHOLE_MEMBERS

@@ -1,18 +1,28 @@
 """Last-layer Laplace approximation: one fine-tuned model, and heads drawn from a posterior."""
 
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+import torch
 from sklearn.utils._param_validation import StrOptions
 
+from sksve._validation import parameter
 from sksve.baselines._head_posterior import import_laplace, sample_heads
 from sksve.baselines._whole import WholeModelClassifier
-from sksve.estimators import CONSTRAINTS
-from sksve.training import MemberDataset, pooled_vectors, sample_seeds
+from sksve.estimators._parameters import AT_LEAST_ONE, POSITIVE
+from sksve.training import (
+    MemberDataset,
+    MemberModel,
+    merged_model,
+    pooled_vectors,
+    sample_seeds,
+)
 
 __all__ = ["LaplaceClassifier"]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LaplaceClassifier(WholeModelClassifier):
     r"""One fine-tuned model whose head has a Gaussian posterior.
 
@@ -25,21 +35,21 @@ class LaplaceClassifier(WholeModelClassifier):
 
     Parameters
     ----------
-    backbone : str, path-like or (model, processor), default="all-MiniLM-L6-v2"
+    backbone : str, path-like, (model, processor) or sksve.backbones.Backbone, \
+default="all-MiniLM-L6-v2"
     n_samples : int, default=100
         Heads drawn in fit. Head k is the same whatever their number.
     hessian_structure : {"full", "kron", "diag"}, default="kron"
         How :math:`H` is stored. "full" needs the square of ``n_classes * width`` numbers.
     prior_precision : float or "marglik", default="marglik"
         :math:`\tau`; "marglik": maximises the marginal likelihood of the training data.
-    adapt_blocks : int or None, default=None
-        Train the last so many blocks only, with all their parameters. None: the whole model.
-    weight_decay : float, default=0.01
+    adapt_blocks : int, float, None or "auto", default="auto"
+        Train the last so many blocks only, or this share of them, with all their parameters. None: the
+        whole model.
+    weight_decay : float or "auto", default="auto"
         Pulls to zero, as is customary where whole models are trained.
-    max_epochs, batch_size, lr, head_lr, warmup, max_grad_norm, early_stopping, \
-validation_fraction, n_iter_no_change, class_weight, max_length, pooling, serializer, \
-device, precision, callbacks, verbose, random_state, head_init_scale, \
-checkpoint_dir
+    max_epochs, batch_size, lr, early_stopping, class_weight, max_length, serializer, training, \
+device, precision, verbose, random_state
         As in ``SVEClassifier``.
 
     Attributes
@@ -49,7 +59,7 @@ checkpoint_dir
         The heads drawn.
     prior_precision_ : float
         The prior precision used.
-    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, \
+    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, settings_, \
 n_features_in_, feature_names_in_
         As in ``SVEClassifier``; ``net_`` and ``history_`` have one member, the fine-tuned model.
 
@@ -79,73 +89,13 @@ n_features_in_, feature_names_in_
     (7, 1, 2)
     """
 
-    n_members = 1
-    member_batches = "independent"
-    n_jobs = None
-    warm_start = False
-    _can_go_on = False  # the posterior needs all rows
-    _own_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_samples": CONSTRAINTS["n_members"],
-        "hessian_structure": [StrOptions({"full", "kron", "diag"})],
-        "prior_precision": [*CONSTRAINTS["lr"], StrOptions({"marglik"})],
-    }
+    n_samples: int = parameter(100, AT_LEAST_ONE, scope="member")
+    hessian_structure: str = parameter("kron", StrOptions({"full", "kron", "diag"}), scope="member")
+    prior_precision: float | str = parameter(
+        "marglik", POSITIVE, StrOptions({"marglik"}), scope="member"
+    )
 
-    def __init__(
-        self,
-        backbone: Any = "all-MiniLM-L6-v2",
-        *,
-        n_samples: int = 100,
-        hessian_structure: str = "kron",
-        prior_precision: Any = "marglik",
-        adapt_blocks: int | None = None,
-        max_epochs: int = 4,
-        batch_size: int = 32,
-        lr: float = 1e-4,
-        head_lr: float = 1e-3,
-        weight_decay: float = 0.01,
-        warmup: float = 0.1,
-        max_grad_norm: float | None = 1.0,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 3,
-        class_weight: Any = None,
-        max_length: int = 128,
-        pooling: str = "auto",
-        serializer: Any = None,
-        device: Any = "auto",
-        precision: str = "auto",
-        callbacks: Any = None,
-        verbose: int = 0,
-        random_state: Any = None,
-        head_init_scale: float = 0.01,
-        checkpoint_dir: Any = None,
-    ) -> None:
-        self.backbone = backbone
-        self.n_samples = n_samples
-        self.hessian_structure = hessian_structure
-        self.prior_precision = prior_precision
-        self.adapt_blocks = adapt_blocks
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.head_lr = head_lr
-        self.weight_decay = weight_decay
-        self.warmup = warmup
-        self.max_grad_norm = max_grad_norm
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.class_weight = class_weight
-        self.max_length = max_length
-        self.pooling = pooling
-        self.serializer = serializer
-        self.device = device
-        self.precision = precision
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.random_state = random_state
-        self.head_init_scale = head_init_scale
-        self.checkpoint_dir = checkpoint_dir
+    _can_go_on = False  # the posterior needs all rows
 
     def fit(
         self,
@@ -190,7 +140,10 @@ n_features_in_, feature_names_in_
 
     def _after_training(self, data: MemberDataset) -> None:
         heads = self.net_.module_.heads
-        seeds = [sample_seeds(self._seed, sample, 1)[0] for sample in range(self.n_samples)]
+        seeds = [
+            sample_seeds(self.settings_.random_state, sample, 1)[0]
+            for sample in range(self.n_samples)
+        ]
         drawn = sample_heads(
             self._pooled(data),
             data.y.numpy(),
@@ -201,6 +154,16 @@ n_features_in_, feature_names_in_
             prior_precision=self.prior_precision,
         )
         self.head_weight_, self.head_bias_, self.prior_precision_ = drawn
+
+    def _n_merged(self) -> int:
+        return len(self.head_weight_)
+
+    def _merge(self, member: int) -> MemberModel:
+        merged = merged_model(self.net_.module_, 0)
+        with torch.no_grad():  # the body is one, the heads are drawn
+            merged.head.weight.copy_(torch.from_numpy(self.head_weight_[member]))
+            merged.head.bias.copy_(torch.from_numpy(self.head_bias_[member]))
+        return merged
 
     def _pooled(self, data: MemberDataset) -> np.ndarray:
         return pooled_vectors(

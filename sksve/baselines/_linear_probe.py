@@ -1,19 +1,22 @@
 """A linear head on a frozen backbone: what a fine-tuned model must beat."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from sksve.backbones import AdaptationPlan, ResolvedBackbone, plan_from_config
+from sksve._validation import parameter
 from sksve.estimators import MemberClassifier
-from sksve.training import LayerFactory
+from sksve.estimators._auto import PROBE
+from sksve.estimators._parameters import AT_LEAST_ONE, EnsembleParameters
+from sksve.training import LayerFactory, Settings
 
 __all__ = ["LinearProbeClassifier"]
 
 
-class LinearProbeClassifier(MemberClassifier):
+@dataclass(eq=False, repr=False, kw_only=True)
+class LinearProbeClassifier(EnsembleParameters, MemberClassifier):
     """Linear heads on the pooled output of a frozen backbone.
 
     The backbone runs once over the training data, so training takes seconds. The training loop,
@@ -22,19 +25,17 @@ class LinearProbeClassifier(MemberClassifier):
 
     Parameters
     ----------
-    backbone : str, path-like or (model, processor), default="all-MiniLM-L6-v2"
+    backbone : str, path-like, (model, processor) or sksve.backbones.Backbone, \
+default="all-MiniLM-L6-v2"
     n_members : int, default=1
         Heads that differ in their start and in the order of their batches.
-    member_batches, max_epochs, batch_size, head_lr, weight_decay, warmup, max_grad_norm, \
-early_stopping, validation_fraction, n_iter_no_change, class_weight, max_length, pooling, serializer, \
-device, precision, n_jobs, callbacks, verbose, warm_start, random_state, head_init_scale, \
-checkpoint_dir
-        As in ``SVEClassifier``, with defaults tuned for this method, see
-        ``benchmarks/defaults.py``.
+    max_epochs, batch_size, weight_decay, early_stopping, class_weight, max_length, serializer, \
+training, device, precision, n_jobs, warm_start, verbose, random_state
+        As in ``SVEClassifier``.
 
     Attributes
     ----------
-    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, \
+    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, settings_, \
 n_features_in_, feature_names_in_
         As in ``SVEClassifier``.
 
@@ -53,65 +54,12 @@ n_features_in_, feature_names_in_
     array([1])
     """
 
-    def __init__(
-        self,
-        backbone: Any = "all-MiniLM-L6-v2",
-        *,
-        n_members: int = 1,
-        member_batches: str = "independent",
-        max_epochs: int = 10,
-        batch_size: int = 32,
-        head_lr: float = 3e-3,
-        weight_decay: float = 0.0,
-        warmup: float = 0.1,
-        max_grad_norm: float | None = 1.0,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 3,
-        class_weight: Any = None,
-        max_length: int = 128,
-        pooling: str = "auto",
-        serializer: Any = None,
-        device: Any = "auto",
-        precision: str = "auto",
-        n_jobs: int | None = None,
-        callbacks: Any = None,
-        verbose: int = 0,
-        warm_start: bool = False,
-        random_state: Any = None,
-        head_init_scale: float = 0.01,
-        checkpoint_dir: Any = None,
-    ) -> None:
-        self.backbone = backbone
-        self.n_members = n_members
-        self.member_batches = member_batches
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.head_lr = head_lr
-        self.weight_decay = weight_decay
-        self.warmup = warmup
-        self.max_grad_norm = max_grad_norm
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.class_weight = class_weight
-        self.max_length = max_length
-        self.pooling = pooling
-        self.serializer = serializer
-        self.device = device
-        self.precision = precision
-        self.n_jobs = n_jobs
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.head_init_scale = head_init_scale
-        self.checkpoint_dir = checkpoint_dir
+    n_members: int = parameter(1, AT_LEAST_ONE, scope="run")
 
-    def _plan(self, resolved: ResolvedBackbone) -> AdaptationPlan:
-        return plan_from_config(resolved, target_modules="all-linear", adapt_blocks=0)
+    _defaults = PROBE
+    adapt_blocks = 0  # a fixed value, not a parameter
 
-    def _layer_factory(self) -> LayerFactory:
+    def _layer_factory(self, settings: Settings) -> LayerFactory:
         return _nothing_to_adapt
 
 

@@ -1,15 +1,18 @@
 """Monte Carlo dropout: one model, and masks in place of members."""
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from sksve._validation import parameter
 from sksve.adapters import dropout_layers, fixed_masks
 from sksve.baselines._whole import WholeModelClassifier
-from sksve.estimators import CONSTRAINTS
+from sksve.estimators._parameters import AT_LEAST_ONE, SHARE
 from sksve.training import (
     MemberDataset,
     Progress,
+    Settings,
     WholeBackbone,
     compute_features,
     predict_logits,
@@ -19,6 +22,7 @@ from sksve.training import (
 __all__ = ["MCDropoutClassifier"]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class MCDropoutClassifier(WholeModelClassifier):
     """One fine-tuned model with dropout in training and in prediction.
 
@@ -30,25 +34,24 @@ class MCDropoutClassifier(WholeModelClassifier):
 
     Parameters
     ----------
-    backbone : str, path-like or (model, processor), default="all-MiniLM-L6-v2"
+    backbone : str, path-like, (model, processor) or sksve.backbones.Backbone, \
+default="all-MiniLM-L6-v2"
     n_samples : int, default=10
         Masks in prediction; may be changed after fit. Sample k is the same whatever their number.
     dropout : float, default=0.1
         Share of features dropped, in (0, 1); the model's own rates are not used.
-    adapt_blocks : int or None, default=None
-        Train the last so many blocks only, with all their parameters, and drop features there only.
-        None: the whole model.
-    weight_decay : float, default=0.01
+    adapt_blocks : int, float, None or "auto", default="auto"
+        Train the last so many blocks only, or this share of them, with all their parameters, and drop
+        features there only. None: the whole model.
+    weight_decay : float or "auto", default="auto"
         Pulls to zero, as is customary where whole models are trained.
-    max_epochs, batch_size, lr, head_lr, warmup, max_grad_norm, early_stopping, \
-validation_fraction, n_iter_no_change, class_weight, max_length, pooling, serializer, \
-device, precision, callbacks, verbose, random_state, head_init_scale, \
-checkpoint_dir
+    max_epochs, batch_size, lr, early_stopping, class_weight, max_length, serializer, training, \
+device, precision, verbose, random_state
         As in ``SVEClassifier``.
 
     Attributes
     ----------
-    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, \
+    classes_, n_iter_, history_, net_, input_kind_, adapter_report_, settings_, \
 n_features_in_, feature_names_in_
         As in ``SVEClassifier``; ``history_`` has one member, judged without dropout.
 
@@ -76,72 +79,17 @@ n_features_in_, feature_names_in_
     (7, 1, 2)
     """
 
-    n_members = 1
-    member_batches = "independent"
-    n_jobs = None
-    warm_start = False
-    _own_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_samples": CONSTRAINTS["n_members"],
-        "dropout": CONSTRAINTS["validation_fraction"],
-    }
+    n_samples: int = parameter(10, AT_LEAST_ONE, scope="run")
+    dropout: float = parameter(0.1, SHARE, scope="member")
 
-    def __init__(
-        self,
-        backbone: Any = "all-MiniLM-L6-v2",
-        *,
-        n_samples: int = 10,
-        dropout: float = 0.1,
-        adapt_blocks: int | None = None,
-        max_epochs: int = 4,
-        batch_size: int = 32,
-        lr: float = 1e-4,
-        head_lr: float = 1e-3,
-        weight_decay: float = 0.01,
-        warmup: float = 0.1,
-        max_grad_norm: float | None = 1.0,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 3,
-        class_weight: Any = None,
-        max_length: int = 128,
-        pooling: str = "auto",
-        serializer: Any = None,
-        device: Any = "auto",
-        precision: str = "auto",
-        callbacks: Any = None,
-        verbose: int = 0,
-        random_state: Any = None,
-        head_init_scale: float = 0.01,
-        checkpoint_dir: Any = None,
-    ) -> None:
-        self.backbone = backbone
-        self.n_samples = n_samples
-        self.dropout = dropout
-        self.adapt_blocks = adapt_blocks
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.head_lr = head_lr
-        self.weight_decay = weight_decay
-        self.warmup = warmup
-        self.max_grad_norm = max_grad_norm
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.class_weight = class_weight
-        self.max_length = max_length
-        self.pooling = pooling
-        self.serializer = serializer
-        self.device = device
-        self.precision = precision
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.random_state = random_state
-        self.head_init_scale = head_init_scale
-        self.checkpoint_dir = checkpoint_dir
+    _why_no_model = (
+        "A member of MCDropoutClassifier is one model with a mask for each of its layers, which no plain "
+        "model of transformers has. Take FineTunedClassifier for the model alone, or "
+        "DeepEnsembleClassifier for members that are models."
+    )
 
-    def _layer_factory(self) -> WholeBackbone:
-        return WholeBackbone(dropout=self.dropout)
+    def _layer_factory(self, settings: Settings) -> WholeBackbone:
+        return WholeBackbone(dropout=settings.dropout)
 
     def _logits(self, data: MemberDataset) -> np.ndarray:
         module = self.net_.module_
@@ -153,7 +101,9 @@ n_features_in_, feature_names_in_
         logits = []
         with Progress(self.n_samples, "sample", show=self.verbose >= 1) as bar:
             for sample in range(self.n_samples):
-                with fixed_masks(module, sample_seeds(self._seed, sample, n_layers)):
+                with fixed_masks(
+                    module, sample_seeds(self.settings_.random_state, sample, n_layers)
+                ):
                     logits.append(predict_logits(module, data, **how))
                 bar.advance(1)
         return np.concatenate(logits)

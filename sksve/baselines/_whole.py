@@ -1,20 +1,25 @@
 """What classifiers share whose members are whole models."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sksve.backbones import AdaptationPlan, ResolvedBackbone, plan_from_config
 from sksve.estimators import MemberClassifier
-from sksve.training import WholeBackbone
+from sksve.estimators._auto import WHOLE
+from sksve.estimators._parameters import AdaptedParameters
+from sksve.training import Settings, WholeBackbone
 
 __all__ = ["WholeModelClassifier"]
 
 
-class WholeModelClassifier(MemberClassifier):
+@dataclass(eq=False, repr=False, kw_only=True)
+class WholeModelClassifier(AdaptedParameters, MemberClassifier):
     """Base of the classifiers that fine-tune all parameters of the backbone, or of its last blocks."""
 
-    def _plan(self, resolved: ResolvedBackbone) -> AdaptationPlan:
+    _defaults = WHOLE
+
+    def _plan(self, resolved: ResolvedBackbone, settings: Settings) -> AdaptationPlan:
         plan = plan_from_config(
-            resolved, target_modules="all-linear", adapt_blocks=self.adapt_blocks
+            resolved, target_modules="all-linear", adapt_blocks=settings.adapt_blocks
         )
         if plan.first_block > 0:
             return plan
@@ -23,5 +28,5 @@ class WholeModelClassifier(MemberClassifier):
         skipped = {name: why for name, why in plan.skipped.items() if name not in others}
         return replace(plan, targets=(*others, *plan.targets), skipped=skipped)
 
-    def _layer_factory(self) -> WholeBackbone:
+    def _layer_factory(self, settings: Settings) -> WholeBackbone:
         return WholeBackbone()

@@ -1,13 +1,15 @@
 """What every classifier with members shares: the order of events in fit."""
 
+import copy
 import warnings
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from sksve._validation import check_parameters
+from sksve._validation import Scope, check_declared, declared
 from sksve.backbones import (
     AdaptationPlan,
     LoadedBackbone,
@@ -20,24 +22,35 @@ from sksve.backbones import (
     positions_from_config,
     resolve_backbone,
 )
+from sksve.estimators._auto import Facts, resolve
 from sksve.estimators._card import data_sizes
 from sksve.estimators._export import ExportMixin
 from sksve.estimators._first_members import FirstMembersMixin
 from sksve.estimators._labels import Targets, read_targets
+from sksve.estimators._parameters import CommonParameters
 from sksve.estimators._partial_fit import PartialFitMixin
 from sksve.estimators._predict import MemberPredictor
+from sksve.estimators._run import (
+    Precision,
+    checkpoint_folder,
+    choose_device,
+    fit_seed,
+    forget_checkpoints,
+    run_of,
+)
 from sksve.estimators._saving import SavingMixin
-from sksve.estimators._settings import CONSTRAINTS, Precision, choose_device
-from sksve.estimators._survival import fit_seed, forget_checkpoints, writable_folder
-from sksve.estimators._warm_start import STRUCTURE_FREE, check_unchanged, members_of
+from sksve.estimators._warm_start import check_unchanged, members_of, same_value
 from sksve.inputs import CheckedRows, check_max_length
 from sksve.training import (
     EnsembleModule,
     MemberDataset,
     MemberFactory,
+    Settings,
     TrainedMembers,
-    TrainingConfig,
+    Training,
     assemble,
+    check_writable,
+    is_auto,
     join,
     join_processes,
     train,
@@ -48,33 +61,63 @@ __all__ = ["MemberClassifier"]
 Parts = list[tuple[CheckedRows, Targets]]
 
 _LEARNED_PRIVATELY = {
-    "_data_sizes", "_dtype", "_max_length", "_n_parts", "_prediction_autocast", "_seed",
-    "_serializer",
-    "_structure", "_tokenizer",
+    "_data_sizes", "_dtype", "_max_length", "_n_parts", "_prediction_autocast", "_serializer",
+    "_tokenizer",
 }  # fmt: skip
 
 
 class MemberClassifier(
-    PartialFitMixin, FirstMembersMixin, SavingMixin, ExportMixin, MemberPredictor
+    PartialFitMixin, FirstMembersMixin, SavingMixin, ExportMixin, MemberPredictor, CommonParameters
 ):
     """Base of the classifiers whose members are trained on one backbone.
 
-    A subclass has the parameters of ``SVEClassifier`` (those it needs) and says which layers replace
-    the backbone's linear ones.
+    A subclass declares the parameters it has beyond the common ones and says which layers replace the
+    backbone's linear ones.
     """
 
-    #: Constraints of parameters that only a subclass has, or means differently.
-    _own_constraints: ClassVar[dict[str, list[Any]]] = {}
-    data_parallel: bool = False  # of a subclass without the parameter
+    #: What "auto" stands for, see ``_auto.py``.
+    _defaults: ClassVar[Mapping[str, Any]]
+    #: Adapted where the backbone does not say which layers.
+    _target_modules: ClassVar[str] = "all-linear"
+    # Of classifiers without the parameter.
+    n_members: Any = 1
+    n_jobs: Any = None
+    warm_start: Any = False
+    lr: Any = None
+    adapt_blocks: Any = None
 
     @abstractmethod
-    def _layer_factory(self) -> MemberFactory:
+    def _layer_factory(self, settings: Settings) -> MemberFactory:
         """Make the factory of the members' layers, or of whole members."""
 
-    def _plan(self, resolved: ResolvedBackbone) -> AdaptationPlan:
+    def _plan(self, resolved: ResolvedBackbone, settings: Settings) -> AdaptationPlan:
+        chosen = resolved.target_modules
         return plan_from_config(
-            resolved, target_modules=self.target_modules, adapt_blocks=self.adapt_blocks
+            resolved,
+            target_modules=self._target_modules if is_auto(chosen) else chosen,
+            adapt_blocks=settings.adapt_blocks,
         )
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, those of `training` as ``training__<name>``.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self
+        """
+        start = "training__"
+        options = {k.removeprefix(start): v for k, v in params.items() if k.startswith(start)}
+        if options:
+            # A copy: whoever shares this Training (another classifier, a preset) keeps theirs.
+            training = params.get("training", self.training)
+            training = Training() if training is None else copy.copy(training)
+            params = {k: v for k, v in params.items() if not k.startswith(start)}
+            params["training"] = training.set_params(**options)
+        return super().set_params(**params)
 
     def fit(
         self,
@@ -121,7 +164,7 @@ class MemberClassifier(
         FloatingPointError
             If a loss or gradient becomes NaN or infinite; the message names member and epoch.
         OSError
-            If `checkpoint_dir` cannot be written.
+            If the folder of checkpoints cannot be written.
 
         Warns
         -----
@@ -144,28 +187,32 @@ class MemberClassifier(
         max_epochs: int | None = None,
     ) -> Self:
         """Fit; with `classes` and `max_epochs`, as the first call of partial_fit does."""
-        params = self.get_params(deep=False)
-        check_parameters(CONSTRAINTS | self._own_constraints, params, owner=type(self).__name__)
+        check_declared(self, *([] if self.training is None else [self.training]))
         warm = self.warm_start and hasattr(self, "net_")
+        training = self.training or Training()
         device = choose_device(self.device)
-        processes = join_processes(self.data_parallel, device, self.n_jobs)
+        processes = join_processes(training.data_parallel, device, self.n_jobs)
         device = processes.device or device
-        seed = processes.gather(self._seed if warm else fit_seed(self))[0]
+        folder = checkpoint_folder(training) if max_epochs is None else None
+        seed = self.settings_.random_state if warm else fit_seed(self.random_state, folder)
+        seed = processes.gather(seed)[0]
         with processes.expected():
-            factory = self._layer_factory()
             # Learns in place of self; what it has learned moves here when all has gone well.
-            fresh = type(self)(**params)
+            fresh = type(self)(**self.get_params(deep=False))
             parts = fresh._read_parts(X, y, sample_weight, X_val, y_val, seed, classes)
             resolved = resolve_backbone(self.backbone)
             parts = fresh._for_backbone(parts, resolved)
             classes = parts[0][1].classes
-            plan = self._plan(resolved)
+            facts = Facts(plan_from_config(resolved, adapt_blocks=0).n_blocks)
+            settings = self._settle(facts, seed, self.settings_ if warm else None)
+            factory = self._layer_factory(settings)
+            plan = self._plan(resolved, settings)
             check_max_length(self.max_length, positions_from_config(resolved), resolved.name)
             precision = Precision.choose(self.precision, device)
             old = None
             if warm:
                 self._read(X, reset=False)  # the old members know this kind and width only
-                old = self._members_to_keep(classes)
+                old = self._members_to_keep(settings, classes)
                 if len(old.ids) == self.n_members:
                     warnings.warn(
                         "Warm-start fitting without increasing n_members does not fit new members.",
@@ -174,31 +221,53 @@ class MemberClassifier(
                     )
                     return self
 
-            checkpoints = writable_folder(self) if max_epochs is None else None
-            backbone = load_backbone(resolved, pooling=self.pooling, dtype=precision.dtype)
+            if folder is not None:
+                check_writable(folder)
+            backbone = load_backbone(resolved, dtype=precision.dtype)
             fresh._take_backbone(backbone, precision)
             fresh._data_sizes = data_sizes(*(targets for _, targets in parts))
             data = [
                 fresh._dataset(rows, backbone.model, plan.blocks, targets)
                 for rows, targets in parts
             ]
-            config = self._training_config(len(classes), seed, device, precision)
-            config = replace(
-                config, max_epochs=max_epochs or self.max_epochs, checkpoint_dir=checkpoints
-            )
-        config = processes.configured(config, data)
-        ids = range(self.n_members)
-        if old is not None:
-            ids = range(len(old.ids), self.n_members)
+            run = replace(run_of(len(classes), device, precision), checkpoint_dir=folder)
+        told = settings.for_training()
+        if max_epochs is not None:
+            told = told.with_values(max_epochs=max_epochs)
+        told, run = processes.share(told, run, data)
+        ids = range(0 if old is None else len(old.ids), self.n_members)
         valid = data[1] if len(data) > 1 else None
-        members = train(backbone, plan, factory, ids, data[0], valid, config, n_jobs=self.n_jobs)
+        members = train(backbone, plan, factory, ids, data[0], valid, told, run, n_jobs=self.n_jobs)
         if old is not None:
-            members = assemble(backbone, plan, factory, join(old, members), config)
-        fresh._record(classes, seed, members, plan, backbone)
+            members = assemble(backbone, plan, factory, join(old, members), told, run)
+        fresh._record(classes, settings, members, plan, backbone)
         fresh._after_training(data[0])
         self._take_over(fresh)
-        forget_checkpoints(config, members)
+        forget_checkpoints(run, members)
         return self
+
+    # -- settings --------------------------------------------------------------------------------
+
+    def _settle(self, facts: Facts, seed: int, earlier: Settings | None = None) -> Settings:
+        """Replace every "auto"; with `earlier`, by what it stood for in a former fit."""
+        training = self.training or Training()
+        given = {name: getattr(self, name) for name in declared(self) if name != "training"}
+        given |= {name: getattr(training, name) for name in declared(training)}
+        settings = resolve(type(self).__name__, given, self._defaults, facts, earlier)
+        fixed = ("n_members", "n_jobs", "warm_start", "lr", "adapt_blocks")
+        absent = {name: getattr(self, name) for name in fixed if name not in given}
+        scopes = {
+            name: option.metadata["scope"]
+            for name, option in {**declared(self), **declared(Training)}.items()
+        }
+        settings = settings.with_values(random_state=seed)
+        return replace(settings, idle={**settings.idle, **absent}, scopes=scopes)
+
+    def _changed(self, settings: Settings, *scopes: Scope) -> list[str]:
+        """Parameters of these scopes whose value is not that of the former fit."""
+        now = settings.of_scope(*scopes)
+        before = self.settings_
+        return sorted(k for k, v in now.items() if not same_value(v, getattr(before, k)))
 
     # -- data ------------------------------------------------------------------------------------
 
@@ -228,7 +297,7 @@ class MemberClassifier(
             return [(rows, targets), (self._written(rows_val, reset=False), judged)]
         parts = [targets]
         if self.early_stopping:
-            parts = list(targets.split(self.validation_fraction, seed))
+            parts = list(targets.split(self._held_out_share(), seed))
         rows = self._written(rows, reset=True)
         return [(rows, part) for part in parts]
 
@@ -248,50 +317,17 @@ class MemberClassifier(
 
     # -- training --------------------------------------------------------------------------------
 
-    def _training_config(
-        self, n_classes: int, seed: int, device: str, precision: Precision
-    ) -> TrainingConfig:
-        return TrainingConfig(
-            n_classes=n_classes,
-            seed=seed,
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            lr=float(getattr(self, "lr", 0.0)),  # nothing adapted, no rate
-            head_lr=self.head_lr,
-            weight_decay=self.weight_decay,
-            warmup=self.warmup,
-            max_grad_norm=self.max_grad_norm,
-            head_init_std=self.head_init_scale,
-            anchored=getattr(self, "anchored", False),
-            freeze_out=getattr(self, "freeze_out", None),
-            core_optimizer=getattr(self, "core_optimizer", "adamw"),
-            shared_batches=self.member_batches == "shared",
-            patience=self.n_iter_no_change if self.early_stopping else None,
-            device=device,
-            dtype=precision.dtype,
-            autocast=precision.training,
-            callbacks=self.callbacks,
-            verbose=self.verbose,
-            max_length=self.max_length,
-        )
+    def _held_out_share(self) -> float:
+        share = (self.training or Training()).validation_fraction
+        return float(self._defaults["validation_fraction"] if is_auto(share) else share)
 
     def _after_training(self, data: MemberDataset) -> None:
         """Learn what a method learns beyond its members, from the training data."""
 
-    def _structural_parameters(self) -> dict[str, Any]:
-        params = self.get_params(deep=False)
-        return {k: v for k, v in params.items() if k not in STRUCTURE_FREE}
-
-    def _members_to_keep(self, classes: np.ndarray) -> TrainedMembers:
+    def _members_to_keep(self, settings: Settings, classes: np.ndarray) -> TrainedMembers:
         """Members of the former fit, if those to be trained now can stand beside them."""
-        check_unchanged(
-            self._structure,
-            self._structural_parameters(),
-            self.classes_,
-            classes,
-            len(self.net_.member_ids),
-            self.n_members,
-        )
+        changed = self._changed(settings, "member", "training")
+        check_unchanged(changed, self.classes_, classes, len(self.net_.member_ids), self.n_members)
         return members_of(self.net_, self.history_)
 
     # -- what has been learned -------------------------------------------------------------------
@@ -299,13 +335,14 @@ class MemberClassifier(
     def _record(
         self,
         classes: np.ndarray,
-        seed: int,
+        settings: Settings,
         members: TrainedMembers,
         plan: AdaptationPlan,
         backbone: LoadedBackbone,
     ) -> None:
         module = members.net.module_
         self.classes_ = classes
+        self.settings_ = settings
         self.history_ = members.history
         self.n_iter_ = len(members.history)
         self.net_ = members.net
@@ -316,9 +353,7 @@ class MemberClassifier(
             n_total=count_parameters(backbone.model),
             ranks=_ranks(module, plan),
         )
-        self._seed = seed
         self._n_parts = 1
-        self._structure = self._structural_parameters()
 
     def _take_over(self, fresh: "MemberClassifier") -> None:
         """Replace what a former fit learned by what `fresh` has learned."""

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from sksve._validation import declared
+from sksve.backbones import as_backbone
 from sksve.estimators._labels import Targets
 from sksve.persistence import CardFacts
+from sksve.training import Training
 
 __all__ = ["card_facts", "data_sizes"]
 
 # Names of backbones that sksve finds elsewhere -> their names on the hub.
 _ON_HUB = {"all-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2"}
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_NOT_SHOWN = {
-    "backbone", "callbacks", "checkpoint_dir", "device", "serializer", "verbose", "n_jobs", "class_weight",
-}  # fmt: skip
 
 
 def data_sizes(train: Targets, valid: Targets | None = None) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def card_facts(
     -------
     CardFacts
     """
-    given = clf._structure["backbone"]
+    given = as_backbone(clf.settings_.backbone).source
     name = "" if isinstance(given, tuple | list) else str(given)
     on_hub = _ON_HUB.get(name, "")
     if not on_hub and _REPOSITORY.fullmatch(name) and not Path(name).exists():
@@ -66,15 +66,20 @@ def card_facts(
         classes=clf.classes_.tolist(),
         sizes={k: v for k, v in sizes.items() if v},
         class_counts=counts,
-        parameters={
-            k: repr(v) for k, v in clf.get_params(deep=False).items() if k not in _NOT_SHOWN
-        },
+        parameters={k: repr(v) for k, v in clf.settings_.values.items() if _is_shown(clf, k)},
         history=_last_epoch(clf.history_),
         metrics=metrics,
         n_trained=report.n_trainable,
         n_total=report.n_total,
         versions=versions,
     )
+
+
+def _is_shown(clf: Any, name: str) -> bool:
+    """Whether a setting says something about the model rather than about the machine or the labels."""
+    about = (declared(clf) | declared(Training))[name].metadata
+    decides = about["scope"] != "run" or name in ("n_members", "random_state")
+    return bool(about["saved"]) and decides and name != "class_weight"
 
 
 def _last_epoch(history: list[dict[str, np.ndarray]]) -> dict[str, float]:

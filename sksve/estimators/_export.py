@@ -3,6 +3,7 @@
 from numbers import Integral
 from typing import Any
 
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sksve.training import MemberModel, merged_model
@@ -10,9 +11,18 @@ from sksve.training import MemberModel, merged_model
 __all__ = ["ExportMixin"]
 
 
+def _members_are_models(clf: Any) -> bool:
+    if clf._why_no_model:
+        raise AttributeError(clf._why_no_model)
+    return True
+
+
 class ExportMixin:
     """``to_transformers`` and ``to_torch`` of the classifiers with members."""
 
+    _why_no_model = ""  # why a member is no model of its own, and what to do
+
+    @available_if(_members_are_models)
     def to_transformers(self, member: int = 0) -> Any:
         """One member's backbone as a plain Hugging Face model, its weights merged.
 
@@ -46,6 +56,7 @@ class ExportMixin:
         """
         return self.to_torch(member).model
 
+    @available_if(_members_are_models)
     def to_torch(self: Any, member: int = 0) -> MemberModel:
         """One member, backbone and head, as an ordinary torch module: token ids to logits.
 
@@ -86,11 +97,17 @@ class ExportMixin:
         >>> exported = torch.export.export(member, inputs, dynamic_shapes=shapes)
         """
         check_is_fitted(self)
-        n = len(self.net_.member_ids)
+        n = self._n_merged()
         if not isinstance(member, Integral) or isinstance(member, bool) or not 0 <= member < n:
             raise ValueError(f"'member' must be an int in the range [0, {n}). Got {member!r}.")
-        merged = merged_model(self.net_.module_, int(member))
+        merged = self._merge(int(member))
         config: Any = merged.model.config
         config.id2label = {code: str(label) for code, label in enumerate(self.classes_.tolist())}
         config.label2id = {label: code for code, label in config.id2label.items()}
         return merged
+
+    def _n_merged(self: Any) -> int:
+        return len(self.net_.member_ids)
+
+    def _merge(self: Any, member: int) -> MemberModel:
+        return merged_model(self.net_.module_, member)

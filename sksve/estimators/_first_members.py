@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sksve.estimators._settings import Precision
+from sksve.estimators._run import Precision, run_of
 from sksve.training import take_first
 
 __all__ = ["FirstMembersMixin"]
@@ -74,8 +74,9 @@ class FirstMembersMixin:
                 setattr(first, name, value)
         device = str(self.net_.device)
         precision = Precision.choose(self.precision, device)
-        config = self._training_config(len(self.classes_), self._seed, device, precision)
-        first.net_ = take_first(self.net_, k, config)
+        first.settings_ = self.settings_.with_values(n_members=k)
+        run = run_of(len(self.classes_), device, precision)
+        first.net_ = take_first(self.net_, k, first.settings_.for_training(), run)
         history = [{name: row[name][:k] for name in row} for row in self.history_]
         while history and np.isnan(history[-1]["train_loss"]).all():  # these had all stopped
             history.pop()

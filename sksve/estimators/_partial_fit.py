@@ -6,20 +6,13 @@ from typing import Any
 import numpy as np
 from sklearn.utils.metaestimators import available_if
 
-from sksve._validation import check_parameters
+from sksve._validation import check_declared
+from sksve.estimators._auto import Facts
 from sksve.estimators._labels import read_soft_labels, read_targets
-from sksve.estimators._settings import CONSTRAINTS, Precision, choose_device
-from sksve.estimators._warm_start import STRUCTURE_FREE, same_value
-from sksve.training import join_processes, train_further
+from sksve.estimators._run import Precision, choose_device, run_of
+from sksve.training import Settings, Training, join_processes, train_further
 
 __all__ = ["PartialFitMixin"]
-
-# Parameters that may change from call to call: they guide a training, no member is shaped by them.
-_FREE = STRUCTURE_FREE | {
-    "anchored", "batch_size", "class_weight", "core_optimizer", "early_stopping", "freeze_out",
-    "head_init_scale", "head_lr", "init_scale", "lr", "max_epochs", "max_grad_norm", "member_batches",
-    "n_iter_no_change", "validation_fraction", "warmup", "weight_decay",
-}  # fmt: skip
 
 
 def _goes_on(estimator: Any) -> bool:
@@ -75,11 +68,11 @@ class PartialFitMixin:
         >>> clf.n_iter_, clf.classes_
         (2, array(['neg', 'pos'], dtype='<U3'))
         """
-        params = self.get_params(deep=False)
-        check_parameters(CONSTRAINTS | self._own_constraints, params, owner=type(self).__name__)
-        if params.get("early_stopping"):
+        training = Training() if self.training is None else self.training
+        check_declared(self, training)
+        if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True: set it to False.")
-        if isinstance(params.get("class_weight"), str):
+        if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which sees part of the data. "
                 "Compute the weights with sklearn.utils.compute_class_weight and pass the dict."
@@ -91,7 +84,7 @@ class PartialFitMixin:
         if not hasattr(self, "net_"):
             return self._fit(X, y, sample_weight, classes=_first_classes(classes, y), max_epochs=1)
         device = choose_device(self.device)
-        processes = join_processes(self.data_parallel, device, self.n_jobs)
+        processes = join_processes(training.data_parallel, device, self.n_jobs)
         device = processes.device or device
         with processes.expected():
             if classes is not None and not np.array_equal(
@@ -101,28 +94,29 @@ class PartialFitMixin:
                     f"classes={known.tolist()!r} is not the same as on the first call to "
                     f"partial_fit or in fit, {self.classes_.tolist()!r}."
                 )
-            self._check_shape()
+            settings = self._settled_again()
             rows = self._read(X, reset=False)
             targets = read_targets(y, len(rows), sample_weight, self.class_weight, self.classes_)
             rows = self._written(rows, reset=False)
             split = self.net_.module_.split
             data = self._dataset(rows, split.model, split.blocks, targets)
         precision = Precision.choose(self.precision, device)
-        config = self._training_config(len(self.classes_), self._seed, device, precision)
-        config = replace(config, max_epochs=1, part=self._n_parts)
-        config = processes.configured(config, [data])
-        members = train_further(self.net_, self.history_, data, config)
+        run = replace(run_of(len(self.classes_), device, precision), part=self._n_parts)
+        told = settings.for_training().with_values(max_epochs=1)
+        told, run = processes.share(told, run, [data])
+        members = train_further(self.net_, self.history_, data, told, run)
         self.net_, self.history_ = members.net, members.history
         self.n_iter_ = len(members.history)
         self._n_parts += 1
-        self._structure = self._structural_parameters()
+        self.settings_ = settings
         return self
 
-    def _check_shape(self: Any) -> None:
-        now = {k: v for k, v in self._structural_parameters().items() if k not in _FREE}
-        changed = [
-            name for name, value in now.items() if not same_value(value, self._structure[name])
-        ]
+    def _settled_again(self: Any) -> Settings:
+        """Settings of this call; ValueError if they are of other members."""
+        split = self.net_.module_.split
+        facts = Facts(len(split.model.get_submodule(split.blocks)))
+        settings = self._settle(facts, self.settings_.random_state, self.settings_)
+        changed = self._changed(settings, "member")
         if len(self.net_.member_ids) != self.n_members:
             changed.append("n_members")
         if changed:
@@ -130,6 +124,7 @@ class PartialFitMixin:
                 f"partial_fit goes on with the members there are, so {', '.join(changed)} cannot "
                 "change. Set the old value again, or call fit to train anew."
             )
+        return settings
 
 
 def _first_classes(classes: Any, y: Any) -> np.ndarray | None:

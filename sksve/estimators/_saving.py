@@ -10,17 +10,21 @@ import numpy as np
 
 from sksve import __version__
 from sksve._exceptions import PersistenceError
-from sksve._validation import check_parameters
+from sksve._validation import check_declared, declared
 from sksve.backbones import (
+    Backbone,
+    as_backbone,
     base_model,
     check_identity,
     describe_config,
     describe_processor,
     load_backbone,
+    plan_from_config,
     resolve_backbone,
 )
+from sksve.estimators._auto import Facts
 from sksve.estimators._card import card_facts
-from sksve.estimators._settings import CONSTRAINTS, Precision, choose_device
+from sksve.estimators._run import Precision, choose_device, run_of
 from sksve.persistence import (
     CardFacts,
     Savable,
@@ -28,19 +32,23 @@ from sksve.persistence import (
     set_fitted,
 )
 from sksve.preprocessing import TabularToText
-from sksve.training import TrainedMembers, describe_frozen, restore_net, saved_state
+from sksve.training import (
+    TrainedMembers,
+    Training,
+    describe_frozen,
+    restore_net,
+    saved_state,
+)
 
 __all__ = ["SavingMixin"]
 
-# Parameters that are saved in their own way, or told again when the model is loaded.
-_APART = {"backbone", "callbacks", "checkpoint_dir", "device", "serializer"}
-# Learned attributes that follow from the backbone, the parameters and the members.
+# Learned attributes that follow from the backbone, the settings and the members.
 _DERIVED = {
-    "net_", "adapter_report_", "_dtype", "_prediction_autocast", "_tokenizer",
-    "_max_length", "_serializer", "_structure",
+    "net_", "adapter_report_", "settings_", "_dtype", "_prediction_autocast", "_tokenizer",
+    "_max_length", "_serializer",
 }  # fmt: skip
-_SECTIONS = ("parameters", "fit_parameters", "serializer", "backbone", "attributes")
-_NEEDED = {"classes_", "history_", "n_iter_", "input_kind_", "_seed"}
+_SECTIONS = ("parameters", "settings", "serializer", "backbone", "attributes")
+_NEEDED = {"classes_", "history_", "n_iter_", "input_kind_"}
 
 
 class SavingMixin(Savable):
@@ -54,24 +62,23 @@ class SavingMixin(Savable):
     def _to_saved(self: Any) -> SavedModel:
         """Everything that is saved, as plain values and arrays; whatever cannot be raises."""
         owner = type(self).__name__
-        params = self.get_params(deep=False)
-        if params.get("callbacks"):
+        if self.training is not None and self.training.callbacks:
             raise PersistenceError(
-                f"The 'callbacks' of {owner} are objects that a saved model cannot hold. They have "
-                "done their work: clf.set_params(callbacks=None), then save."
+                f"The 'callbacks' of {owner}'s training are objects that a saved model cannot hold. They "
+                "have done their work: clf.set_params(training__callbacks=None), then save."
             )
         tensors = saved_state(self.net_.module_)
         broken = [name for name, value in tensors.items() if not np.isfinite(value).all()]
         if broken:
             raise PersistenceError(
-                f"{owner} has run away in training: {broken[0]} holds NaN or infinity. Fit it again "
+                f"Training of {owner} diverged: {broken[0]} holds NaN or infinity. Fit it again "
                 "with a lower lr, head_lr or init_scale."
             )
         content = {
-            "parameters": {k: v for k, v in params.items() if k not in _APART},
-            "fit_parameters": {k: v for k, v in self._structure.items() if k not in _APART},
+            "parameters": _saved_values(self.get_params(deep=False), type(self)),
+            "settings": _saved_values(self.settings_.values, type(self), Training),
             "serializer": {
-                "parameter": _checked_serializer(self._structure["serializer"]),
+                "parameter": _checked_serializer(self.settings_.serializer),
                 "fitted": _checked_serializer(getattr(self, "_serializer", None)),
             },
             "backbone": self._describe_backbone(),
@@ -81,11 +88,14 @@ class SavingMixin(Savable):
         return SavedModel(owner, content, tensors)
 
     def _describe_backbone(self: Any) -> dict[str, Any]:
-        given = self._structure["backbone"]
+        backbone = self.settings_.backbone
+        given = as_backbone(backbone).source
+        own = backbone.get_params(deep=False) if isinstance(backbone, Backbone) else {}
         model = self.net_.module_.split.model
         return {
             "given": None if isinstance(given, tuple | list) else given,
             "class": type(model).__name__,
+            "options": {name: value for name, value in own.items() if name != "source"},
             "pooling": self.net_.module_.split.pooling,
             "config": describe_config(model.config),
             "processor": describe_processor(self._tokenizer),
@@ -105,33 +115,35 @@ class SavingMixin(Savable):
                 f"{folder} does not hold what this version of sksve saves of a {cls.__name__}: "
                 f"{type(error).__name__} {error}."
             ) from error
-        unknown = sorted({*parts.parameters, *parts.fit_parameters} - set(cls._get_param_names()))
+        own_names, options = {*declared(cls)}, {*declared(Training)}
+        unknown = {*parts.parameters} - own_names | {*parts.settings} - own_names - options
         if unknown:
             raise PersistenceError(
-                f"This version's {cls.__name__} has no parameter {', '.join(unknown)}. Load it with "
-                "the version of sksve it was saved with."
+                f"This version's {cls.__name__} has no parameter {', '.join(sorted(unknown))}. Load it "
+                "with the version of sksve it was saved with."
             )
         told: dict[str, Any] = {
             "backbone": _chosen_backbone(parts.backbone, backbone),
             "device": device,
             "serializer": parts.serializer,
         }
-        here = {k: v for k, v in told.items() if k in cls._get_param_names()}
-        now = parts.parameters | here
-        fitted_with = now | parts.fit_parameters
-        if "n_members" in now:  # some methods have one member and no such parameter
-            fitted_with["n_members"] = len(parts.members)
-        fresh = cls(**fitted_with)
-        check_parameters(
-            CONSTRAINTS | cls._own_constraints, fresh.get_params(deep=False), owner=cls.__name__
-        )
+        fresh = cls(**parts.parameters | told)
+        training = Training(**{k: v for k, v in parts.settings.items() if k in options})
+        own = {k: v for k, v in parts.settings.items() if k not in options}
+        if "n_members" in own_names:
+            own["n_members"] = len(parts.members)
+        fitted_with = cls(**own | told, training=training)
+        for clf in (fresh, fitted_with):
+            check_declared(clf, *([] if clf.training is None else [clf.training]))
         resolved = resolve_backbone(fresh.backbone)
         _refuse_inside(resolved.folder, folder)
         config = base_model(resolved.pair[0]).config if resolved.pair else resolved.config
         check_identity(
             parts.backbone["config"], describe_config(config), what="backbone's configuration"
         )
-        precision = Precision.choose(fresh.precision, chosen)
+        facts = Facts(plan_from_config(resolved, adapt_blocks=0).n_blocks)
+        settings = fitted_with._settle(facts, parts.settings["random_state"])
+        precision = Precision.choose(settings.precision, chosen)
         loaded = load_backbone(resolved, pooling=parts.backbone["pooling"], dtype=precision.dtype)
         fresh._take_backbone(loaded, precision)
         check_identity(
@@ -139,25 +151,24 @@ class SavingMixin(Savable):
             describe_processor(fresh._tokenizer),
             what="tokenizer or image processor",
         )
-        plan = fresh._plan(resolved)
+        plan = fresh._plan(resolved, settings)
         learned = parts.attributes
-        classes, seed = learned["classes_"], learned["_seed"]
+        classes = learned["classes_"]
         net = restore_net(
             loaded,
             plan,
-            fresh._layer_factory(),
+            fresh._layer_factory(settings),
             parts.members,
-            fresh._training_config(len(classes), seed, chosen, precision),
+            settings.for_training(),
+            run_of(len(classes), chosen, precision),
             parts.tensors,
             parts.backbone["frozen"],
         )
         members = TrainedMembers(tuple(parts.members), (), learned["history_"], net.history, net)
-        fresh._record(classes, seed, members, plan, loaded)
+        fresh._record(classes, settings, members, plan, loaded)
         set_fitted(fresh, learned)
         if parts.fitted_serializer is not None:
             fresh._serializer = parts.fitted_serializer
-        for name, value in now.items():
-            setattr(fresh, name, value)
         return fresh
 
 
@@ -165,7 +176,7 @@ class _Parts:
     """The content of a saved folder, decoded."""
 
     parameters: dict[str, Any]
-    fit_parameters: dict[str, Any]
+    settings: dict[str, Any]
     serializer: Any
     fitted_serializer: Any
     backbone: dict[str, Any]
@@ -177,9 +188,12 @@ class _Parts:
     def read(cls, saved: SavedModel) -> "_Parts":
         parts, content = cls(), saved.content
         _demand_kinds(content, "", dict.fromkeys(_SECTIONS, dict) | {"members": list})
-        kinds = {"config": dict, "processor": dict, "frozen": dict, "pooling": str}
+        kinds = {"options": dict, "config": dict, "processor": dict, "frozen": dict, "pooling": str}
         _demand_kinds(content["backbone"], "backbone.", kinds)
-        parts.parameters, parts.fit_parameters = content["parameters"], content["fit_parameters"]
+        parts.parameters, parts.settings = content["parameters"], content["settings"]
+        seed = parts.settings["random_state"]
+        if type(seed) is not int or seed < 0:
+            raise TypeError("settings.random_state")
         parts.serializer = _checked_serializer(content["serializer"]["parameter"])
         parts.fitted_serializer = _checked_serializer(content["serializer"]["fitted"])
         parts.backbone, parts.attributes = content["backbone"], content["attributes"]
@@ -202,13 +216,22 @@ def _check_learned(learned: Mapping[str, Any]) -> None:
     missing = _NEEDED - set(learned)
     if missing:
         raise KeyError(", ".join(sorted(missing)))
-    classes, seed, history = learned["classes_"], learned["_seed"], learned["history_"]
+    classes, history = learned["classes_"], learned["history_"]
     if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(classes) < 2:
         raise TypeError("classes_")
-    if type(seed) is not int or seed < 0 or not isinstance(history, list):
-        raise TypeError("_seed or history_")
+    if not isinstance(history, list):
+        raise TypeError("history_")
     if strange := _DERIVED & set(learned):
         raise TypeError(f"the attributes {strange}")
+
+
+def _saved_values(values: Mapping[str, Any], *owners: type) -> dict[str, Any]:
+    """Return the values that a saved model holds; the others are given when it is loaded."""
+    known = {name: each for owner in owners for name, each in declared(owner).items()}
+    held = {name: value for name, value in values.items() if known[name].metadata["saved"]}
+    if isinstance(training := held.get("training"), Training):
+        held["training"] = Training(**_saved_values(training.get_params(), Training))
+    return held
 
 
 def _checked_serializer(serializer: Any) -> Any:
@@ -223,14 +246,19 @@ def _checked_serializer(serializer: Any) -> Any:
 
 
 def _chosen_backbone(described: Mapping[str, Any], backbone: Any) -> Any:
-    if backbone is not None:
+    """Return the backbone that was given, or saved, used as it was then."""
+    if isinstance(backbone, Backbone):
         return backbone
-    if described.get("given") is None:
+    source = described.get("given") if backbone is None else backbone
+    if source is None:
         raise PersistenceError(
             f"The model was fitted on a (model, processor) pair, a {described.get('class')}, which "
             "is not in the folder. Give it again: from_pretrained(folder, backbone=(model, processor))."
         )
-    return described["given"]
+    options = described["options"]
+    if not set(options) <= {"pooling", "target_modules", "image_size"}:
+        raise PersistenceError(f"A Backbone has no such options: {sorted(options)}.")
+    return Backbone(source, **options) if options else source
 
 
 def _refuse_inside(weights: Path | None, folder: Path) -> None:

@@ -1,44 +1,23 @@
 """Which members of a former fit stay when warm_start adds new ones."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from sksve.training import MemberNet, TrainedMembers
 
-__all__ = ["STRUCTURE_FREE", "check_unchanged", "members_of", "same_value"]
-
-#: Parameters that may change between warm starts: they do not shape a member.
-STRUCTURE_FREE = {
-    "n_members", "n_jobs", "verbose", "callbacks", "warm_start", "random_state", "device",
-    "checkpoint_dir", "data_parallel",
-}  # fmt: skip
+__all__ = ["check_unchanged", "members_of", "same_value"]
 
 
 def check_unchanged(
-    before: Mapping[str, Any],
-    now: Mapping[str, Any],
+    changed: Sequence[str],
     old_classes: np.ndarray,
     classes: np.ndarray,
     n_old: int,
     n_members: int,
 ) -> None:
-    """Check that members trained before can stand beside those to be trained.
-
-    Parameters
-    ----------
-    before, now : mapping
-        Structural parameters of the former fit and of this one.
-    old_classes, classes : ndarray
-    n_old, n_members : int
-
-    Raises
-    ------
-    ValueError
-        If a structural parameter or the classes differ, or fewer members are asked for.
-    """
-    changed = [name for name, value in now.items() if not same_value(value, before[name])]
+    """Raise ValueError unless members trained before can stand beside those to be trained."""
     if changed:
         raise ValueError(
             f"warm_start=True keeps the members already trained, so {', '.join(changed)} cannot "

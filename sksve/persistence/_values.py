@@ -51,6 +51,7 @@ _MODELS = {
 }
 _OBJECTS = {
     "TabularToText": "sksve.preprocessing",
+    "Training": "sksve.estimators",
     "TemperatureScaling": "sksve.calibration",
     "EnsembleTemperatureScaling": "sksve.calibration",
     "VectorScaling": "sksve.calibration",

@@ -5,12 +5,10 @@ No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (
 
 from sksve.training._checkpoint import check_writable, clear_checkpoints, stored_seed
 from sksve.training._data import ImageDataset, MemberDataset, TokenDataset
-from sksve.training._data_parallel import Processes, join_processes
 from sksve.training._export import MemberModel, merged_model, take_first
 from sksve.training._fit import (
     LayerFactory,
     MemberFactory,
-    TrainingConfig,
     assemble,
     build_module,
     train,
@@ -22,14 +20,17 @@ from sksve.training._inference import (
     softmax64,
 )
 from sksve.training._module import EnsembleModule, WholeBackbone
-from sksve.training._muon import CoreMuon, check_whole_cores, orthogonalized
+from sksve.training._muon import CoreMuon, orthogonalized
 from sksve.training._net import MemberNet
 from sksve.training._progress import Progress, without_bars
 from sksve.training._reuse import describe_frozen, restore_net, saved_state, train_further
+from sksve.training._run import Processes, Run, join_processes
 from sksve.training._seeds import sample_seeds
+from sksve.training._settings import AUTO, Settings, Training, is_auto
 from sksve.training._trained import TrainedMembers, join
 
 __all__ = [
+    "AUTO",
     "CoreMuon",
     "EnsembleModule",
     "ImageDataset",
@@ -40,17 +41,19 @@ __all__ = [
     "MemberNet",
     "Processes",
     "Progress",
+    "Run",
+    "Settings",
     "TokenDataset",
     "TrainedMembers",
-    "TrainingConfig",
+    "Training",
     "WholeBackbone",
     "assemble",
     "build_module",
-    "check_whole_cores",
     "check_writable",
     "clear_checkpoints",
     "compute_features",
     "describe_frozen",
+    "is_auto",
     "join",
     "join_processes",
     "merged_model",

@@ -47,7 +47,7 @@ class WarmupSchedule(Callback):
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         n_steps = net.max_epochs * -(-len(X) // net.batch_size)
-        self.stops_ = stopping_steps(net.n_stages_, net.freeze_out, n_steps)
+        self.stops_ = stopping_steps(net.n_stages_, net.settings.freeze_out, n_steps)
         stages = [group.get("stage", 0) for group in net.optimizer_.param_groups]
         self.schedule_ = torch.optim.lr_scheduler.LambdaLR(
             net.optimizer_,

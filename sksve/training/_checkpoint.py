@@ -4,7 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from sksve.adapters import dropout_layers
 from sksve.backbones import AdaptationPlan, LoadedBackbone
 from sksve.persistence import decode, encode, probe_folder, replace_file
 from sksve.training._data import MemberDataset
-from sksve.training._data_parallel import ALONE, Processes
+from sksve.training._run import ALONE, Processes, Run
+from sksve.training._settings import Settings
 
 __all__ = [
     "Checkpoint",
@@ -34,11 +35,6 @@ __all__ = [
     "stored_seed",
 ]
 
-# Fields of TrainingConfig that change no member.
-_FREE = {
-    "part", "checkpoint_dir", "fit_hash", "interruptible", "callbacks", "device", "processes",
-    "verbose",
-}  # fmt: skip
 _STATE = "state"  # the tensor that holds the plain values as JSON
 _HASH_BYTES = hashlib.sha256().digest_size
 
@@ -52,17 +48,18 @@ def fit_hash(
     factory: Any,
     groups: Sequence[Sequence[int]],
     datasets: Sequence[MemberDataset],
-    config: Any,
+    settings: Settings,
+    run: Run,
 ) -> str:
     """One SHA-256 of all that the bits of a fit depend on: data, settings, weights, versions."""
-    settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in _FREE}
-    settings["device"] = torch.device(config.device).type  # processes have cuda:0, cuda:1, ...
+    values = settings.of_scope("member", "training") | {"random_state": settings.random_state}
+    machine = (torch.device(run.device).type, run.dtype, run.autocast, run.n_classes)
     layer = asdict(factory) if is_dataclass(factory) and not isinstance(factory, type) else {}
     method = getattr(factory, "__name__", type(factory).__name__)
     blocks = plan.n_blocks - plan.first_block
     versions = [__version__, *map(version, ("torch", "numpy", "transformers"))]
     model = backbone.model
-    told = (sorted(settings.items()), method, sorted(layer.items()), plan.targets, blocks)
+    told = (sorted(values.items()), machine, method, sorted(layer.items()), plan.targets, blocks)
     told += (backbone.pooling, model.config.to_json_string(), [list(g) for g in groups], versions)
     digest = hashlib.sha256(repr(told).encode())
     for name, tensor in model.state_dict().items():
@@ -281,7 +278,7 @@ def _restore_optimizer(
 
 
 def _generators(net: Any) -> list[np.random.Generator]:
-    return [*net.batch_streams, net.shared_stream]
+    return [*net.batch_streams_, net.shared_stream_]
 
 
 def _encoded_row(row: Mapping[str, Any]) -> Any:

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from sksve.backbones import pool_tokens, run_model
 from sksve.training._callbacks import MEMBER_KEYS
-from sksve.training._fit import TrainingConfig, make_net
+from sksve.training._fit import make_net
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
+from sksve.training._run import Run
+from sksve.training._settings import Settings
 
 __all__ = ["MemberModel", "merged_model", "take_first"]
 
@@ -120,7 +122,7 @@ def _merged_state(split: Any, plain: nn.Module, member: int) -> dict[str, Tensor
     return state
 
 
-def take_first(net: MemberNet, n_members: int, config: TrainingConfig) -> MemberNet:
+def take_first(net: MemberNet, n_members: int, settings: Settings, run: Run) -> MemberNet:
     """Copy a net's first members; what is frozen is shared, not copied.
 
     Parameters
@@ -128,7 +130,8 @@ def take_first(net: MemberNet, n_members: int, config: TrainingConfig) -> Member
     net : MemberNet
         Trained.
     n_members : int
-    config : TrainingConfig
+    settings : Settings
+    run : Run
         With the device the net is on.
 
     Returns
@@ -146,7 +149,7 @@ def take_first(net: MemberNet, n_members: int, config: TrainingConfig) -> Member
     for layer in module.modules():
         if "n_members" in vars(layer):
             layer.n_members = n_members
-    first = make_net(module, net.member_ids[:n_members], config, None)
+    first = make_net(module, net.member_ids[:n_members], settings, run, None)
     first.initialize()
     first.history = copy.deepcopy(net.history)
     for row in first.history:

@@ -6,8 +6,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,12 +25,14 @@ from sksve.backbones import (
 from sksve.training._callbacks import prepare_callbacks
 from sksve.training._checkpoint import Checkpoint, check_same_fit, checkpoint_path, fit_hash
 from sksve.training._data import MemberDataset
-from sksve.training._data_parallel import ALONE, DataParallelNet, Processes
+from sksve.training._data_parallel import DataParallelNet
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads, WholeBackbone
 from sksve.training._net import MemberNet
 from sksve.training._progress import TrainingForecast
-from sksve.training._seeds import member_streams, shared_streams
+from sksve.training._run import Run
+from sksve.training._seeds import member_streams
+from sksve.training._settings import Settings
 from sksve.training._trained import (
     TrainedMembers,
     join,
@@ -43,7 +44,6 @@ from sksve.training._trained import (
 __all__ = [
     "LayerFactory",
     "MemberFactory",
-    "TrainingConfig",
     "assemble",
     "build_module",
     "train",
@@ -62,44 +62,13 @@ class LayerFactory(Protocol):
 MemberFactory = LayerFactory | WholeBackbone
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Everything about training that is not data, backbone or layer; see ``SVEClassifier``."""
-
-    n_classes: int
-    seed: int
-    max_epochs: int
-    batch_size: int
-    lr: float
-    head_lr: float
-    weight_decay: float
-    warmup: float
-    max_grad_norm: float | None
-    head_init_std: float
-    anchored: bool = False
-    freeze_out: float | None = None
-    core_optimizer: str = "adamw"
-    part: int = 0  # 0: fit, or the first call of partial_fit; k: the k-th training after it
-    shared_batches: bool = False
-    patience: int | None = None
-    device: str = "cpu"
-    dtype: torch.dtype = torch.float32
-    autocast: torch.dtype | None = None
-    callbacks: Any = None
-    verbose: int = 0
-    max_length: int | None = None
-    checkpoint_dir: Path | None = None
-    fit_hash: str = ""  # set by `train`, with `checkpoint_dir`
-    interruptible: bool = True
-    processes: Processes = ALONE
-
-
 def build_module(
     backbone: LoadedBackbone,
     plan: AdaptationPlan,
     factory: MemberFactory,
     ids: Sequence[int],
-    config: TrainingConfig,
+    settings: Settings,
+    run: Run,
 ) -> EnsembleModule:
     """Adapt a backbone for the members `ids` at their initial values.
 
@@ -110,7 +79,8 @@ def build_module(
     plan : AdaptationPlan
     factory : callable
     ids : sequence of int
-    config : TrainingConfig
+    settings : Settings
+    run : Run
 
     Returns
     -------
@@ -118,7 +88,7 @@ def build_module(
         On the CPU.
     """
     own = backbone.twin()
-    streams = [member_streams(config.seed, k) for k in ids]
+    streams = [member_streams(settings.random_state, k) for k in ids]
     adapters = [s.adapter for s in streams]
     if isinstance(factory, WholeBackbone):
         split: nn.Module = factory(SplitBackbone(own, plan), adapters)
@@ -128,10 +98,10 @@ def build_module(
         split = SplitBackbone(own, plan)
     heads = MemberHeads(
         own.hidden_size,
-        config.n_classes,
+        run.n_classes,
         [s.head for s in streams],
-        init_std=config.head_init_std,
-        dtype=config.dtype,
+        init_std=settings.head_init_scale,
+        dtype=run.dtype,
     )
     return EnsembleModule(split, heads)
 
@@ -143,7 +113,8 @@ def train(
     ids: Sequence[int],
     train_data: MemberDataset,
     valid_data: MemberDataset | None,
-    config: TrainingConfig,
+    settings: Settings,
+    run: Run,
     *,
     n_jobs: int | None = None,
 ) -> TrainedMembers:
@@ -151,7 +122,7 @@ def train(
 
     Parameters
     ----------
-    backbone, plan, factory, ids, config
+    backbone, plan, factory, ids, settings, run
         As :func:`build_module`.
     train_data, valid_data : MemberDataset
         The output of the frozen part of the backbone is stored in them.
@@ -166,33 +137,35 @@ def train(
     n_tasks = _count_tasks(n_jobs, len(ids))
     n_groups = len(ids) if isinstance(factory, WholeBackbone) else n_tasks
     groups = [tuple(int(k) for k in group) for group in np.array_split(ids, n_groups)]
-    config = replace(config, interruptible=n_groups == 1)
+    # Groups that are trained one after the other share the time.
+    share = None if settings.max_time is None else settings.max_time * n_tasks / n_groups
+    run = replace(run, interruptible=n_groups == 1, max_time=share)
     datasets = [data for data in (train_data, valid_data) if data is not None]
-    if config.checkpoint_dir is not None:
-        key = fit_hash(backbone, plan, factory, groups, datasets, config)
-        check_same_fit(config.checkpoint_dir, key)
-        config = replace(config, fit_hash=key)
+    if run.checkpoint_dir is not None:
+        key = fit_hash(backbone, plan, factory, groups, datasets, settings, run)
+        check_same_fit(run.checkpoint_dir, key)
+        run = replace(run, fit_hash=key)
     if plan.first_block > 0:
-        split = SplitBackbone(backbone.twin(), plan).to(config.device)
+        split = SplitBackbone(backbone.twin(), plan).to(run.device)
         for data in datasets:
-            compute_features(split, data, device=config.device, autocast=config.autocast)
+            compute_features(split, data, device=run.device, autocast=run.autocast)
         del split
     # Built here, one after the other as tasks begin: all groups have this process's singular vectors.
-    modules = (build_module(backbone, plan, factory, group, config) for group in groups)
+    modules = (build_module(backbone, plan, factory, group, settings, run) for group in groups)
     data = train_data, valid_data
     if n_groups == 1:
-        members = _train_group(next(modules), ids, *data, config)
+        members = _train_group(next(modules), ids, *data, settings, run)
         warn_of(members)
         return members
-    run = delayed(_train_in_task)
-    tasks = (run(os.getpid(), m, group, *data, config) for m, group in zip(modules, groups))
+    task = delayed(_train_in_task)
+    tasks = (task(os.getpid(), m, group, *data, settings, run) for m, group in zip(modules, groups))
     replies = Parallel(n_jobs=n_tasks, pre_dispatch="n_jobs")(tasks)
     shown: dict[Any, Any] = {}
     for message, category, filename, line in (each for _, told in replies for each in told):
         warnings.warn_explicit(message, category, filename, line, registry=shown)
     members = functools.reduce(join, (members for members, _ in replies))
     warn_of(members)
-    return assemble(backbone, plan, factory, members, config)
+    return assemble(backbone, plan, factory, members, settings, run)
 
 
 def _count_tasks(n_jobs: int | None, n_members: int) -> int:
@@ -221,15 +194,16 @@ def _train_group(
     ids: tuple[int, ...],
     train_data: MemberDataset,
     valid_data: MemberDataset | None,
-    config: TrainingConfig,
+    settings: Settings,
+    run: Run,
 ) -> TrainedMembers:
-    net = make_net(module, ids, config, valid_data)
-    if config.checkpoint_dir is not None:
-        path = checkpoint_path(config.checkpoint_dir, ids)
-        own = Checkpoint(path, config.fit_hash, config.seed, config.processes)
+    net = make_net(module, ids, settings, run, valid_data)
+    if run.checkpoint_dir is not None:
+        path = checkpoint_path(run.checkpoint_dir, ids)
+        own = Checkpoint(path, run.fit_hash, settings.random_state, run.processes)
         net.callbacks.append(("checkpoint", own))
     net.fit(train_data, None)
-    if config.checkpoint_dir is not None:  # whoever trains the net further does so on their own
+    if run.checkpoint_dir is not None:  # whoever trains the net further does so on their own
         net.callbacks.pop()
         net.callbacks_ = [c for c in net.callbacks_ if c[0] != "checkpoint"]
     return trained_members(net)
@@ -238,42 +212,18 @@ def _train_group(
 def make_net(
     module: EnsembleModule,
     ids: tuple[int, ...],
-    config: TrainingConfig,
+    settings: Settings,
+    run: Run,
     valid_data: MemberDataset | None,
 ) -> MemberNet:
     """Put a module into the net that trains it; not initialised."""
-    order, rows = shared_streams(config.seed, config.part)
-    streams = [member_streams(config.seed, k, config.part).batches for k in ids]
-    streams = [rows] if config.shared_batches else streams
-    callbacks = prepare_callbacks(config.callbacks)
-    if config.verbose:
-        callbacks.append(("forecast", TrainingForecast(config.max_length)))
+    callbacks = prepare_callbacks(settings.callbacks)
+    if settings.verbose:
+        callbacks.append(("forecast", TrainingForecast(settings.max_length)))
         callbacks.append(ProgressBar())
-    together = {} if config.processes.n == 1 else {"processes": config.processes}
-    net_class = DataParallelNet if together else MemberNet
+    net_class = MemberNet if run.processes.n == 1 else DataParallelNet
     return net_class(
-        module,
-        **together,
-        member_ids=ids,
-        batch_streams=streams,
-        shared_stream=order,
-        lr=config.lr,
-        head_lr=config.head_lr,
-        weight_decay=config.weight_decay,
-        anchored=config.anchored,
-        freeze_out=config.freeze_out,
-        core_optimizer=config.core_optimizer,
-        warmup=config.warmup,
-        max_grad_norm=config.max_grad_norm,
-        autocast=config.autocast,
-        valid_dataset=valid_data,
-        patience=config.patience,
-        interruptible=config.interruptible and config.processes.n == 1,
-        max_epochs=config.max_epochs,
-        batch_size=config.batch_size,
-        device=config.device,
-        callbacks=callbacks,
-        verbose=config.verbose,
+        module, settings, run, member_ids=ids, valid_dataset=valid_data, callbacks=callbacks
     )
 
 
@@ -282,7 +232,8 @@ def assemble(
     plan: AdaptationPlan,
     factory: MemberFactory,
     members: TrainedMembers,
-    config: TrainingConfig,
+    settings: Settings,
+    run: Run,
 ) -> TrainedMembers:
     """Build one module that holds all `members` with their trained parameters.
 
@@ -291,11 +242,11 @@ def assemble(
     TrainedMembers
         With a net whose module predicts as the members' own modules do.
     """
-    module = build_module(backbone, plan, factory, members.ids, config)
+    module = build_module(backbone, plan, factory, members.ids, settings, run)
     with torch.no_grad():
         for tensor, value in zip(module.member_tensors(), members.state, strict=True):
             tensor.copy_(value)
-    net = make_net(module, members.ids, replace(config, verbose=0), None)
+    net = make_net(module, members.ids, settings.with_values(verbose=0), run, None)
     net.initialize()
     net.history = History(dict(row) for row in members.log)  # whose own it is, may be kept
     set_member_history(net, members.history)

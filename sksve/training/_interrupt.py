@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any, Self
 
@@ -57,12 +58,12 @@ class InterruptMixin:
     It counts steps, goes on where a checkpoint has put it (``epochs_done_``), and tells the ends of a
     training apart: all members have stopped, a skorch callback has said so, or somebody has
     interrupted it. An interrupt before the first step, a second Ctrl-C, and any in a net that is not
-    ``interruptible`` go through.
+    ``run.interruptible`` go through.
     """
 
     callbacks_: Any
     initialized_: bool
-    interruptible: bool
+    run: Any
     max_epochs: int
 
     def partial_fit(
@@ -73,6 +74,8 @@ class InterruptMixin:
         fit_params.setdefault("_routing_method", "partial_fit")
         self.n_steps_ = self.epochs_done_ = 0
         self.interrupted_ = False
+        self.out_of_time_ = False
+        self._began = time.monotonic()
         with SigintFlag() as flag:
             self.sigint_ = flag
             try:
@@ -82,7 +85,9 @@ class InterruptMixin:
                 pass
             except KeyboardInterrupt as stop:
                 asked_by_callback = stop.args == (_BY_CALLBACK,)
-                passes = flag.count > 1 or not (self.interruptible or asked_by_callback)
+                interruptible = self.run.interruptible and self.run.processes.n == 1
+                asked = asked_by_callback or self.out_of_time_
+                passes = flag.count > 1 or not (interruptible or asked)
                 if passes or self.n_steps_ == 0:
                     raise KeyboardInterrupt from stop
                 self.interrupted_ = self.n_steps_ < self.n_steps_due(X)
@@ -118,7 +123,9 @@ class InterruptMixin:
         if method_name in ("on_batch_end", "on_epoch_end") and not self.active_:
             raise TrainingStopped
         between = method_name in _BETWEEN_STEPS and kwargs.get("training", True)
-        if between and sigints(self):
+        if between and self.n_steps_ and self.run.max_time is not None:
+            self.out_of_time_ = time.monotonic() - self._began >= self.run.max_time
+        if between and (sigints(self) or self.out_of_time_):
             raise KeyboardInterrupt
 
 
@@ -150,8 +157,9 @@ def interrupt_notes(net: Any) -> tuple[str, ...]:
     """What a user whose training was interrupted must know; nothing if it was not."""
     if not net.interrupted_:
         return ()
+    how = "ended by max_time" if net.out_of_time_ else "interrupted"
     return (
-        f"Training was interrupted in epoch {len(net.history)} of {net.max_epochs}, after "
+        f"Training was {how} in epoch {len(net.history)} of {net.max_epochs}, after "
         f"{net.n_steps_} steps. The members are as they were then and can be used. With checkpoint_dir, "
         "the same call continues after the last whole epoch.",
     )

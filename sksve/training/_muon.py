@@ -1,7 +1,6 @@
 """Muon for the members' full cores, AdamW for all else."""
 
 from collections.abc import Callable, Iterable, Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -10,9 +9,7 @@ from torch.optim import AdamW, Optimizer
 
 from sksve.adapters import SVDLinear
 
-__all__ = ["CoreMuon", "check_whole_cores", "orthogonalized", "whole_core"]
-
-NOT_WHOLE = "core_optimizer='muon' makes steps of whole cores orthogonal and needs off_diagonals >= rank - 1"
+__all__ = ["CoreMuon", "orthogonalized", "whole_core"]
 
 # A quintic whose repetition brings singular values from (0, 1] near 1, reference [1] below.
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -149,19 +146,9 @@ class CoreMuon(Optimizer):
 def whole_core(layer: SVDLinear) -> nn.Parameter:
     """Values of a layer whose cores are whole matrices; ValueError if they are not."""
     if layer.values.shape[1] != layer.rank**2:
-        got = f"got a layer of rank {layer.rank}, whose cores are not"
-        raise ValueError(f"{NOT_WHOLE}; {got}. {_cure(layer.rank)}")
+        raise ValueError(
+            "optimizer='muon' makes steps of full cores orthogonal and needs core='full'. Got a layer of "
+            f"rank {layer.rank} with {layer.values.shape[1]} values. Set core='full', or leave optimizer "
+            "at 'auto'."
+        )
     return layer.values
-
-
-def check_whole_cores(rank: int | float | None, off_diagonals: int) -> None:
-    """Refuse, before any layer is made, cores that Muon cannot train."""
-    known = isinstance(rank, Integral)
-    if off_diagonals < (int(rank) - 1 if known and rank is not None else 1):
-        got = f"rank={rank!r}, off_diagonals={off_diagonals}"
-        raise ValueError(f"{NOT_WHOLE}; got {got}. {_cure(rank if known else None)}")
-
-
-def _cure(rank: Any) -> str:
-    sides = "a rank and off_diagonals" if rank is None else f"off_diagonals={rank - 1}"
-    return f"Set {sides}, or core_optimizer='adamw'."

@@ -26,6 +26,9 @@ from sksve.training._inference import low_precision, predict_logits, softmax64
 from sksve.training._interrupt import InterruptMixin
 from sksve.training._module import EnsembleModule
 from sksve.training._muon import CoreMuon, whole_core
+from sksve.training._run import Run
+from sksve.training._seeds import member_streams, shared_streams
+from sksve.training._settings import Settings
 
 __all__ = ["MemberNet"]
 
@@ -40,78 +43,50 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
     ----------
     module : EnsembleModule
         Already built; used as it is.
+    settings : Settings
+    run : Run
     member_ids : tuple of int
         The members' numbers, in the order of the module's member axis.
-    batch_streams : sequence of numpy.random.Generator
-        Per member, or one if all share their batches.
-    shared_stream : numpy.random.Generator
-        Draws the order of the batches.
-    head_lr, weight_decay, warmup, max_grad_norm : float
-        As in ``SVEClassifier``.
-    core_optimizer : {"adamw", "muon"}, default="adamw"
-        What moves the cores of adapted layers, see :class:`CoreMuon`.
-    anchored : bool, default=False
-        Whether weight decay pulls to the start, see :func:`decay_to_start`.
-    freeze_out : float or None
-        Share of all steps after which the first adapted block stops learning, see
-        :func:`stopping_steps`.
-    autocast : torch.dtype or None
-        Dtype of the forward pass in training.
     valid_dataset : MemberDataset or None
         Judged after each epoch.
-    patience : int or None
-        Epochs without improvement after which a member stops; None: never.
-    interruptible : bool, default=True
-        Whether Ctrl-C ends training with the members as they are, or goes through.
+    **kwargs
+        skorch's.
     """
 
     def __init__(
         self,
         module: EnsembleModule,
+        settings: Settings,
+        run: Run,
         *,
         member_ids: tuple[int, ...] = (),
-        batch_streams: Sequence[np.random.Generator] = (),
-        shared_stream: np.random.Generator | None = None,
-        head_lr: float = 0.01,
-        weight_decay: float = 0.0,
-        core_optimizer: str = "adamw",
-        anchored: bool = False,
-        freeze_out: float | None = None,
-        warmup: float = 0.1,
-        max_grad_norm: float | None = 1.0,
-        autocast: torch.dtype | None = None,
         valid_dataset: MemberDataset | None = None,
-        patience: int | None = None,
-        interruptible: bool = True,
         **kwargs: Any,
     ) -> None:
+        self.settings = settings
+        self.run = run
         self.member_ids = member_ids
-        self.batch_streams = batch_streams
-        self.shared_stream = shared_stream
-        self.head_lr = head_lr
-        self.weight_decay = weight_decay
-        self.core_optimizer = core_optimizer
-        self.anchored = anchored
-        self.freeze_out = freeze_out
-        self.warmup = warmup
-        self.max_grad_norm = max_grad_norm
-        self.autocast = autocast
         self.valid_dataset = valid_dataset
-        self.patience = patience
-        self.interruptible = interruptible
-        kwargs.setdefault("criterion", torch.nn.CrossEntropyLoss)
-        kwargs.setdefault("train_split", None)
-        super().__init__(module, **kwargs)
+        own = {
+            "lr": settings.lr or 0.0,  # nothing adapted, no rate
+            "max_epochs": settings.max_epochs,
+            "batch_size": settings.batch_size,
+            "device": run.device,
+            "verbose": settings.verbose,
+            "criterion": torch.nn.CrossEntropyLoss,
+            "train_split": None,
+        }
+        super().__init__(module, **(own | kwargs))
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         own: list[tuple[str, Callback]] = [
             ("epoch_timer", EpochTimer()),
             ("member_log", MemberLog()),
-            ("schedule", WarmupSchedule(self.warmup)),
+            ("schedule", WarmupSchedule(self.settings.warmup)),
         ]
-        if self.patience is not None:
-            own.append(("member_early_stopping", MemberEarlyStopping(self.patience)))
+        if self.settings.patience is not None:
+            own.append(("member_early_stopping", MemberEarlyStopping(self.settings.patience)))
         return [
             *own,
             ("train_loss", PassthroughScoring("train_loss", on_train=True)),
@@ -125,6 +100,13 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         super().initialize()
         #: Positions of the members still training.
         self.active_ = list(range(self.module_.n_members))
+        seed, part = self.settings.random_state, self.run.part
+        #: Draws the order of the batches, which all members share.
+        self.shared_stream_, rows = shared_streams(seed, part)
+        #: Per member, or one if all share their batches.
+        self.batch_streams_ = [member_streams(seed, k, part).batches for k in self.member_ids]
+        if self.settings.shared_batches:
+            self.batch_streams_ = [rows]
         self.still_ = 0  # adapted blocks, the first, that have stopped learning
         self.module_.eval()  # each step of training sets its mode; between, threads may predict
         return self
@@ -145,27 +127,29 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         ]
         # Not weight decay on the biases of the heads: the class frequencies are data, not noise.
         heads = self.module_.heads
-        groups.append({"params": [heads.weight], "lr": self.head_lr})
-        groups.append({"params": [heads.bias], "lr": self.head_lr, "weight_decay": 0.0})
-        decay = self.weight_decay
+        groups.append({"params": [heads.weight], "lr": self.settings.head_lr})
+        groups.append({"params": [heads.bias], "lr": self.settings.head_lr, "weight_decay": 0.0})
+        decay = self.settings.weight_decay
         if cores:
             stages = [stage_of.get(id(p), 0) for p in cores]
             self.optimizer_ = CoreMuon(cores, groups, lr=self.lr, weight_decay=decay, stages=stages)
         else:  # fused: one pass over many small tensors, in place of a dozen calls for each
             self.optimizer_ = torch.optim.AdamW(groups, weight_decay=decay, fused=True)
-        if self.anchored:
+        if self.settings.decay_to == "start":
             decay_to_start(self.optimizer_)
         return self
 
     def _stages(self) -> dict[int, int]:
         """By parameter, when it stops learning: 0 with the last block, k with the k-th before that."""
-        blocks = [] if self.freeze_out is None else adapted_blocks(self.module_.split)[::-1]
+        blocks = (
+            [] if self.settings.freeze_out is None else adapted_blocks(self.module_.split)[::-1]
+        )
         self.n_stages_ = max(1, len(blocks))
         return {id(p): k for k, block in enumerate(blocks) for p in block.parameters()}
 
     def _cores(self) -> list[torch.nn.Parameter]:
         """Cores of the adapted layers, unless AdamW moves them."""
-        layers = self.module_.split.modules() if self.core_optimizer == "muon" else ()
+        layers = self.module_.split.modules() if self.settings.optimizer == "muon" else ()
         return [whole_core(layer) for layer in layers if isinstance(layer, SVDLinear)]
 
     def get_dataset(self, X: Any, y: Any = None) -> MemberDataset:
@@ -177,12 +161,11 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
     def get_iterator(self, dataset: MemberDataset, training: bool = False) -> Any:
         if not training:
             return SharedBatches(dataset, 4 * self.batch_size, self.active_, self.module_.n_members)
-        assert self.shared_stream is not None
         return MemberBatches(
             dataset,
             self.batch_size,
-            self.batch_streams,
-            self.shared_stream,
+            self.batch_streams_,
+            self.shared_stream_,
             self.active_,
             self.module_.n_members,
         )
@@ -194,7 +177,7 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
 
     def infer(self, x: MemberBatch, **fit_params: Any) -> Tensor:
         x = x.to(torch.device(self.device))
-        with low_precision(torch.device(self.device), self.autocast):
+        with low_precision(torch.device(self.device), self.run.autocast):
             return self.module_(x.input_ids, x.attention_mask, x.features, x.members, self.still_)
 
     def member_losses(self, logits: Tensor, y: Tensor, batch: MemberBatch) -> Tensor:
@@ -211,7 +194,7 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         epoch, step = len(self.history), len(self.history[-1].get("batches", ()))
         raise NonFiniteLossError(
             f"The {what} of member {member} is {values[i].item()} in epoch {epoch}, batch {step}: "
-            f"training diverged. Lower lr (now {self.lr:g}), head_lr (now {self.head_lr:g}) or "
+            f"training diverged. Lower lr (now {self.lr:g}), head_lr (now {self.settings.head_lr:g}) or "
             "init_scale, or use precision='float32'."
         )
 
@@ -232,10 +215,10 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         losses, logits = self.backward(Xi, yi, **fit_params)
         self.check_finite(losses, Xi.members, "loss")
         parameters = self.module_.member_parameters()
-        if self.max_grad_norm is None:
+        if self.settings.max_grad_norm is None:
             norms = member_gradient_norms(parameters)
         else:
-            norms = clip_member_gradients(parameters, self.max_grad_norm)
+            norms = clip_member_gradients(parameters, self.settings.max_grad_norm)
         self.check_finite(norms[self.active_], self.active_, "gradient norm")
         return self._step(losses, logits)
 

@@ -147,7 +147,7 @@ def forecast(net: Any, X: Any) -> dict[str, int]:
 
 def _learning(net: Any) -> dict[Any, float]:
     """Share of the steps in which each layer learns, of layers in blocks that stop before the end."""
-    if net.freeze_out is None:
+    if net.settings.freeze_out is None:
         return {}
     stops = dict(net.callbacks_)["schedule"].stops_  # made before this is asked
     return {

@@ -14,10 +14,12 @@ from sksve._exceptions import PersistenceError
 from sksve.adapters import BasisMismatchError
 from sksve.backbones import AdaptationPlan, LoadedBackbone
 from sksve.training._data import MemberDataset
-from sksve.training._fit import LayerFactory, TrainingConfig, build_module, make_net
+from sksve.training._fit import LayerFactory, build_module, make_net
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
+from sksve.training._run import Run
+from sksve.training._settings import Settings
 from sksve.training._trained import TrainedMembers, trained_members, warn_of
 
 __all__ = ["describe_frozen", "restore_net", "saved_state", "train_further"]
@@ -67,16 +69,17 @@ def restore_net(
     plan: AdaptationPlan,
     factory: LayerFactory,
     ids: Sequence[int],
-    config: TrainingConfig,
+    settings: Settings,
+    run: Run,
     state: Mapping[str, np.ndarray],
     frozen: Mapping[str, str],
 ) -> MemberNet:
-    """The net that was saved, on the configuration's device; PersistenceError if something does not fit.
+    """The net that was saved, on the run's device; PersistenceError if something does not fit.
 
     `state` is what :func:`saved_state` gave, `frozen` what :func:`describe_frozen` gave.
     """
-    _check_size(state, len(ids), config.n_classes)
-    module = build_module(backbone, plan, factory, ids, config)
+    _check_size(state, len(ids), run.n_classes)
+    module = build_module(backbone, plan, factory, ids, settings, run)
     _check_frozen(frozen, describe_frozen(module))
     _check_tensors(state, saved_state(module))
     with torch.no_grad():
@@ -88,7 +91,7 @@ def restore_net(
         for name, p in module.named_parameters():
             if p.requires_grad:
                 p.copy_(torch.from_numpy(np.array(state[name])))
-    net = make_net(module, tuple(ids), config, None)
+    net = make_net(module, tuple(ids), settings, run, None)
     net.initialize()
     return net
 
@@ -155,17 +158,18 @@ def train_further(
     net: MemberNet,
     history: list[dict[str, np.ndarray]],
     data: MemberDataset,
-    config: TrainingConfig,
+    settings: Settings,
+    run: Run,
 ) -> TrainedMembers:
     """Train a net's members on from where they are, with a fresh optimizer; all or nothing."""
-    module = net.module_
+    module, run = net.module_, replace(run, max_time=settings.max_time)
     before = [p.detach().clone() for p in module.member_parameters()]
-    further = make_net(module, net.member_ids, config, None)
+    further = make_net(module, net.member_ids, settings, run, None)
     further.initialize()  # brings the module to its device
     further.history = copy.deepcopy(net.history)
     n_before = len(further.history)
     try:
-        compute_features(module.split, data, device=config.device, autocast=config.autocast)
+        compute_features(module.split, data, device=run.device, autocast=run.autocast)
         further.partial_fit(data, None)
         members = trained_members(further, since=n_before)
         warn_of(members)

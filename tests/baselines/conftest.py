@@ -11,6 +11,7 @@ from sksve.baselines import (
     LoRAEnsembleClassifier,
     MCDropoutClassifier,
 )
+from tests.making import new
 
 # Unequal lengths, so that batches hold padding.
 TEXTS = [
@@ -78,7 +79,7 @@ def make(tiny):
             "precision": "float64",
             "random_state": 0,
         }
-        return cls(tiny if backbone is None else backbone, **(settings | own | changes))
+        return new(cls, tiny if backbone is None else backbone, **(settings | own | changes))
 
     return make
 

@@ -7,7 +7,8 @@ import tempfile
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from sksve.backbones import make_tiny_backbone
+from sksve import Training
+from sksve.backbones import Backbone, make_tiny_backbone
 from sksve.baselines import (
     BatchEnsembleClassifier,
     DeepEnsembleClassifier,
@@ -26,24 +27,27 @@ for part in make_tiny_backbone(n_blocks=1, max_positions=512):
 
 # Many epochs at a high rate: the checks fit some twenty rows of two numbers. float64 and one full batch
 # make weights equal repetition to 1e-7.
-COMMON = {"max_length": 512, "precision": "float64", "random_state": 0, "weight_decay": 0.0}
+COMMON = {
+    "max_length": 512, "precision": "float64", "random_state": 0, "weight_decay": 0.0,
+    "training": Training(head_lr=5e-2),
+}  # fmt: skip
 RIVALS = {
-    "fine_tuned": FineTunedClassifier(FOLDER, max_epochs=30, lr=5e-3, head_lr=5e-2, **COMMON),
+    "fine_tuned": FineTunedClassifier(FOLDER, max_epochs=30, lr=5e-3, **COMMON),
     "deep_ensemble": DeepEnsembleClassifier(
-        FOLDER, n_members=2, max_epochs=30, lr=5e-3, head_lr=5e-2, **COMMON
+        FOLDER, n_members=2, max_epochs=30, lr=5e-3, **COMMON
     ),
     "lora_ensemble": LoRAEnsembleClassifier(
-        FOLDER, n_members=2, max_epochs=30, lr=5e-3, head_lr=5e-2, target_modules="all-linear",
+        Backbone(FOLDER, target_modules="all-linear"), n_members=2, max_epochs=30, lr=5e-3,
         **COMMON,
     ),
     "batch_ensemble": BatchEnsembleClassifier(
-        FOLDER, n_members=2, max_epochs=30, lr=3e-2, head_lr=5e-2, **COMMON
+        FOLDER, n_members=2, max_epochs=30, lr=3e-2, **COMMON
     ),
     "mc_dropout": MCDropoutClassifier(
-        FOLDER, n_samples=3, max_epochs=30, lr=5e-3, head_lr=5e-2, dropout=0.02, **COMMON
+        FOLDER, n_samples=3, max_epochs=30, lr=5e-3, dropout=0.02, **COMMON
     ),
     "laplace": LaplaceClassifier(
-        FOLDER, n_samples=5, max_epochs=30, lr=5e-3, head_lr=5e-2, prior_precision=100.0, **COMMON
+        FOLDER, n_samples=5, max_epochs=30, lr=5e-3, prior_precision=100.0, **COMMON
     ),
 }  # fmt: skip
 

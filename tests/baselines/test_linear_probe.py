@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sksve import SVEClassifier, predict_uncertainty
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import LinearProbeClassifier
+from tests.making import new
 
 TEXTS = [
     "good film",
@@ -33,7 +34,7 @@ def tiny():
 def make(tiny):
     def make(**changes):
         settings = {"max_epochs": 3, "batch_size": 4, "precision": "float64", "random_state": 0}
-        return LinearProbeClassifier(tiny, **(settings | changes))
+        return new(LinearProbeClassifier, tiny, **(settings | changes))
 
     return make
 
@@ -97,12 +98,11 @@ def test__probe__keeps_the_contract(fitted, make):
 
 def test__probe__shares_streams_and_batches_with_the_ensemble(fitted, tiny):
     # Without noise and without adapter steps the ensemble is the probe.
-    ensemble = SVEClassifier(
-        tiny, n_members=2, init_scale=0.0, lr=1e-300, head_lr=fitted.head_lr, max_epochs=3,
-        batch_size=4, precision="float64", random_state=0, max_grad_norm=None,
-        head_init_scale=fitted.head_init_scale,
+    ensemble = new(
+        SVEClassifier, tiny, n_members=2, init_scale=0.0, lr=1e-300, head_lr=fitted.settings_.head_lr,
+        max_epochs=3, batch_size=4, precision="float64", random_state=0, max_grad_norm=None,
     ).fit(TEXTS, LABELS)  # fmt: skip
-    probe = clone(fitted).set_params(max_grad_norm=None).fit(TEXTS, LABELS)
+    probe = clone(fitted).set_params(training__max_grad_norm=None).fit(TEXTS, LABELS)
     np.testing.assert_allclose(
         ensemble.predict_proba_members(TEXTS), probe.predict_proba_members(TEXTS), rtol=0, atol=1e-9
     )

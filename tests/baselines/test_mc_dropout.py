@@ -34,7 +34,7 @@ def test_samples__equal_a_model_with_its_masks_written_in(fitted, texts):
     # Of two blocks: embeddings, three a block (one of them attention's, never called), and pooled.
     assert n_layers == 1 + 2 * 3 + 1
     for sample in range(clf.n_samples):
-        seeds = sample_seeds(clf._seed, sample, n_layers)
+        seeds = sample_seeds(clf.settings_.random_state, sample, n_layers)
         masks = []
         for seed in seeds:
             g = torch.Generator().manual_seed(seed)

@@ -15,6 +15,7 @@ from torch import nn
 from sksve.backbones import make_tiny_backbone
 from sksve.training._data import bucketed_epoch
 from sksve.training._seeds import member_streams, shared_streams
+from tests.making import new
 
 
 def pooled(model, tokenizer, texts):
@@ -28,33 +29,33 @@ def pooled(model, tokenizer, texts):
 
 def plain_fine_tuning(clf, k, texts, y, trained):
     """Fine-tune the parameters of the model whose names `trained` accepts; return model and head."""
-    given, tokenizer = clf.backbone
+    (given, tokenizer), how = clf.backbone, clf.settings_
     model = copy.deepcopy(given).double().eval()
     for name, p in model.named_parameters():
         p.requires_grad_(trained(name))
-    streams = member_streams(clf._seed, k)
+    streams = member_streams(how.random_state, k)
     head = nn.Linear(model.config.hidden_size, 2).double()
     with torch.no_grad():
         noise = torch.randn(head.weight.shape, generator=streams.head, dtype=torch.float64)
-        head.weight.copy_(clf.head_init_scale * noise)
+        head.weight.copy_(how.head_init_scale * noise)
         head.bias.zero_()
     body = [p for p in model.parameters() if p.requires_grad]
-    decay = {"weight_decay": clf.weight_decay}
+    decay = {"weight_decay": how.weight_decay}
     optimizer = torch.optim.AdamW(
         [
-            {"params": body, "lr": clf.lr, **decay},
-            {"params": [head.weight], "lr": clf.head_lr, **decay},
-            {"params": [head.bias], "lr": clf.head_lr, "weight_decay": 0.0},
+            {"params": body, "lr": how.lr, **decay},
+            {"params": [head.weight], "lr": how.head_lr, **decay},
+            {"params": [head.bias], "lr": how.head_lr, "weight_decay": 0.0},
         ]
     )
     rates = [group["lr"] for group in optimizer.param_groups]
     lengths = np.array([len(tokenizer(text)["input_ids"]) for text in texts])
-    order, _ = shared_streams(clf._seed)
+    order, _ = shared_streams(how.random_state)
     n_batches = -(-len(texts) // clf.batch_size)
-    n_steps = clf.max_epochs * n_batches
-    n_warmup = round(clf.warmup * n_steps)
+    n_steps = how.max_epochs * n_batches
+    n_warmup = round(how.warmup * n_steps)
     t = 0
-    for _ in range(clf.max_epochs):
+    for _ in range(how.max_epochs):
         batches = bucketed_epoch(lengths, clf.batch_size, streams.batches)
         for slot in order.permutation(n_batches):
             rows = batches[slot]
@@ -69,7 +70,7 @@ def plain_fine_tuning(clf, k, texts, y, trained):
             grads = [p.grad for p in (*body, *head.parameters()) if p.grad is not None]
             norm = float(torch.stack([g.square().sum() for g in grads]).sum().sqrt())
             for g in grads:
-                g.mul_(min(1.0, clf.max_grad_norm / norm))
+                g.mul_(min(1.0, how.max_grad_norm / norm))
             optimizer.step()
     return model, head
 
@@ -151,9 +152,9 @@ def test_lora_and_batch_ensemble__start_as_the_probe(make, texts, labels):
     own = {"lora_ensemble": {}, "batch_ensemble": {"init_scale": 0.0}, "deep_ensemble": {}}
     for name, changes in own.items():
         clf = make(name, **still, **changes).fit(texts, labels)
-        probe = LinearProbeClassifier(
-            clf.backbone, n_members=3, max_epochs=2, batch_size=4, head_lr=0.02,
-            weight_decay=clf.weight_decay, max_grad_norm=None, precision="float64", random_state=0,
+        probe = new(
+            LinearProbeClassifier, clf.backbone, n_members=3, max_epochs=2, batch_size=4, head_lr=0.02,
+            weight_decay=clf.settings_.weight_decay, max_grad_norm=None, precision="float64", random_state=0,
         ).fit(texts, labels)  # fmt: skip
         np.testing.assert_allclose(
             clf.predict_proba_members(texts), probe.predict_proba_members(texts), rtol=0, atol=1e-9

@@ -61,7 +61,7 @@ def data():
 @pytest.fixture(scope="session")
 def sve():
     """Make fitted SVEClassifiers on a tiny transformer, of two or three classes."""
-    from sksve import SVEClassifier
+    from sksve import SVEClassifier, Training
     from sksve.backbones import make_tiny_backbone
 
     texts = ["good film", "bad film", "the story was great", "the worst of all", "loved it", "dull"]
@@ -70,7 +70,7 @@ def sve():
     def make(n_classes):
         if n_classes not in fitted:
             clf = SVEClassifier(
-                make_tiny_backbone(), n_members=2, max_epochs=2, lr=0.02, head_lr=0.02,
+                make_tiny_backbone(), n_members=2, max_epochs=2, lr=0.02, training=Training(head_lr=0.02),
                 precision="float64", random_state=0,
             )  # fmt: skip
             fitted[n_classes] = clf.fit(texts * 2, np.arange(12) % n_classes)

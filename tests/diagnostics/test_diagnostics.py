@@ -6,7 +6,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
-from sksve import SVEClassifier
+from sksve import SVEClassifier, Training
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import (
     DeepEnsembleClassifier,
@@ -20,7 +20,7 @@ from sksve.plotting import LayerDiversityDisplay, SpectrumDisplay
 TEXTS = ["good film", "bad film", "the story was great and very fun", "dull"] * 3
 LABELS = ["pos", "neg"] * 6
 COMMON = {
-    "max_epochs": 2, "batch_size": 4, "lr": 0.02, "head_lr": 0.02, "precision": "float64",
+    "max_epochs": 2, "batch_size": 4, "lr": 0.02, "training": Training(head_lr=0.02), "precision": "float64",
     "random_state": 0,
 }  # fmt: skip
 
@@ -185,7 +185,11 @@ def as_plain_model(clf, k):
 
 def test_layer_diversity__of_equal_members_is_zero(tiny):
     clf = SVEClassifier(
-        tiny, n_members=2, init_scale=0.0, max_epochs=1, lr=1e-300, head_lr=1e-300
+        tiny,
+        n_members=2,
+        max_epochs=1,
+        lr=1e-300,
+        training=Training(init_scale=0.0, head_lr=1e-300),
     ).fit(TEXTS, LABELS)
     found = layer_diversity(clf, TEXTS[:3])
     np.testing.assert_allclose(found.variance[:-1], 0.0, rtol=0, atol=1e-9)

@@ -4,6 +4,7 @@ import pytest
 
 from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
+from tests.making import new
 
 # Unequal lengths, so that batches hold padding.
 TEXTS = [
@@ -53,7 +54,7 @@ def make(tiny):
             "precision": "float64",
             "random_state": 0,
         }
-        return SVEClassifier(tiny if backbone is None else backbone, **(settings | changes))
+        return new(SVEClassifier, tiny if backbone is None else backbone, **(settings | changes))
 
     return make
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sksve import SVEClassifier
+from sksve import SVEClassifier, Training
 from sksve.backbones import make_tiny_backbone
 
 TEXTS = ["good film", "bad film", "the story was great and very fun", "dull, the worst of all"] * 6
@@ -25,7 +25,8 @@ LABELS = ["pos", "neg"] * 12
 def train(folder, backbone):
     clf = SVEClassifier(
         backbone, n_members=3, max_epochs=6, batch_size=4, early_stopping=True,
-        validation_fraction=0.2, random_state=0, checkpoint_dir=folder,
+        random_state=0,
+        training=Training(validation_fraction=0.2, checkpoint_dir=folder),
     )  # fmt: skip
     warnings.simplefilter("error")  # a half-written checkpoint would be told of
     return clf.fit(TEXTS, LABELS)

@@ -196,7 +196,10 @@ BAD_PARAMETERS = {
     "members-True": ({"n_members": True}, "'n_members'.*Got True instead"),
     "members-float": ({"n_members": 2.0}, "'n_members'.*Got 2.0 instead"),
     "pool-0": ({"rank": 1, "direction_pool": 0}, "'direction_pool' parameter .* Got 0 instead"),
-    "pool-without-rank": ({"direction_pool": 4}, "'direction_pool' .* with rank=None"),
+    "pool-without-rank": (
+        {"rank": None, "direction_pool": 4},
+        "'direction_pool' .* with rank=None",
+    ),
     "pool-of-a-share": ({"rank": 0.5, "direction_pool": 4}, "an int .* with rank=0.5"),
     "pool-below-rank": ({"rank": 5, "direction_pool": 4}, "Got direction_pool=4 with rank=5"),
     "off-diagonals": ({"off_diagonals": -1}, "'off_diagonals'.*Got -1"),
@@ -211,7 +214,7 @@ BAD_PARAMETERS = {
     "epochs": ({"max_epochs": 0}, "'max_epochs'.*Got 0"),
     "pooling": ({"pooling": "max"}, "'pooling'.*'cls'.*Got 'max'"),
     "precision": ({"precision": "half"}, "'precision'.*'float64'.*Got 'half'"),
-    "batches": ({"member_batches": "own"}, "'member_batches'.*'shared'.*Got 'own'"),
+    "batches": ({"shared_batches": "own"}, "'shared_batches'.*Got 'own'"),
     "class-weight": ({"class_weight": "even"}, "'class_weight'.*'balanced'.*Got 'even'"),
     "class-weight-negative": ({"class_weight": {0: -1.0, 1: 2.0}}, "class_weight.*-1.0"),
     "class-weight-unknown": ({"class_weight": {0: 1.0, 7: 2.0}}, "not in class_weight"),
@@ -350,21 +353,22 @@ def test__a_list_in_a_first_row_is_a_cell_as_in_any_other(make):
         "lr",
         "head_lr",
         "init_scale",
-        "band_init_scale",
         "head_init_scale",
         "weight_decay",
         "max_grad_norm",
     ],
 )
 def test__parameters__ints_that_no_float_can_hold_are_refused(no_loading, make, name):
-    with pytest.raises(ValueError, match=f"'{name}' parameter of SVEClassifier"):
+    with pytest.raises(ValueError, match=f"'{name}' parameter of (SVEClassifier|Training)"):
         make(**{name: 10**400}).fit(T, Y)
 
 
 def test__parameters__numpys_floats_are_floats(make):
     told = {"rank": 0.5, "init_scale": 0.25, "lr": 0.125, "validation_fraction": 0.5}
-    plain = make(max_epochs=1, **told).fit(T, Y)
-    numpys = make(max_epochs=1, **{k: np.float32(v) for k, v in told.items()}).fit(T, Y)
+    plain = make(max_epochs=1, early_stopping=True, **told).fit(T, Y)
+    numpys = make(
+        max_epochs=1, early_stopping=True, **{k: np.float32(v) for k, v in told.items()}
+    ).fit(T, Y)
     np.testing.assert_array_equal(numpys.predict_proba(T), plain.predict_proba(T))
 
 

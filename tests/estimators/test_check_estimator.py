@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from sksve import SVEClassifier
+from sksve import SVEClassifier, Training
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import LinearProbeClassifier
 
@@ -34,7 +34,7 @@ ENSEMBLE = SVEClassifier(
     n_members=2,
     max_epochs=25,
     lr=5e-2,
-    head_lr=5e-2,
+    training=Training(head_lr=5e-2),
     max_length=512,  # ten features and more, letter by letter
     precision="float64",
     random_state=0,
@@ -42,7 +42,7 @@ ENSEMBLE = SVEClassifier(
 PROBE = LinearProbeClassifier(
     WIDE_FOLDER,
     max_epochs=60,
-    head_lr=0.3,
+    training=Training(head_lr=0.3),
     max_length=512,
     precision="float64",
     random_state=0,

@@ -13,7 +13,7 @@ from joblib import parallel_config
 from skorch.callbacks import Callback
 
 from sksve import IntegrityError, SVEClassifier
-from sksve.backbones import make_tiny_backbone
+from sksve.backbones import Backbone, make_tiny_backbone
 from sksve.baselines import (
     DeepEnsembleClassifier,
     LinearProbeClassifier,
@@ -21,6 +21,7 @@ from sksve.baselines import (
     MCDropoutClassifier,
 )
 from sksve.training import stored_seed
+from tests.making import new
 
 EVENTS = (
     "on_train_begin", "on_epoch_begin", "on_batch_begin", "on_grad_computed", "on_batch_end",
@@ -80,17 +81,17 @@ def test__assert_same_fit__can_fail(make, fitted, texts, labels):
 def survive(clf, X, y, at, **data):
     """Fit with a death at a moment, then again without; whether the first fit has died."""
     try:
-        clf.set_params(callbacks=[Crash(at)]).fit(X, y, **data)
+        clf.set_params(training__callbacks=[Crash(at)]).fit(X, y, **data)
     except Dead:
         assert not hasattr(clf, "classes_")  # nothing half-changed
-        clf.set_params(callbacks=[Crash()]).fit(X, y, **data)
+        clf.set_params(training__callbacks=[Crash()]).fit(X, y, **data)
         return True
     return False
 
 
 def moments(clf, X, y, **data):
     """The undisturbed fit, and how many moments it has."""
-    clf.set_params(callbacks=[Crash()]).fit(X, y, **data)
+    clf.set_params(training__callbacks=[Crash()]).fit(X, y, **data)
     return clf, Crash.seen
 
 
@@ -109,12 +110,12 @@ def test__death_at_any_moment__leaves_no_trace(make, texts, labels, tmp_path, ta
 SETTINGS = {
     "band-last-block": {"rank": 3, "off_diagonals": 1, "adapt_blocks": 1},
     "own-directions": {"rank": 3, "off_diagonals": 1, "direction_pool": 6},
-    "anchored": {"anchored": True, "weight_decay": 3.0},
-    "muon": {"core_optimizer": "muon", "rank": 3, "off_diagonals": 2, "weight_decay": 3.0},
-    "freeze_out": {"freeze_out": 0.4, "core_optimizer": "muon", "rank": 3, "off_diagonals": 2},
-    "shared-batches": {"member_batches": "shared", "weight_decay": 0.01},
+    "anchored": {"decay_to": "start", "weight_decay": 3.0},
+    "muon": {"optimizer": "muon", "rank": 3, "off_diagonals": 2, "weight_decay": 3.0},
+    "freeze_out": {"freeze_out": 0.4, "optimizer": "muon", "rank": 3, "off_diagonals": 2},
+    "shared-batches": {"shared_batches": True, "weight_decay": 0.01},
     "early-stopping": {
-        "early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.3, "max_epochs": 6,
+        "early_stopping": True, "patience": 1, "validation_fraction": 0.3, "max_epochs": 6,
         "lr": 0.1,
     },
     "no-clip-no-warmup": {"max_grad_norm": None, "warmup": 0.0, "precision": "float64"},
@@ -158,7 +159,7 @@ def test__rivals__go_on_as_well(cls, own, tiny, texts, labels, tmp_path):
     own = {"max_epochs": 2, "batch_size": 4, "random_state": 0} | own
     whole, _ = moments(cls(tiny, **own), texts, labels)
     for at in (8, 20):
-        clf = cls(tiny, **own, checkpoint_dir=tmp_path)
+        clf = new(cls, tiny, **own, checkpoint_dir=tmp_path)
         assert survive(clf, texts, labels, at)
         assert_same_fit(clf, whole, texts)
 
@@ -173,7 +174,7 @@ def test__n_jobs__each_part_has_its_own(make, texts, labels, tmp_path):
         names = {path.name for path in tmp_path.iterdir()}
         assert names <= {"members-0-1.checkpoint", "members-2-2.checkpoint"}
         assert names
-        assert_same_fit(clf.set_params(callbacks=None).fit(texts, labels), whole, texts)
+        assert_same_fit(clf.set_params(training__callbacks=None).fit(texts, labels), whole, texts)
         assert list(tmp_path.iterdir()) == []
 
 
@@ -201,7 +202,7 @@ def test__n_jobs__in_processes_goes_on(make, texts, labels, tmp_path):
     clf = make(n_jobs=2, max_epochs=2, checkpoint_dir=tmp_path, callbacks=[DieLate()])
     with pytest.raises(Dead):
         clf.fit(texts, labels)
-    assert_same_fit(clf.set_params(callbacks=None).fit(texts, labels), whole, texts)
+    assert_same_fit(clf.set_params(training__callbacks=None).fit(texts, labels), whole, texts)
 
 
 @pytest.fixture
@@ -211,8 +212,8 @@ def dead(make, texts, labels, tmp_path):
     def dead(**changes):
         clf = make(checkpoint_dir=tmp_path, **changes)
         with pytest.raises(Dead):
-            clf.set_params(callbacks=[Crash(22)]).fit(texts, labels)
-        return clf.set_params(callbacks=None)
+            clf.set_params(training__callbacks=[Crash(22)]).fit(texts, labels)
+        return clf.set_params(training__callbacks=None)
 
     return dead
 
@@ -224,25 +225,25 @@ def test__going_on__makes_no_step_twice(dead, texts, labels, tmp_path):
 
     clf = dead()
     seen = []
-    clf.set_params(callbacks=[Steps()]).fit(texts, labels)
+    clf.set_params(training__callbacks=[Steps()]).fit(texts, labels)
     assert seen == [2, 2, 2]  # the steps of the second epoch, which died in its middle
 
 
 DIFFERENT = {
     "lr": {"lr": 0.03},
-    "init_scale": {"init_scale": 0.2},
-    "band": {"band_init_scale": 0.1},
+    "init_scale": {"training__init_scale": 0.2},
+    "band": {"core": "banded"},
     "rank": {"rank": 2},
     "blocks": {"adapt_blocks": 1},
-    "targets": {"target_modules": "attention"},
+    "targets": {"backbone": Backbone(make_tiny_backbone(), target_modules="attention")},
     "epochs": {"max_epochs": 3},
     "seed": {"random_state": 1},
     "precision": {"precision": "float32"},
-    "stopping": {"early_stopping": True, "validation_fraction": 0.3},
+    "stopping": {"early_stopping": True, "training__validation_fraction": 0.3},
     "members": {"n_members": 2},
-    "batches": {"member_batches": "shared"},
+    "batches": {"training__shared_batches": True},
     "weights": {"class_weight": {"pos": 2.0, "neg": 1.0}},
-    "pooling": {"pooling": "cls"},
+    "pooling": {"backbone": Backbone(make_tiny_backbone(), pooling="cls")},
     "weights of the backbone": {"backbone": make_tiny_backbone(random_state=5)},
 }
 
@@ -304,9 +305,11 @@ def test__random_state_None__goes_on_with_the_seed_it_had(make, texts, labels, t
         clf.fit(texts, labels)
     clf.fit(texts, labels)
     np.testing.assert_array_equal(*seen)
-    same = make(random_state=clf._seed).fit(texts, labels)
+    same = make(random_state=clf.settings_.random_state).fit(texts, labels)
     np.testing.assert_array_equal(clf.predict_proba(texts), same.predict_proba(texts))
-    assert clf.fit(texts, labels)._seed != same._seed  # a fit that is over is over
+    assert (
+        clf.fit(texts, labels).settings_.random_state != same.settings_.random_state
+    )  # a fit that is over is over
 
 
 def test__damage_anywhere__is_refused_with_the_cure(dead, fitted, texts, labels, tmp_path, tally):
@@ -379,11 +382,11 @@ def test__folder_lost_while_training__is_a_warning(make, fitted, texts, labels, 
 def test__warm_start__goes_on_with_the_new_members(make, texts, labels, tmp_path):
     old = make(n_members=1, warm_start=True).fit(texts, labels)
     whole = pickle.loads(pickle.dumps(old)).set_params(n_members=3).fit(texts, labels)
-    clf = pickle.loads(pickle.dumps(old)).set_params(n_members=3, checkpoint_dir=tmp_path)
+    clf = pickle.loads(pickle.dumps(old)).set_params(n_members=3, training__checkpoint_dir=tmp_path)
     with pytest.raises(Dead):
-        clf.set_params(callbacks=[Crash(22)]).fit(texts, labels)
+        clf.set_params(training__callbacks=[Crash(22)]).fit(texts, labels)
     assert [path.name for path in tmp_path.iterdir()] == ["members-1-2.checkpoint"]
-    clf.set_params(callbacks=None).fit(texts, labels)
+    clf.set_params(training__callbacks=None).fit(texts, labels)
     np.testing.assert_array_equal(
         clf.predict_proba_members(texts), whole.predict_proba_members(texts)
     )
@@ -410,7 +413,8 @@ def test__saved_model__does_not_tell_the_folder(make, tiny, texts, labels, tmp_p
     path = clf.fit(texts, labels).save_pretrained(tmp_path / "model")
     assert not any(b"secret" in file.read_bytes() for file in Path(path).iterdir())
     again = SVEClassifier.from_pretrained(path, backbone=tiny)
-    assert again.get_params() == clf.get_params() | {"checkpoint_dir": None}
+    expected = clf.get_params() | {"training__checkpoint_dir": None, "training": again.training}
+    assert again.get_params() == expected
 
 
 def test__images__go_on(texts, tmp_path):
@@ -419,11 +423,11 @@ def test__images__go_on(texts, tmp_path):
     own = {"n_members": 2, "max_epochs": 2, "batch_size": 4, "random_state": 0}
     vit = make_tiny_backbone("vit")
     whole, n = moments(SVEClassifier(vit, **own), X, y)
-    clf = SVEClassifier(vit, **own, checkpoint_dir=tmp_path)
+    clf = new(SVEClassifier, vit, **own, checkpoint_dir=tmp_path)
     with pytest.raises(Dead):
-        clf.set_params(callbacks=[Crash(n - 4)]).fit(X, y)
+        clf.set_params(training__callbacks=[Crash(n - 4)]).fit(X, y)
     with pytest.raises(ValueError, match="of another fit"):
-        clf.set_params(callbacks=None).fit(X[::-1], y)
+        clf.set_params(training__callbacks=None).fit(X[::-1], y)
     assert_same_fit(clf.fit(X, y), whole, X)
 
 

@@ -6,6 +6,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 from transformers import AutoModel, PreTrainedModel
 
+from sksve import baselines
 from sksve.backbones import make_tiny_backbone, pool_tokens
 from sksve.baselines import LinearProbeClassifier
 
@@ -69,6 +70,34 @@ def test__without_a_pooler(make, texts, labels):
     model.pooler = None
     clf = make((model, tokenizer), n_members=1, max_epochs=1).fit(texts, labels)
     assert clf.to_transformers().pooler is None
+
+
+@pytest.mark.parametrize(
+    "name", ["LaplaceClassifier", "DeepEnsembleClassifier", "LoRAEnsembleClassifier"]
+)
+def test__rivals__give_the_member_that_was_asked_for(name, tiny, texts, labels):
+    if name == "LaplaceClassifier":
+        pytest.importorskip("laplace", reason="the extra sksve[laplace] is not installed")
+    count = {"n_samples": 3} if name == "LaplaceClassifier" else {"n_members": 3}
+    clf = getattr(baselines, name)(
+        tiny, max_epochs=2, precision="float64", random_state=0, **count
+    ).fit(texts, labels)  # fmt: skip
+    batch = clf._tokenizer(texts, padding=True, return_tensors="pt")
+    expected = clf.predict_proba_members(texts)
+    for member in range(3):
+        with torch.no_grad():
+            got = clf.to_torch(member)(batch["input_ids"], batch["attention_mask"]).softmax(dim=-1)
+        np.testing.assert_allclose(got.numpy(), expected[member], rtol=0, atol=1e-9)
+    assert np.abs(expected[0] - expected[2]).max() > 1e-6
+
+
+def test__mc_dropout__whose_members_are_masks__says_so(tiny, texts, labels):
+    clf = baselines.MCDropoutClassifier(tiny, max_epochs=1, random_state=0).fit(texts, labels)
+    assert not hasattr(clf, "to_torch")
+    assert not hasattr(clf, "to_transformers")
+    with pytest.raises(AttributeError) as info:
+        clf.to_torch(1)
+    assert "FineTunedClassifier for the model alone" in str(info.value.__cause__)
 
 
 @pytest.mark.parametrize("member", [3, -1, 1.0, True, None])

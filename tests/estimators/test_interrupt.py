@@ -12,6 +12,7 @@ from skorch.callbacks import Callback, EarlyStopping
 
 from sksve.baselines import DeepEnsembleClassifier
 from sksve.training import MemberNet
+from tests.making import new
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +171,7 @@ def test__before_the_first_step__it_goes_through(event, make, texts, labels):
 def test__it_goes_through__and_leaves_a_fitted_estimator_as_it_was(make, texts, labels):
     clf = make().fit(texts, labels)
     before = clf.predict_proba(texts)
-    clf.set_params(callbacks=[At("on_epoch_begin", 1, press)])
+    clf.set_params(training__callbacks=[At("on_epoch_begin", 1, press)])
     with pytest.raises(KeyboardInterrupt):
         clf.fit(texts, labels[::-1])
     np.testing.assert_array_equal(clf.predict_proba(texts), before)
@@ -245,8 +246,13 @@ class PressOnce(Callback):
 def test__members_trained_in_parts__let_it_through(kind, make, tiny, texts, labels):
     callbacks = [PressOnce()]
     if kind == "parts":
-        clf = DeepEnsembleClassifier(
-            tiny, n_members=2, batch_size=4, max_epochs=1, callbacks=callbacks
+        clf = new(
+            DeepEnsembleClassifier,
+            tiny,
+            n_members=2,
+            batch_size=4,
+            max_epochs=1,
+            callbacks=callbacks,
         )
     else:
         clf = make(n_jobs=2, max_epochs=1, callbacks=callbacks)
@@ -267,8 +273,8 @@ def test__interrupt__keeps_the_checkpoint_and_the_same_call_goes_on(make, texts,
         clf.fit(texts, labels)
     assert len(list(tmp_path.iterdir())) == 1
     steps = []
-    clf.set_params(callbacks=[At("on_batch_end", 1, lambda: steps.append(1))])
-    clf.set_params(callbacks=[Count(steps)]).fit(texts, labels)
+    clf.set_params(training__callbacks=[At("on_batch_end", 1, lambda: steps.append(1))])
+    clf.set_params(training__callbacks=[Count(steps)]).fit(texts, labels)
     assert len(steps) == 6  # epochs 2 and 3: the second was not whole
     np.testing.assert_array_equal(clf.predict_proba(texts), whole.predict_proba(texts))
     for row, other in zip(clf.history_, whole.history_, strict=True):
@@ -291,10 +297,14 @@ def test__partial_fit__ends_or_is_undone(make, texts, labels):
     clf = make().fit(texts, labels)
     before = clf.predict_proba(texts)
     with pytest.raises(KeyboardInterrupt):
-        clf.set_params(callbacks=[At("on_epoch_begin", 1, press)]).partial_fit(texts, labels)
+        clf.set_params(training__callbacks=[At("on_epoch_begin", 1, press)]).partial_fit(
+            texts, labels
+        )
     np.testing.assert_array_equal(clf.predict_proba(texts), before)
     with pytest.warns(ConvergenceWarning, match="after 1 steps"):
-        clf.set_params(callbacks=[At("on_batch_end", 1, press)]).partial_fit(texts, labels)
+        clf.set_params(training__callbacks=[At("on_batch_end", 1, press)]).partial_fit(
+            texts, labels
+        )
     assert clf.n_iter_ == len(clf.history_) == 3
     assert np.abs(clf.predict_proba(texts) - before).max() > 0
     assert isinstance(clf.net_, MemberNet)

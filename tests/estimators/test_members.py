@@ -7,10 +7,10 @@ from skorch.callbacks import Callback
 
 SETTINGS = [
     {},
-    {"member_batches": "shared"},
+    {"shared_batches": True},
     {"adapt_blocks": 1, "rank": 3, "off_diagonals": 1},
     {"rank": 3, "off_diagonals": 2, "direction_pool": 6, "init_scale": 0.0},
-    {"early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.3, "max_epochs": 4},
+    {"early_stopping": True, "patience": 1, "validation_fraction": 0.3, "max_epochs": 4},
 ]
 NAMES = ["default", "shared-batches", "last-block-band", "own-directions", "early-stopping"]
 parametrize_settings = pytest.mark.parametrize("settings", SETTINGS, ids=NAMES)
@@ -89,9 +89,9 @@ class StopMember(Callback):
             net.active_.remove(self.member)
 
 
-@pytest.mark.parametrize("member_batches", ["independent", "shared"])
-def test__member__does_not_feel_that_another_has_stopped(member_batches, make, texts, labels):
-    settings = {"max_epochs": 3, "member_batches": member_batches}
+@pytest.mark.parametrize("shared_batches", [False, True])
+def test__member__does_not_feel_that_another_has_stopped(shared_batches, make, texts, labels):
+    settings = {"max_epochs": 3, "shared_batches": shared_batches}
     free = make(**settings).fit(texts, labels)
     stopped = make(callbacks=[StopMember(1)], **settings).fit(texts, labels)
     for p, q in zip(
@@ -128,8 +128,7 @@ def test__batches__are_each_members_own(make, texts, labels):
 
     for own in (True, False):
         seen = []
-        batches = "independent" if own else "shared"
-        make(callbacks=[Rows()], member_batches=batches).fit(texts, labels)
+        make(callbacks=[Rows()], shared_batches=not own).fit(texts, labels)
         same = [part == step[0] for step in seen for part in step]
         assert all(same) != own
         # Every member sees every row once an epoch.

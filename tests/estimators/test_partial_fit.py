@@ -23,7 +23,7 @@ def same(a, b, atol=0.0):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"adapt_blocks": 1}, {"member_batches": "shared"}],
+    [{}, {"adapt_blocks": 1}, {"shared_batches": True}],
     ids=["all", "last", "shared"],
 )
 def test__first_call__is_a_fit_of_one_epoch(settings, make, texts, labels):
@@ -37,7 +37,7 @@ def test__first_call__is_a_fit_of_one_epoch(settings, make, texts, labels):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"adapt_blocks": 1}, {"member_batches": "shared"}],
+    [{}, {"adapt_blocks": 1}, {"shared_batches": True}],
     ids=["all", "last", "shared"],
 )
 def test__calls__are_deterministic_and_go_on(settings, make, texts, labels):
@@ -57,10 +57,10 @@ def test__calls__are_deterministic_and_go_on(settings, make, texts, labels):
 def test__calls__draw_their_own_order_of_rows(make, texts, labels):
     """With one start and one set of rows, only the order of the batches can make a difference."""
     base = make(lr=1e-300, head_lr=1e-300).partial_fit(texts, labels, classes=["neg", "pos"])
-    streams = [base.net_.batch_streams[0].bit_generator.seed_seq.spawn_key]
+    streams = [base.net_.batch_streams_[0].bit_generator.seed_seq.spawn_key]
     for _ in range(2):
         base.partial_fit(texts, labels)
-        streams.append(base.net_.batch_streams[0].bit_generator.seed_seq.spawn_key)
+        streams.append(base.net_.batch_streams_[0].bit_generator.seed_seq.spawn_key)
     assert len(set(streams)) == 3
 
 
@@ -68,7 +68,7 @@ def test__after_fit__goes_on_from_there(make, fitted, texts, labels):
     clf = copy.deepcopy(fitted).partial_fit(texts[:4], labels[:4])
     assert clf.n_iter_ == 3
     # Without a step, nothing moves: it began where fit had ended.
-    still = copy.deepcopy(fitted).set_params(lr=1e-300, head_lr=1e-300)
+    still = copy.deepcopy(fitted).set_params(lr=1e-300, training__head_lr=1e-300)
     still.partial_fit(texts[:4], labels[:4])
     for p, q in zip(parameters(still), parameters(fitted)):
         np.testing.assert_allclose(p, q, rtol=0, atol=1e-12)
@@ -141,7 +141,7 @@ def test__soft_labels__name_the_classes(make, texts):
 def test__failure__changes_nothing(make, texts, labels):
     clf = make().fit(texts, labels)
     before, state = parameters(clf), vars(clf).copy()
-    clf.set_params(head_lr=1e300, max_grad_norm=None, weight_decay=1e10)
+    clf.set_params(training__head_lr=1e300, training__max_grad_norm=None, weight_decay=1e10)
     with pytest.raises(NonFiniteLossError):
         clf.partial_fit(texts, labels)
     for p, q in zip(parameters(clf), before):
@@ -175,7 +175,13 @@ def test__parameters__that_cannot_change(changes, words, begun, texts, labels):
 
 
 def test__parameters__that_may_change(begun, texts, labels):
-    changes = {"lr": 0.1, "batch_size": 2, "warmup": 0.0, "max_epochs": 7, "random_state": 5}
+    changes = {
+        "lr": 0.1,
+        "batch_size": 2,
+        "training__warmup": 0.0,
+        "max_epochs": 7,
+        "random_state": 5,
+    }
     clf = copy.deepcopy(begun).set_params(**changes).partial_fit(texts, labels)
     assert clf.n_iter_ == 2
 

@@ -23,14 +23,14 @@ class ReferenceMember:
     def __init__(self, clf, k, n_classes):
         model, self.tokenizer = clf.backbone
         self.model = copy.deepcopy(model).double().eval().requires_grad_(False)
-        self.clf = clf
+        self.settings = clf.settings_
         self.cores = {}
-        streams = member_streams(clf._seed, k)
+        streams = member_streams(self.settings.random_state, k)
         for name in clf.adapter_report_.adapted:
             self.cores[name] = self._core(name, streams.adapter)
         d = self.model.config.hidden_size
         noise = torch.randn(n_classes, d, generator=streams.head, dtype=torch.float64)
-        self.head = (clf.head_init_scale * noise).requires_grad_()
+        self.head = (self.settings.head_init_scale * noise).requires_grad_()
         self.head_bias = torch.zeros(n_classes, dtype=torch.float64, requires_grad=True)
         self.rng = streams.batches
 
@@ -44,20 +44,21 @@ class ReferenceMember:
         for k in range(len(S)):  # the largest entry of each left vector is positive
             if U[U[:, k].abs().argmax(), k] < 0:
                 U[:, k], Vh[k] = -U[:, k], -Vh[k]
-        r = len(S) if self.clf.rank is None else min(self.clf.rank, len(S))
+        r = len(S) if self.settings.rank is None else min(self.settings.rank, len(S))
         own = torch.arange(r)
-        if self.clf.direction_pool:
-            pool = min(self.clf.direction_pool, len(S))
+        if self.settings.direction_pool:
+            pool = min(self.settings.direction_pool, len(S))
             own = torch.randperm(pool, generator=generator)[:r].sort().values
 
         def noise(n):
             drawn = torch.randn(n, generator=generator, dtype=torch.float64)
-            return (self.clf.init_scale * drawn).requires_grad_()
+            return (self.settings.init_scale * drawn).requires_grad_()
 
         core = {"U": U, "S": S, "Vh": Vh, "own": own, "delta": noise(r), "band": [], "bias": None}
-        if self.clf.train_bias:
+        if self.settings.train_bias:
             core["bias"] = noise(len(weight))
-        sides = [side for d in range(1, self.clf.off_diagonals + 1) for side in (d, -d)]
+        n_sides = r - 1 if self.settings.core == "full" else self.settings.off_diagonals
+        sides = [side for d in range(1, n_sides + 1) for side in (d, -d)]
         lengths = [r - abs(side) for side in sides]
         start = torch.zeros(sum(lengths), dtype=torch.float64)
         for side, entries in zip(sides, start.split(lengths) if sides else ()):
@@ -75,9 +76,9 @@ class ReferenceMember:
     def stop_of(self, block, n_steps):
         """Step from which a block no longer learns; None: the heads, which learn to the end."""
         n_blocks = len(self.numbers())
-        if block is None or self.clf.freeze_out is None or n_blocks == 1:
+        if block is None or self.settings.freeze_out is None or n_blocks == 1:
             return n_steps
-        first = self.clf.freeze_out
+        first = self.settings.freeze_out
         return max(1, round(n_steps * (first + (1 - first) * block / (n_blocks - 1))))
 
     def weights(self):
@@ -110,7 +111,7 @@ class ReferenceMember:
         return torch.stack(pooled) @ self.head.T + self.head_bias
 
     def fit(self, texts, y, weight):
-        clf, n = self.clf, len(texts)
+        how, n = self.settings, len(texts)
         adapter, blocks = [], []
         for name, core in self.cores.items():
             own = [core["delta"], *([] if core["bias"] is None else [core["bias"]])]
@@ -120,23 +121,23 @@ class ReferenceMember:
         blocks += [None, None]
         leaves = [*adapter, self.head, self.head_bias]
         # (leaf, learning rate, weight decay)
-        rules = [(p, clf.lr, clf.weight_decay) for p in adapter]
-        rules += [(self.head, clf.head_lr, clf.weight_decay), (self.head_bias, clf.head_lr, 0.0)]
-        anchored = clf.get_params().get("anchored", False)
-        starts = [anchored * p.detach() for p in leaves]
+        rules = [(p, how.lr, how.weight_decay) for p in adapter]
+        rules += [(self.head, how.head_lr, how.weight_decay), (self.head_bias, how.head_lr, 0.0)]
+        to_start = how.decay_to == "start"
+        starts = [to_start * p.detach() for p in leaves]
         in_cores = {id(core["delta"]) for core in self.cores.values()}
         in_cores |= {id(entries) for core in self.cores.values() for _, entries in core["band"]}
         first = [torch.zeros_like(p) for p in leaves]
         second = [torch.zeros_like(p) for p in leaves]
 
         lengths = np.array([len(self.tokenizer(text)["input_ids"]) for text in texts])
-        order, _ = shared_streams(clf._seed)
-        steps_per_epoch = -(-n // clf.batch_size)
-        n_steps = clf.max_epochs * steps_per_epoch
+        order, _ = shared_streams(how.random_state)
+        steps_per_epoch = -(-n // how.batch_size)
+        n_steps = how.max_epochs * steps_per_epoch
         stops = [self.stop_of(block, n_steps) for block in blocks]
         t = 0
-        for _ in range(clf.max_epochs):
-            batches = bucketed_epoch(lengths, clf.batch_size, self.rng)
+        for _ in range(how.max_epochs):
+            batches = bucketed_epoch(lengths, how.batch_size, self.rng)
             for slot in order.permutation(steps_per_epoch):
                 rows = batches[slot]
                 logits = self.logits([texts[i] for i in rows])
@@ -145,7 +146,7 @@ class ReferenceMember:
                 grads = torch.autograd.grad(loss, leaves)
                 learn = [t < stop for stop in stops]
                 norm = torch.stack([g.square().sum() for g, on in zip(grads, learn) if on])
-                shrink = min(1.0, clf.max_grad_norm / float(norm.sum().sqrt()))
+                shrink = min(1.0, how.max_grad_norm / float(norm.sum().sqrt()))
                 factors = [self.factor(t, stop, n_steps) for stop in stops]
                 t += 1
                 with torch.no_grad():  # AdamW, Loshchilov and Hutter (2019)
@@ -156,7 +157,7 @@ class ReferenceMember:
                             continue
                         g = g * shrink
                         p.sub_(lr * factor * decay * (p - start))
-                        if clf.core_optimizer == "muon" and id(p) in in_cores:
+                        if how.optimizer == "muon" and id(p) in in_cores:
                             continue
                         m.mul_(0.9).add_(0.1 * g)
                         v.mul_(0.999).add_(0.001 * g**2)
@@ -164,7 +165,7 @@ class ReferenceMember:
                             lr * factor * (m / (1 - 0.9**t))
                             / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
                         )  # fmt: skip
-                    if clf.core_optimizer == "muon":
+                    if how.optimizer == "muon":
                         self.step_cores(
                             dict(zip(map(id, leaves), grads)), shrink,
                             dict(zip(map(id, leaves), factors)),
@@ -173,14 +174,14 @@ class ReferenceMember:
 
     def factor(self, t, stop, n_steps):
         """Warmup and linear decay of the rate, in `stop` steps and as much higher."""
-        n_warmup = round(self.clf.warmup * stop)
+        n_warmup = round(self.settings.warmup * stop)
         shape = (t + 1) / n_warmup if t < n_warmup else (stop - t) / (stop - n_warmup)
         return shape * n_steps / stop
 
     def step_cores(self, grads, shrink, factors):
         """Muon, Jordan et al. (2024), by singular value decompositions."""
         for core in self.cores.values():
-            lr = self.clf.lr * factors[id(core["delta"])]
+            lr = self.settings.lr * factors[id(core["delta"])]
             if lr <= 0:
                 continue
             r = len(core["delta"])
@@ -201,38 +202,38 @@ class ReferenceMember:
 CASES = {
     "bert-full": ("bert", {}),
     "bert-rank-band": ("bert", {"rank": 5, "off_diagonals": 2, "train_bias": False}),
-    "bert-dense-core": ("bert", {"rank": 5, "off_diagonals": 4}),
+    "bert-dense-core": ("bert", {"rank": 5, "core": "full"}),
     "bert-own-values": ("bert", {"rank": 5, "direction_pool": 9}),
     "bert-own-core": (
         "bert",
-        {"rank": 5, "off_diagonals": 4, "direction_pool": 9},
+        {"rank": 5, "core": "full", "direction_pool": 9},
     ),
     "bert-tight-clip": ("bert", {"max_grad_norm": 0.05, "warmup": 0.5, "weight_decay": 0.3}),
     "bert-anchored": (
         "bert",
-        {"anchored": True, "weight_decay": 3.0, "off_diagonals": 2},
+        {"decay_to": "start", "weight_decay": 3.0, "off_diagonals": 2},
     ),
     "bert-muon": (
         "bert",
         {
-            "core_optimizer": "muon",
+            "optimizer": "muon",
             "rank": 5,
-            "off_diagonals": 4,
+            "core": "full",
             "weight_decay": 3.0,
-            "anchored": True,
+            "decay_to": "start",
         },
     ),
     "bert-muon-own-core": (
         "bert",
-        {"core_optimizer": "muon", "rank": 5, "off_diagonals": 4, "direction_pool": 9},
+        {"optimizer": "muon", "rank": 5, "core": "full", "direction_pool": 9},
     ),
     "bert-freeze-out": (
         "bert",
-        {"freeze_out": 0.4, "weight_decay": 0.3, "max_grad_norm": 0.05, "anchored": True},
+        {"freeze_out": 0.4, "weight_decay": 0.3, "max_grad_norm": 0.05, "decay_to": "start"},
     ),
     "bert-muon-freeze-out": (
         "bert",
-        {"core_optimizer": "muon", "rank": 5, "off_diagonals": 4, "freeze_out": 0.5, "warmup": 0.3},
+        {"optimizer": "muon", "rank": 5, "core": "full", "freeze_out": 0.5, "warmup": 0.3},
     ),
     "bert-last-block-weighted": (
         "bert",

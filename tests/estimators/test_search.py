@@ -179,10 +179,10 @@ def test__halving_search__gives_the_survivors_more_rows(make, texts, labels):
         {},
         {"adapt_blocks": 1, "off_diagonals": 1, "rank": 3},
         {"off_diagonals": 2, "rank": 3, "direction_pool": 6},
-        {"member_batches": "shared"},
+        {"shared_batches": True},
         {
             "early_stopping": True,
-            "n_iter_no_change": 1,
+            "patience": 1,
             "validation_fraction": 0.4,
             "max_epochs": 4,
         },

@@ -83,7 +83,7 @@ def test__weight_decay__bounds_how_far_values_move(make, texts, labels, decay):
 
     def moved(weight_decay):
         clf = make(
-            rank=4, off_diagonals=3, init_scale=0.0, lr=0.05, max_epochs=60, warmup=0.0,
+            rank=4, core="full", init_scale=0.0, lr=0.05, max_epochs=60, warmup=0.0,
             weight_decay=weight_decay,
         ).fit(texts, labels)  # fmt: skip
         return max(p.abs().max().item() for p in clf.net_.module_.adapter_parameters())
@@ -117,7 +117,7 @@ class Record(Callback):
 def test__early_stopping__gives_each_member_its_best_epoch(make, texts, labels):
     # Labels to judge by that training contradicts: the validation loss soon rises.
     clf = make(
-        early_stopping=True, n_iter_no_change=2, max_epochs=12, lr=0.05, callbacks=[Record()],
+        early_stopping=True, patience=2, max_epochs=12, lr=0.05, callbacks=[Record()],
         batch_size=12,
     )  # fmt: skip
     clf.fit(texts, labels, X_val=texts[:7], y_val=np.array(labels)[[0, 1, 2, 3, 4, 4, 4]])
@@ -152,11 +152,6 @@ def test__early_stopping__holds_out_a_stratified_share(make, texts):
         texts, y
     )
     assert seen == [(9, [2, 1])]
-
-
-def test__validation_fraction__counts_with_early_stopping_only(make, fitted, texts, labels):
-    clf = make(validation_fraction=0.5, n_iter_no_change=1).fit(texts, labels)
-    np.testing.assert_array_equal(clf.predict_proba(texts), fitted.predict_proba(texts))
 
 
 @pytest.mark.parametrize("where", ["lr", "head_lr"])
@@ -360,7 +355,7 @@ def test__copy__of_the_callbacks_is_deep(make, texts, labels):
     assert callback.box == before
 
 
-def test__anchored__decay_ends_at_the_start_instead_of_at_zero(make, texts, labels):
+def test__decay_to_start__ends_at_the_start_instead_of_at_zero(make, texts, labels):
     """Without gradients to speak of, strong decay forgets a start, or keeps it."""
 
     def heads(**changes):
@@ -371,11 +366,4 @@ def test__anchored__decay_ends_at_the_start_instead_of_at_zero(make, texts, labe
     start = heads()
     pulled = {"head_lr": 1e-4, "weight_decay": 5e3, "max_epochs": 30}
     assert np.abs(heads(**pulled) / start).max() < 0.02
-    np.testing.assert_allclose(heads(**pulled, anchored=True), start, rtol=0, atol=2e-3)
-
-
-def test__anchored__without_decay_changes_nothing(make, texts, labels):
-    plain, anchored = (make(anchored=on).fit(texts, labels) for on in (False, True))
-    np.testing.assert_array_equal(
-        plain.predict_proba_members(texts), anchored.predict_proba_members(texts)
-    )
+    np.testing.assert_allclose(heads(**pulled, decay_to="start"), start, rtol=0, atol=2e-3)

@@ -15,10 +15,10 @@ def parameters(clf):
     "settings",
     [
         {},
-        {"member_batches": "shared"},
+        {"shared_batches": True},
         {"adapt_blocks": 1},
         {"rank": 3, "off_diagonals": 2, "direction_pool": 6},
-        {"early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.3},
+        {"early_stopping": True, "patience": 1, "validation_fraction": 0.3},
     ],
     ids=["default", "shared", "last-block", "own-directions", "early-stopping"],
 )

@@ -26,7 +26,7 @@ METHODS = (
 )  # fmt: skip
 CLASSES = ("SVEClassifier", *baselines.__all__)
 #: Huge in one of these asks for memory or time, not for an error.
-COSTLY = set("n_members max_epochs n_samples rank batch_size n_jobs n_iter_no_change".split())
+COSTLY = set("n_members max_epochs n_samples rank batch_size n_jobs".split())
 
 
 def _names(kind: str) -> tuple[str, ...]:
@@ -161,7 +161,7 @@ def _class_weight(source: Source) -> Any:
 def parameters(source: Source, world: Any, name: str) -> None:
     """Wrong parameters: all of them named in one message, before the backbone is loaded."""
     clf = world.make(name)
-    known = sorted(set(clf.get_params(deep=False)) - {"callbacks"})
+    known = sorted(set(clf.get_params(deep=False)))
     wrong: dict[str, Any] = {}
     for _ in range(source.int(1, 3)):
         key, value = source.one_of(known), junk(source)

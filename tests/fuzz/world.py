@@ -33,11 +33,12 @@ class World:
     def make(self, name: str, **changes: Any) -> Any:
         """A classifier that is fitted in a few hundredths of a second."""
         import sksve
-        from sksve import baselines
+        from sksve import Training, baselines
 
         kind = getattr(baselines, name, None) or getattr(sksve, name)
         settings = {"max_epochs": 1, "batch_size": 4, "random_state": 0, "max_length": 24}
-        settings |= {"n_members": 2, "n_samples": 2, "lr": 1e-3, "head_lr": 1e-3} | changes
+        settings |= {"n_members": 2, "n_samples": 2, "lr": 1e-3} | changes
+        settings.setdefault("training", Training(head_lr=1e-3))
         known = kind._get_param_names()
         return kind(self.tiny(), **{k: v for k, v in settings.items() if k in known})
 

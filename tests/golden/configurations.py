@@ -17,6 +17,7 @@ from sksve.baselines import (
     LoRAEnsembleClassifier,
     MCDropoutClassifier,
 )
+from tests.making import new
 
 # Unequal lengths, so that batches hold padding.
 TEXTS = [
@@ -58,7 +59,7 @@ def backbone(family="bert", **sizes):
 
 def fit(cls=SVEClassifier, y=TWO, X=TEXTS, unseen=UNSEEN, of=None, fit_params=None, **changes):
     own = SVE if cls is SVEClassifier else {}
-    clf = cls(backbone() if of is None else of, **(EXPLICIT | own | changes))
+    clf = new(cls, backbone() if of is None else of, **(EXPLICIT | own | changes))
     return clf.fit(X, y, **(fit_params or {})).predict_proba_members(unseen)
 
 
@@ -83,19 +84,19 @@ def rank_by_share():
 
 
 def banded():
-    return fit(rank=8, off_diagonals=2, init_scale=0.1)
+    return fit(rank=8, core="banded", off_diagonals=2, init_scale=0.1)
 
 
 def banded_all_values():
-    return fit(off_diagonals=1, init_scale=0.0)
+    return fit(core="banded", off_diagonals=1, init_scale=0.0)
 
 
 def full_core():
-    return fit(rank=5, off_diagonals=4, init_scale=0.0, train_bias=False)
+    return fit(rank=5, core="full", init_scale=0.0, train_bias=False)
 
 
 def full_core_pool():
-    return fit(rank=4, off_diagonals=3, direction_pool=8, init_scale=0.0, train_bias=False)
+    return fit(rank=4, core="full", direction_pool=8, init_scale=0.0, train_bias=False)
 
 
 def random_subspaces():
@@ -103,20 +104,20 @@ def random_subspaces():
     return fit(
         of=backbone(n_blocks=3),
         rank=4,
-        off_diagonals=3,
+        core="full",
         direction_pool=7,
         init_scale=0.0,
         train_bias=False,
-        core_optimizer="muon",
+        optimizer="muon",
         freeze_out=0.5,
         weight_decay=5.0,
-        anchored=True,
+        decay_to="start",
         adapt_blocks=2,
     )
 
 
 def freeze_out_banded():
-    return fit(of=backbone(n_blocks=3), rank=6, off_diagonals=1, freeze_out=0.4)
+    return fit(of=backbone(n_blocks=3), rank=6, core="banded", off_diagonals=1, freeze_out=0.4)
 
 
 def soft_labels_and_weights():
@@ -136,13 +137,13 @@ def early_stopping_class_weight():
         head_lr=0.2,
         early_stopping=True,
         validation_fraction=0.25,
-        n_iter_no_change=1,
+        patience=1,
         class_weight="balanced",
     )
 
 
 def shared_batches_no_clip():
-    return fit(member_batches="shared", max_grad_norm=None, warmup=0.0, y=THREE)
+    return fit(shared_batches=True, max_grad_norm=None, warmup=0.0, y=THREE)
 
 
 def pairs():
@@ -167,7 +168,7 @@ def images_last_block():
 
 
 def images_dinov2():
-    return images("dinov2", rank=5, off_diagonals=4, init_scale=0.0)
+    return images("dinov2", rank=5, core="full", init_scale=0.0)
 
 
 def roberta():
@@ -191,24 +192,24 @@ def only_queries_pooled_by_cls():
 
 
 def partial_fit():
-    clf = SVEClassifier(backbone(), **(EXPLICIT | SVE))
+    clf = new(SVEClassifier, backbone(), **(EXPLICIT | SVE))
     clf.partial_fit(TEXTS[:6], TWO[:6], classes=["neg", "pos"])
     return clf.partial_fit(TEXTS[6:], TWO[6:]).predict_proba_members(UNSEEN)
 
 
 def warm_start():
-    clf = SVEClassifier(backbone(), warm_start=True, **(EXPLICIT | SVE | {"n_members": 1}))
+    clf = new(SVEClassifier, backbone(), warm_start=True, **(EXPLICIT | SVE | {"n_members": 1}))
     clf.fit(TEXTS, TWO)
     return clf.set_params(n_members=3).fit(TEXTS, TWO).predict_proba_members(UNSEEN)
 
 
 def linear_probe():
-    clf = LinearProbeClassifier(backbone(), **without("lr"))
+    clf = new(LinearProbeClassifier, backbone(), **without("lr"))
     return clf.fit(TEXTS, TWO).predict_proba_members(UNSEEN)
 
 
 def fine_tuned():
-    clf = FineTunedClassifier(backbone(), **without("n_members"))
+    clf = new(FineTunedClassifier, backbone(), **without("n_members"))
     return clf.fit(TEXTS, TWO).predict_proba_members(UNSEEN)
 
 
@@ -225,12 +226,12 @@ def batch_ensemble():
 
 
 def mc_dropout():
-    clf = MCDropoutClassifier(backbone(), n_samples=4, **without("n_members"))
+    clf = new(MCDropoutClassifier, backbone(), n_samples=4, **without("n_members"))
     return clf.fit(TEXTS, TWO).predict_proba_members(UNSEEN)
 
 
 def laplace():
-    clf = LaplaceClassifier(backbone(), n_samples=4, **without("n_members"))
+    clf = new(LaplaceClassifier, backbone(), n_samples=4, **without("n_members"))
     return clf.fit(TEXTS, THREE).predict_proba_members(UNSEEN)
 
 

@@ -16,7 +16,7 @@ TEXTS = [
     "no story, poor plot than never",
 ]
 LABELS = ["pos", "neg"] * 4
-SETTINGS = {"n_members": 2, "max_epochs": 1, "batch_size": 4, "lr": 0.02, "head_lr": 0.02}
+SETTINGS = {"n_members": 2, "max_epochs": 1, "batch_size": 4, "lr": 0.02}
 
 
 @pytest.fixture(scope="session")

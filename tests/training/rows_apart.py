@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sksve import SVEClassifier
+from sksve import SVEClassifier, Training
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import BatchEnsembleClassifier, LoRAEnsembleClassifier
 
@@ -40,13 +40,13 @@ SETTINGS = {"n_members": 3, "max_epochs": 2, "batch_size": 4, "lr": 0.02, "head_
 #: Name -> changed parameters. 13 rows in batches of 4, 5 or 3: odd shares, and a last batch of one row.
 CASES = {
     "independent": {},
-    "shared": {"member_batches": "shared", "batch_size": 5},
+    "shared": {"shared_batches": True, "batch_size": 5},
     "float32": {"precision": "float32", "batch_size": 3},
     "stopping": {"early_stopping": True, "validation_fraction": 0.3, "max_epochs": 6,
-                 "n_iter_no_change": 1, "lr": 0.3, "weight_decay": 0.1},
+                 "patience": 1, "lr": 0.3, "weight_decay": 0.1},
     "frozen": {"adapt_blocks": 1, "batch_size": 4, "off_diagonals": 1, "rank": 5},
     "own directions": {"batch_size": 5, "off_diagonals": 1, "rank": 3, "direction_pool": 6},
-    "muon": {"core_optimizer": "muon", "batch_size": 5, "off_diagonals": 2, "rank": 3},
+    "muon": {"optimizer": "muon", "batch_size": 5, "core": "full", "rank": 3},
     "freeze out": {"freeze_out": 0.4, "batch_size": 5},
     "one row": {"batch_size": 1, "max_epochs": 1, "max_grad_norm": None},
     "soft": {"batch_size": 7},
@@ -57,7 +57,10 @@ KINDS = {"lora": LoRAEnsembleClassifier, "batch ensemble": BatchEnsembleClassifi
 
 
 def fit(name, **changes):
-    clf = KINDS.get(name, SVEClassifier)(make_tiny_backbone(), **(SETTINGS | CASES[name] | changes))
+    settings = SETTINGS | CASES[name] | changes
+    options = {key: settings.pop(key) for key in Training().get_params() if key in settings}
+    kind = KINDS.get(name, SVEClassifier)
+    clf = kind(make_tiny_backbone(), training=Training(**options), **settings)
     clf.fit(TEXTS, SOFT if name == "soft" else LABELS, sample_weight=WEIGHTS)
     if name == "shared":  # and on, from where it is
         clf.partial_fit(TEXTS[:7], LABELS[:7])

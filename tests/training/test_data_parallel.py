@@ -13,7 +13,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from sksve import SVEClassifier
+from sksve import SVEClassifier, Training
 from sksve.training import Processes, join_processes
 from tests.training.rows_apart import CASES, fit, learned
 
@@ -97,7 +97,7 @@ def test_torchrun__two_gpus_learn_what_one_cpu_learns(tmp_path, monkeypatch):
 FAULTS = """
 import os, sys, numpy as np
 from accelerate import Accelerator
-from sksve import SVEClassifier
+from sksve import SVEClassifier, Training
 from tests.training.rows_apart import TEXTS, LABELS, SETTINGS, fit
 from sksve.backbones import make_tiny_backbone
 
@@ -126,7 +126,8 @@ except ValueError as error:
     print(f"<further {rank}: ValueError: {error}>", flush=True)
 
 # Fresh entropy in each process: they agree on one.
-seeds = [told("seed", random_state=None)._seed, told("seed", random_state=np.random.default_rng())._seed]
+states = (None, np.random.default_rng())
+seeds = [told("seed", random_state=s).settings_.random_state for s in states]
 print(f"<seeds {rank}: {seeds}>", flush=True)
 
 # verbose: the main process alone speaks, with its own voice and no other.
@@ -181,10 +182,10 @@ def test_data_parallel__in_a_script_started_plainly__does_nothing():
 
 
 def test_data_parallel__is_a_parameter_like_others(tmp_path):
-    clf = SVEClassifier(data_parallel=True)
-    assert clone(clf).get_params()["data_parallel"] is True
-    with pytest.raises(ValueError, match="'data_parallel' parameter of SVEClassifier"):
-        SVEClassifier(data_parallel="auto").fit(["a", "b"], [0, 1])
+    clf = SVEClassifier(training=Training(data_parallel=True))
+    assert clone(clf).get_params()["training__data_parallel"] is True
+    with pytest.raises(ValueError, match="'data_parallel' parameter of Training"):
+        clf.set_params(training__data_parallel="auto").fit(["a", "b"], [0, 1])
 
 
 def test_join_processes__alone_under_torchrun_unless_told(monkeypatch):

@@ -12,6 +12,7 @@ from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
 from sksve.training._functional import WarmupLinear, stopping_steps
 from sksve.training._progress import forecast
+from tests.making import new
 
 TEXTS = ["good film", "bad film", "good plot", "bad plot", "fine actors", "dull"] * 4
 LABELS = ["pos", "neg", "pos", "neg", "pos", "neg"] * 4
@@ -24,7 +25,7 @@ def tiny_backbone():
 
 def make(backbone, **changes):
     settings = {"n_members": 2, "max_epochs": 3, "batch_size": 4, "lr": 0.05, "random_state": 0}
-    return SVEClassifier(backbone, **(settings | changes))
+    return new(SVEClassifier, backbone, **(settings | changes))
 
 
 def by_block(net):
@@ -74,7 +75,7 @@ def test_stopping_steps__no_rate_grows_more_than_tenfold(freeze_out, n_steps, wa
             assert sum(rates) == pytest.approx(sum(plain), rel=0.1)
 
 
-@pytest.mark.parametrize("own", [{}, {"core_optimizer": "muon", "rank": 4, "off_diagonals": 3}])
+@pytest.mark.parametrize("own", [{}, {"optimizer": "muon", "rank": 4, "core": "full"}])
 def test_fit__a_block_that_has_stopped_has_no_gradient_and_does_not_move(tiny_backbone, own):
     watch = Watch()
     with_watch = {"callbacks": [("watch", watch)], "weight_decay": 1.0}
@@ -111,10 +112,8 @@ def test_forecast__says_less_work_with_blocks_that_stop(tiny_backbone):
     assert counted[1] == pytest.approx(counted[0] * (1 + mean) / 2, rel=1e-6)
 
 
-@pytest.mark.parametrize("own", [{"adapt_blocks": 1}, {"freeze_out": 1.0}])
-def test_fit__one_block_or_no_share_left_is_the_fit_without(tiny_backbone, own):
-    plain = make(tiny_backbone, **own | {"freeze_out": None}).fit(TEXTS, LABELS)
-    given = make(tiny_backbone, **{"freeze_out": 0.3} | own).fit(TEXTS, LABELS)
+def test_fit__no_share_left_is_the_fit_without(tiny_backbone):
+    plain, given = (make(tiny_backbone, freeze_out=x).fit(TEXTS, LABELS) for x in (None, 1.0))
     np.testing.assert_array_equal(
         plain.predict_proba_members(TEXTS), given.predict_proba_members(TEXTS)
     )
@@ -133,13 +132,13 @@ def test_fit__afterwards_all_blocks_give_gradients_again(tiny_backbone):
     clf = make(tiny_backbone, freeze_out=0.3).fit(TEXTS, LABELS)
     before = by_block(clf.net_)
     clf.partial_fit(TEXTS, LABELS)
-    for old, new in zip(before, by_block(clf.net_)):
-        assert any(bool((a != b).any()) for a, b in zip(old, new))
+    for old, now in zip(before, by_block(clf.net_)):
+        assert any(bool((a != b).any()) for a, b in zip(old, now))
 
 
 def test_fit__layers_in_one_block_only_need_no_others_groups(tiny_backbone):
     own = {"target_modules": r".*layer\.0\..*dense", "freeze_out": 0.5}
-    muon = {"core_optimizer": "muon", "rank": 4, "off_diagonals": 3}
+    muon = {"optimizer": "muon", "rank": 4, "core": "full"}
     for changes in (own, own | muon):
         clf = make(tiny_backbone, **changes).fit(TEXTS, LABELS)
         assert np.isfinite(clf.predict_proba(TEXTS)).all()
@@ -151,7 +150,7 @@ def test_fit__layers_in_one_block_only_need_no_others_groups(tiny_backbone):
 @pytest.mark.parametrize("value", [0.0, -0.1, 1.5, "early", True])
 def test_fit__a_share_that_is_none_is_refused_before_anything_slow(value):
     with pytest.raises(ValueError, match="freeze_out"):
-        SVEClassifier("no-such-backbone", freeze_out=value).fit(TEXTS, LABELS)
+        new(SVEClassifier, "no-such-backbone", freeze_out=value).fit(TEXTS, LABELS)
 
 
 def test_fit__the_random_state_of_torch_stays(tiny_backbone):

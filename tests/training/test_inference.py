@@ -17,8 +17,10 @@ from sksve.backbones import (
 )
 from sksve.inputs import tokenize
 from sksve.training import (
+    Run,
+    Settings,
     TokenDataset,
-    TrainingConfig,
+    Training,
     build_module,
     predict_logits,
     softmax64,
@@ -28,19 +30,13 @@ from sksve.training import _inference as inference
 from sksve.training._inference import compute_features, merging_pays
 
 TEXTS = ["a", "good film", "a rather longer text about a film", "bad", "good film", "x" * 40]
-CONFIG = TrainingConfig(
-    n_classes=3,
-    seed=0,
-    max_epochs=1,
-    batch_size=4,
-    lr=0.01,
-    head_lr=0.01,
-    weight_decay=0.0,
-    warmup=0.0,
-    max_grad_norm=1.0,
-    head_init_std=0.5,
-    dtype=torch.float64,
+SETTINGS = Settings(
+    "test",
+    Training(head_lr=0.01, warmup=0.0, head_init_scale=0.5, optimizer="adamw").get_params()
+    | {"max_epochs": 1, "batch_size": 4, "lr": 0.01, "weight_decay": 0.0, "patience": None}
+    | {"random_state": 0, "verbose": 0, "max_length": 64},
 )
+RUN = Run(n_classes=3, dtype=torch.float64)
 
 
 def noisy_layers(linear, generators):
@@ -51,7 +47,7 @@ def make(adapt_blocks=None, family="bert", members=3):
     resolved = resolve_backbone(make_tiny_backbone(family))
     backbone = load_backbone(resolved, dtype=torch.float64)
     plan = plan_adaptation(backbone.model, adapt_blocks=adapt_blocks)
-    module = build_module(backbone, plan, noisy_layers, range(members), CONFIG)
+    module = build_module(backbone, plan, noisy_layers, range(members), SETTINGS, RUN)
 
     def dataset(texts=TEXTS):
         ids = tokenize(backbone.processor, texts, 64)
@@ -129,7 +125,7 @@ def test_train__features_kept_or_computed_anew_train_the_same_members(monkeypatc
 
     def learn():
         data = TokenDataset(ids, np.arange(len(ids)) % 3, dtype=torch.float64)
-        members = train(backbone, plan, noisy_layers, range(2), data, None, CONFIG)
+        members = train(backbone, plan, noisy_layers, range(2), data, None, SETTINGS, RUN)
         return members.state, data.has_features
 
     kept, has_features = learn()
@@ -147,9 +143,9 @@ def test_build_module__shares_the_backbones_weights_and_changes_none(monkeypatch
     before = {name: value.clone() for name, value in backbone.model.state_dict().items()}
     storages = {p.untyped_storage().data_ptr() for p in backbone.model.parameters()}
     plan = plan_adaptation(backbone.model, adapt_blocks=1)
-    config = replace(CONFIG, dtype=torch.float32)
+    run = replace(RUN, dtype=torch.float32)
     data = TokenDataset(tokenize(backbone.processor, TEXTS, 64), np.arange(6) % 3)
-    module = train(backbone, plan, noisy_layers, range(2), data, None, config).net.module_
+    module = train(backbone, plan, noisy_layers, range(2), data, None, SETTINGS, run).net.module_
     frozen = {n: p for n, p in module.split.model.named_parameters() if n in before}
     assert len(frozen) > 10
     assert {p.untyped_storage().data_ptr() for p in frozen.values()} <= storages
@@ -181,9 +177,8 @@ def test_train__a_second_fit_hashes_no_weight(monkeypatch, tmp_path):
         plan = plan_adaptation(backbone.model, adapt_blocks=1)
         data = TokenDataset(tokenize(backbone.processor, TEXTS, 64), np.arange(6) % 3)
         hashed.clear()
-        train(
-            backbone, plan, noisy_layers, range(2), data, None, replace(CONFIG, dtype=torch.float32)
-        )
+        run = replace(RUN, dtype=torch.float32)
+        train(backbone, plan, noisy_layers, range(2), data, None, SETTINGS, run)
         return sum(hashed)
 
     monkeypatch.setattr(hashlib, "sha256", Counted)
@@ -216,10 +211,10 @@ def test_train__members_that_take_turns_learn_the_same(monkeypatch, adapt_blocks
 
     def learn():
         data = TokenDataset(ids, np.arange(12) % 3, dtype=torch.float64)
-        return train(backbone, plan, noisy_layers, range(3), data, None, CONFIG)
+        return train(backbone, plan, noisy_layers, range(3), data, None, SETTINGS, RUN)
 
     expected = learn()
-    monkeypatch.setattr("sksve.training._net.STEP_TOKENS_CPU", tokens)
+    monkeypatch.setattr("sksve.training._functional.STEP_TOKENS_CPU", tokens)
     got = learn()
     for a, b in zip(got.state, expected.state, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-10)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from torch import nn
 
-from sksve import SVEClassifier
+from sksve import SVEClassifier, Training
 from sksve.backbones import make_tiny_backbone
 from sksve.training import CoreMuon, orthogonalized
 
@@ -155,24 +155,14 @@ def test_step__takes_a_closure_and_leaves_out_what_has_no_gradient():
     assert moved == [False] * (len(before) - 2) + [True, False]
 
 
-MUON = {"core_optimizer": "muon", "rank": 5, "off_diagonals": 4}
+MUON = {"training": Training(optimizer="muon"), "core": "full", "rank": 5}
 
 
-@pytest.mark.parametrize(
-    ("changes", "got"),
-    [
-        ({"off_diagonals": 3}, "rank=5, off_diagonals=3"),
-        ({"off_diagonals": 0}, "rank=5, off_diagonals=0"),
-        ({"rank": None, "off_diagonals": 0}, "rank=None, off_diagonals=0"),
-        ({"rank": 0.9, "off_diagonals": 1}, "got a layer of rank"),
-    ],
-)
-def test_fit__refuses_cores_that_are_not_whole(changes, got, tiny_backbone):
-    clf = SVEClassifier(tiny_backbone, **{**MUON, **changes})
-    with pytest.raises(ValueError, match=r"off_diagonals >= rank - 1") as error:
+@pytest.mark.parametrize("core", ["diagonal", "banded", "random", "top_k"])
+def test_fit__refuses_cores_that_are_not_whole(core, tiny_backbone):
+    clf = SVEClassifier(tiny_backbone, **{**MUON, "core": core})
+    with pytest.raises(ValueError, match=f"needs core='full'. Got core='{core}'"):
         clf.fit(["good", "bad", "good film", "bad film"], [1, 0, 1, 0])
-    assert got in str(error.value)
-    assert "core_optimizer='adamw'" in str(error.value)
     assert not hasattr(clf, "classes_")
 
 

@@ -1,0 +1,199 @@
+"""How members learn, as the user says it (`Training`) and as a fit has settled it (`Settings`)."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import StrOptions
+
+from sksve._validation import ListOf, Number, Scope, declared, parameter
+
+__all__ = ["AUTO", "Settings", "Training", "is_auto"]
+
+#: Constraint of a parameter that may be left to the rules of ``sksve.estimators``.
+AUTO = StrOptions({"auto"})
+
+
+def is_auto(value: Any) -> bool:
+    """Whether a value leaves the choice to the rules."""
+    return isinstance(value, str) and value == "auto"
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class Training(BaseEstimator):
+    """How members learn: the `training` of every classifier with members.
+
+    "auto" stands for what suits the classifier; ``settings_`` says what it was. An option that would do
+    nothing (a patience without early stopping, Muon without full cores) is refused by ``fit``.
+
+    Parameters
+    ----------
+    optimizer : {"auto", "adamw", "muon"}, default="auto"
+        What moves full cores. "muon" makes the momentum of each core orthogonal before a step [1]_, so
+        that all its directions move alike, an entry by about `lr` in root mean square; it needs
+        ``core="full"``. Biases and heads are always AdamW's.
+    head_lr : float or "auto", default="auto"
+        Learning rate of the heads.
+    init_scale : float or "auto", default="auto"
+        Standard deviation of the members' start, relative for singular values, absolute for biases.
+        It adds up over the adapted blocks: on all-MiniLM-L6-v2 0.3 was best with two blocks adapted
+        and ruined training with all six, where 0.1 was best. Deeper models want less.
+    head_init_scale : float, default=0.01
+        Standard deviation of the heads' initial weights.
+    train_bias : bool or "auto", default="auto"
+        Whether members own biases.
+    decay_to : {"auto", "pretrained", "start", "zero"}, default="auto"
+        What `weight_decay` pulls to: the pretrained values and a head of zero, or each member's own
+        random start, head included [2]_, so that it does not take back what `init_scale` and
+        `head_init_scale` made the members differ by. In ``partial_fit`` the start is where the call
+        began. "zero" is what classifiers that train whole models do.
+    warmup : float, default=0.1
+        Share of all steps in which the rates rise linearly; then they fall linearly to 0.
+    max_grad_norm : float or None, default=1.0
+        Largest gradient norm of one member.
+    validation_fraction : float or "auto", default="auto"
+        Share of the training rows held out, with ``early_stopping=True`` and without ``X_val``.
+    patience : int or "auto", default="auto"
+        Epochs without improvement after which a member stops, with ``early_stopping=True``.
+    shared_batches : bool, default=False
+        Whether all members see the same mini-batches, in place of each its own.
+    freeze_out : float or None, default=None
+        Share of all steps after which the first adapted block stops learning [3]_; the last learns to
+        the end, those between stop at equal distances. A block that has stopped needs no gradient,
+        which at 0.5 saves an eighth of the blocks' products. Its schedule is the whole one, as much
+        higher as it is shorter. It costs some quality: little where members learn their rows by heart,
+        more where training is short. None: all blocks learn to the end.
+    callbacks : list or None, default=None
+        skorch callbacks; copied before use.
+    checkpoint_dir : str or path-like, default=None
+        Folder for checkpoints of fit; the same call after a crash goes on from the last epoch. One fit
+        at a time may use it. None: no checkpoints.
+    data_parallel : bool, default=False
+        Whether the processes started by ``accelerate launch`` or ``torchrun`` train together, each on
+        its share of every batch (extra ``accelerate``). Every process is given all data and ends with
+        the same members, those of one process up to rounding. In a script started plainly it does
+        nothing.
+    max_time : float or None, default=None
+        Seconds after which training ends as with Ctrl-C: with the members as they are then, and a
+        ``ConvergenceWarning``. None: no limit.
+
+    References
+    ----------
+    .. [1] Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks",
+       https://kellerjordan.github.io/posts/muon
+    .. [2] Pearce, Leibfried, Brintrup, Zaki and Neely (2020), "Uncertainty in neural networks:
+       approximately Bayesian ensembling", https://arxiv.org/abs/1810.05546
+    .. [3] Brock, Lim, Ritchie and Weston (2017), "FreezeOut: accelerate training by progressively
+       freezing layers", https://arxiv.org/abs/1706.04983
+
+    Examples
+    --------
+    >>> from sksve import SVEClassifier, Training
+    >>> clf = SVEClassifier(training=Training(head_lr=0.005))
+    >>> clf.set_params(training__warmup=0.2).training
+    Training(head_lr=0.005, warmup=0.2)
+    >>> SVEClassifier().set_params(training__warmup=0.2).training
+    Training(warmup=0.2)
+    """
+
+    optimizer: str = parameter("auto", StrOptions({"auto", "adamw", "muon"}))
+    head_lr: float | str = parameter("auto", Number(Real, 0, None, closed="neither"), AUTO)
+    init_scale: float | str = parameter("auto", Number(Real, 0, None, closed="left"), AUTO)
+    head_init_scale: float = parameter(0.01, Number(Real, 0, None, closed="left"))
+    train_bias: bool | str = parameter("auto", "boolean", AUTO, scope="member")
+    decay_to: str = parameter("auto", StrOptions({"auto", "pretrained", "start", "zero"}))
+    warmup: float = parameter(0.1, Number(Real, 0, 1, closed="both"))
+    max_grad_norm: float | None = parameter(1.0, Number(Real, 0, None, closed="neither"), None)
+    validation_fraction: float | str = parameter("auto", Number(Real, 0, 1, closed="neither"), AUTO)
+    patience: int | str = parameter("auto", Number(Integral, 1, None, closed="left"), AUTO)
+    shared_batches: bool = parameter(False, "boolean")
+    freeze_out: float | None = parameter(None, Number(Real, 0, 1, closed="right"), None)
+    callbacks: Any = parameter(
+        None, ListOf(["on_epoch_end", "on_train_end"]), None, scope="run", saved=False
+    )
+    checkpoint_dir: Any = parameter(None, str, os.PathLike, None, scope="run", saved=False)
+    data_parallel: bool = parameter(False, "boolean", scope="run")
+    max_time: float | None = parameter(
+        None, Number(Real, 0, None, closed="neither"), None, scope="run"
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class Settings:
+    """Every value a fit was made with, "auto" replaced by what it stood for; read-only.
+
+    A value is an attribute: ``settings_.lr``, ``settings_.head_lr``.
+
+    Attributes
+    ----------
+    method : str
+        Name of the classifier.
+    values : mapping of str to object
+        By name, those of `Training` among them.
+    idle : mapping of str to object
+        What the method has no parameter for, or what does nothing beside the other values.
+    scopes : mapping of str to str
+        What each value decides, see ``sksve._validation.parameter``.
+    """
+
+    method: str
+    values: Mapping[str, Any]
+    idle: Mapping[str, Any] = field(default_factory=dict)
+    scopes: Mapping[str, Scope] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        for part in ("values", "idle"):
+            if name in (held := self.__dict__.get(part, ())):
+                return held[name]
+        raise AttributeError(f"There is no setting {name!r}.")
+
+    def __repr__(self) -> str:
+        width = max(map(len, self.values))
+        lines = [f"  {name:<{width}} = {value!r:.200}" for name, value in self.values.items()]
+        return "\n".join([f"Settings of {self.method}", *lines])
+
+    def of_scope(self, *scopes: Scope) -> dict[str, Any]:
+        """Return the values, idle ones among them, that decide one of these."""
+        both = {**self.idle, **self.values}
+        return {name: value for name, value in both.items() if self.scopes.get(name) in scopes}
+
+    def for_training(self) -> "Settings":
+        """Return a copy without what reading the data has used up; it travels to tasks."""
+        used = {"backbone": None, "serializer": None, "class_weight": None}
+        return replace(self, values={**self.values, **used})
+
+    def with_values(self, **changes: Any) -> "Settings":
+        """Return a copy with other values."""
+        return replace(self, values={**self.values, **changes})
+
+    @property
+    def training(self) -> Training:
+        """The values of `Training`."""
+        names = declared(Training)
+        return Training(**{name: value for name, value in self.values.items() if name in names})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return parameters that reproduce the fit, given the same data.
+
+        Returns
+        -------
+        dict of str to object
+            For the classifier's constructor or ``set_params``.
+
+        Raises
+        ------
+        ValueError
+            If there were callbacks: they may hold state of the fit.
+        """
+        if self.callbacks:
+            raise ValueError(
+                "The settings of a fit with callbacks do not reproduce it: callbacks are objects with a "
+                f"state of their own. Got callbacks={self.callbacks!r:.200}. Fit without them, or keep "
+                "the parameters yourself."
+            )
+        names = declared(Training)
+        own = {name: value for name, value in self.values.items() if name not in names}
+        return own | {"training": self.training}

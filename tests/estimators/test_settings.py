@@ -1,0 +1,228 @@
+"""Parameters declared once: what "auto" becomes, what is refused, what reproduces a fit."""
+
+import inspect
+import pickle
+import time
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
+
+from sksve import RANDOM_SUBSPACES, SVEClassifier, Training, baselines
+from sksve.estimators._auto import SVE, Facts, resolve
+
+CLASSES = [SVEClassifier, *(getattr(baselines, name) for name in baselines.__all__)]
+
+
+def settle(**changes):
+    given = SVEClassifier().get_params(deep=False) | Training().get_params() | changes
+    del given["training"]
+    return resolve("SVEClassifier", given, SVE, Facts(n_blocks=6))
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test__parameters__are_few_and_keyword_only(cls):
+    first, *others = inspect.signature(cls).parameters.values()
+    assert first.name == "backbone"
+    assert {p.kind for p in others} == {inspect.Parameter.KEYWORD_ONLY}
+    assert len(others) < 24
+    options = set(Training().get_params())
+    assert not options & {p.name for p in others}, "a setting has one name and one place"
+
+
+# -- what "auto" becomes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"core": "diagonal", "rank": None, "direction_pool": None, "lr": 3e-3}),
+        ({}, {"head_lr": 1e-2, "init_scale": 0.1, "max_epochs": 4, "batch_size": 32}),
+        ({"off_diagonals": 3}, {"core": "banded", "off_diagonals": 3}),
+        ({"core": "top_k"}, {"off_diagonals": 2}),
+        ({"core": "full"}, {"rank": 42}),
+        ({"core": "full", "rank": None}, {"rank": None}),
+        ({"direction_pool": 9}, {"rank": 6, "core": "diagonal"}),
+        ({"optimizer": "muon"}, {"core": "full", "rank": 42}),
+        ({"decay_to": "start"}, {"weight_decay": 5.0}),
+        ({"adapt_blocks": 0.5}, {"adapt_blocks": 3}),
+        ({"adapt_blocks": 0.4}, {"adapt_blocks": 3}),
+        ({"adapt_blocks": 1.0}, {"adapt_blocks": 6}),
+        ({"adapt_blocks": 1}, {"adapt_blocks": 1}),
+        ({"early_stopping": True}, {"patience": 3, "validation_fraction": 0.1}),
+    ],
+)
+def test__auto(changes, expected):
+    settings = settle(**changes)
+    assert {name: getattr(settings, name) for name in expected} == expected
+
+
+ALONE = {
+    "n_members": 1, "rank": 3, "core": "random", "off_diagonals": 1, "direction_pool": 6,
+    "adapt_blocks": 0.5, "max_epochs": 1, "batch_size": 3, "lr": 0.1, "weight_decay": 1.0,
+    "early_stopping": True, "class_weight": "balanced", "max_length": 9, "n_jobs": 2,
+    "optimizer": "muon", "head_lr": 0.1, "init_scale": 0.0, "head_init_scale": 0.1,
+    "train_bias": False, "decay_to": "start", "warmup": 0.0, "max_grad_norm": None,
+    "shared_batches": True, "freeze_out": 0.5, "max_time": 60.0, "data_parallel": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test__auto__goes_with_any_one_explicit_value(name):
+    settle(**{name: ALONE[name]})
+
+
+# -- what would do nothing ------------------------------------------------------------------------
+
+NOTHING = {
+    "patience": ({"patience": 5}, "early_stopping=True only.*Got 5"),
+    "fraction": ({"validation_fraction": 0.5}, "early_stopping=True only.*Got 0.5"),
+    "decay-to": ({"decay_to": "start", "weight_decay": 0.0}, "what weight_decay pulls to"),
+    "off-diagonals-full": ({"core": "full", "off_diagonals": 2}, "Got 2 with core='full'"),
+    "off-diagonals": ({"core": "diagonal", "off_diagonals": 2}, "with core='diagonal'"),
+    "muon": ({"optimizer": "muon", "core": "banded"}, "needs core='full'.*core='banded'"),
+    "pool": ({"rank": None, "direction_pool": 8}, "'direction_pool'.*rank=None"),
+    "freeze-out": ({"freeze_out": 0.5, "adapt_blocks": 1}, "needs two.*1 adapted of 6"),
+    "zero": ({"decay_to": "zero", "weight_decay": 1.0}, "'pretrained' in SVEClassifier"),
+    "time": ({"max_time": 3, "data_parallel": True}, "Use one of the two"),
+}
+
+
+@pytest.mark.parametrize("case", NOTHING)
+def test__what_would_do_nothing__is_refused(case):
+    changes, words = NOTHING[case]
+    with pytest.raises(ValueError, match=words):
+        settle(**changes)
+
+
+OTHERS = [
+    ("LoRAEnsembleClassifier", "init_scale", 0.1),
+    ("LoRAEnsembleClassifier", "train_bias", False),
+    ("BatchEnsembleClassifier", "optimizer", "muon"),
+    ("FineTunedClassifier", "init_scale", 0.1),
+    ("FineTunedClassifier", "shared_batches", True),
+    ("DeepEnsembleClassifier", "freeze_out", 0.5),
+    ("DeepEnsembleClassifier", "decay_to", "pretrained"),
+    ("MCDropoutClassifier", "data_parallel", True),
+    ("LinearProbeClassifier", "freeze_out", 0.5),
+    ("LinearProbeClassifier", "train_bias", True),
+]
+
+
+@pytest.mark.parametrize(("name", "option", "value"), OTHERS)
+def test__an_option_a_classifier_has_not__is_refused(name, option, value, tiny, texts, labels):
+    clf = getattr(baselines, name)(tiny).set_params(**{f"training__{option}": value})
+    with pytest.raises(ValueError, match=f"{option}.*{name}"):
+        clf.fit(texts, labels)
+    assert not hasattr(clf, "classes_")
+
+
+# -- Training -------------------------------------------------------------------------------------
+
+
+def test__set_params__makes_a_training_and_changes_nobody_elses():
+    clf = SVEClassifier().set_params(training__head_lr=0.5)
+    assert clf.training.get_params() == Training(head_lr=0.5).get_params()
+    shared = Training(warmup=0.3)
+    one, two = SVEClassifier(training=shared), SVEClassifier(training=shared)
+    one.set_params(training__warmup=0.5, n_members=2)
+    assert (one.training.warmup, two.training.warmup, one.n_members) == (0.5, 0.3, 2)
+    SVEClassifier(**RANDOM_SUBSPACES).set_params(training__head_lr=9.0)
+    assert RANDOM_SUBSPACES["training"].head_lr == 5e-3
+    with pytest.raises(ValueError, match="Invalid parameter 'heat'"):
+        clf.set_params(training__heat=1)
+    assert clf.set_params(training=None).training is None
+
+
+def test__training__can_be_searched_over(make, tiny, texts, labels):
+    clf = SVEClassifier(tiny, n_members=1, max_epochs=1, random_state=0)
+    grid = {"training__head_lr": [1e-300, 0.1]}
+    search = GridSearchCV(clf, grid, cv=2, scoring="neg_log_loss").fit(texts, labels)
+    found = [
+        clone(clf).set_params(**params).fit(texts, labels).settings_.head_lr
+        for params in search.cv_results_["params"]
+    ]
+    assert found == [1e-300, 0.1]
+    assert len(set(search.cv_results_["mean_test_score"])) == 2
+
+
+def test__max_time__ends_training_with_members_that_answer(make, texts, labels):
+    begun = time.monotonic()
+    with pytest.warns(ConvergenceWarning, match="ended by max_time in epoch 1 of 100000"):
+        clf = make(max_epochs=100_000, max_time=1e-9).fit(texts, labels)
+    assert time.monotonic() - begun < 60
+    assert np.isfinite(clf.predict_proba(texts)).all()
+    with pytest.warns(ConvergenceWarning, match="ended by max_time"):
+        jobs = make(max_epochs=100_000, max_time=1e-9, n_jobs=3).fit(texts, labels)
+    assert jobs.predict_proba_members(texts).shape == (3, 12, 2)
+
+
+# -- settings_ ------------------------------------------------------------------------------------
+
+
+def test__settings__say_what_auto_was_and_cannot_be_changed(tiny, texts, labels):
+    clf = SVEClassifier(tiny, max_epochs=1, n_members=1).fit(texts, labels)
+    words = repr(clf.settings_)
+    for line in ("lr              = 0.003", "head_lr         = 0.01", "rank            = None"):
+        assert line in words
+    assert "patience" not in words
+    assert type(clf.settings_.random_state) is int
+    with pytest.raises(AttributeError):
+        clf.settings_.lr = 1.0
+    with pytest.raises(AttributeError, match="no setting 'speed'"):
+        clf.settings_.speed  # noqa: B018
+
+
+REPRODUCED = {
+    "SVEClassifier": {"n_members": 2, "off_diagonals": 1, "rank": 3},
+    "LoRAEnsembleClassifier": {"n_members": 2},
+    "LinearProbeClassifier": {"early_stopping": True},
+    "FineTunedClassifier": {},
+}
+
+
+@pytest.mark.parametrize("name", REPRODUCED)
+def test__settings__reproduce_the_fit_bit_for_bit(name, tiny, texts, labels):
+    cls = getattr(baselines, name, SVEClassifier)
+    clf = cls(tiny, max_epochs=2, batch_size=5, **REPRODUCED[name]).fit(texts * 2, labels * 2)
+    again = cls(**clf.settings_.to_dict()).fit(texts * 2, labels * 2)
+    np.testing.assert_array_equal(
+        again.predict_proba_members(texts), clf.predict_proba_members(texts)
+    )
+    copied = pickle.loads(pickle.dumps(clf))
+    assert repr(copied.settings_) == repr(clf.settings_)
+
+
+def test__settings__of_a_fit_with_callbacks_do_not_claim_to_reproduce_it(make, texts, labels):
+    clf = make(max_epochs=1, callbacks=[Callback()]).fit(texts, labels)
+    with pytest.raises(ValueError, match="with callbacks do not reproduce"):
+        clf.settings_.to_dict()
+
+
+def test__settings__stay_those_of_the_first_fit(tiny, texts, labels, monkeypatch):
+    clf = SVEClassifier(tiny, n_members=1, max_epochs=1, warm_start=True, random_state=0)
+    clf.fit(texts, labels)
+    monkeypatch.setitem(SVE, "lr", 0.5)
+    monkeypatch.setitem(SVE, "head_lr", 0.5)
+    clf.set_params(n_members=2).fit(texts, labels)
+    assert (clf.settings_.lr, clf.settings_.n_members) == (3e-3, 2)
+    clf.partial_fit(texts, labels)
+    assert clf.settings_.head_lr == 1e-2
+    clf.set_params(lr=0.1).partial_fit(texts, labels)  # a value that was typed counts
+    assert (clf.settings_.lr, clf.settings_.head_lr) == (0.1, 1e-2)
+
+
+def test__settings__are_saved_and_shown_on_the_card(tiny, texts, labels, tmp_path):
+    clf = SVEClassifier(tiny, n_members=1, max_epochs=1, core="full", rank=3).fit(texts, labels)
+    path = clf.save_pretrained(tmp_path / "model")
+    card = (path / "README.md").read_text()
+    assert "head_lr" in card
+    assert "'full'" in card
+    again = SVEClassifier.from_pretrained(path, backbone=tiny)
+    assert again.settings_.values == clf.settings_.values | {"backbone": tiny, "device": "auto"}
+    assert (again.core, again.lr, again.random_state) == ("full", "auto", None)
+    refit = SVEClassifier(**again.settings_.to_dict()).fit(texts, labels)
+    np.testing.assert_array_equal(refit.predict_proba(texts), clf.predict_proba(texts))
