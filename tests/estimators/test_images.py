@@ -1,6 +1,5 @@
 """Images through the whole estimator: the same numbers as the model itself, in every form and order."""
 
-import pickle
 from pathlib import Path
 
 import joblib
@@ -102,13 +101,7 @@ FORMS = ["list-of-arrays", "pil", "paths", "str-paths", "str-array", "str-series
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test__predict_proba__is_the_same_for_every_form(form, forms, fitted_on_images, pictures):
-    expected = fitted_on_images.predict_proba(pictures)
-    np.testing.assert_array_equal(fitted_on_images.predict_proba(forms[form]), expected)
-
-
-@pytest.mark.parametrize("form", ["pil", "paths", "str-paths", "str-series"])
-def test__fit__is_the_same_for_every_form(
+def test__fit_and_predict__are_the_same_for_every_form(
     form, forms, make, vit, fitted_on_images, pictures, labels
 ):
     clf = make(vit, **SETTINGS).fit(forms[form], labels, X_val=forms[form], y_val=labels)
@@ -117,6 +110,7 @@ def test__fit__is_the_same_for_every_form(
     expected = fitted_on_images.predict_proba(pictures)
     np.testing.assert_allclose(clf.predict_proba(pictures), expected, rtol=0, atol=1e-12)
     assert "valid_loss" in clf.history_[0]
+    np.testing.assert_array_equal(fitted_on_images.predict_proba(forms[form]), expected)
 
 
 def test__grey_and_sizes__as_the_processor_has_it(fitted_on_images, pictures):
@@ -203,22 +197,12 @@ def test__warm_start__adds_members(make, vit, pictures, labels, tmp_path):
     np.testing.assert_allclose(new[:2], old, rtol=0, atol=1e-9)
 
 
-def test__pickle__predicts_the_same(fitted_on_images, pictures):
-    twin = pickle.loads(pickle.dumps(fitted_on_images))
-    np.testing.assert_array_equal(
-        twin.predict_proba(pictures), fitted_on_images.predict_proba(pictures)
-    )
-
-
 def test__search__over_images(make, vit, pictures, labels):
-    for X in (pictures, [Image.fromarray(a) for a in pictures]):
-        search = GridSearchCV(make(vit, **SETTINGS), {"rank": [1, None]}, cv=2, error_score="raise")
-        search.fit(X, labels)
-        uncertainty = predict_uncertainty(search, X)
-        np.testing.assert_allclose(
-            uncertainty.total, uncertainty.aleatoric + uncertainty.epistemic, atol=1e-12
-        )
-        assert (uncertainty.epistemic > 0).all()
+    X = [Image.fromarray(a) for a in pictures]
+    search = GridSearchCV(make(vit, **SETTINGS), {"rank": [1, None]}, cv=2, error_score="raise")
+    found = predict_uncertainty(search.fit(X, labels), X)
+    np.testing.assert_allclose(found.total, found.aleatoric + found.epistemic, atol=1e-12)
+    assert (found.epistemic > 0).all()
 
 
 def test__to_frame__has_the_index_of_the_images(fitted_on_images, pictures):

@@ -46,15 +46,10 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test__predict_proba__is_the_same_for_every_container_of_texts(container, fitted, texts):
-    X = CONTAINERS[container](texts)
-    np.testing.assert_array_equal(fitted.predict_proba(X), fitted.predict_proba(texts))
-
-
-@pytest.mark.parametrize("container", CONTAINERS)
 def test__fit__is_the_same_for_every_container_of_texts(container, make, fitted, texts, labels):
-    clf = make().fit(CONTAINERS[container](texts), labels)
-    np.testing.assert_array_equal(clf.predict_proba(texts), fitted.predict_proba(texts))
+    X = CONTAINERS[container](texts)
+    clf = make().fit(X, labels)
+    np.testing.assert_array_equal(clf.predict_proba(X), fitted.predict_proba(texts))
     assert clf.input_kind_ == "text"
     assert not hasattr(clf, "n_features_in_")
     assert not hasattr(clf, "feature_names_in_")
@@ -218,27 +213,6 @@ def test__html__shows_the_parameters(round_trip, make):
         assert "n_members" in page
     assert "<span>Fitted</span>" in round_trip._repr_html_()
     assert "<span>Not fitted</span>" in make()._repr_html_()
-
-
-def test__fit__takes_mixed_frames(make, labels):
-    X = pd.DataFrame(
-        {
-            "job": ["nurse", None, "cook"] * 4,
-            "age": [39, 47, None] * 4,
-            "when": pd.to_datetime(["2020-01-01", "2021-05-05", None] * 4),
-            "paid": [True, False, True] * 4,
-        }
-    )
-    clf = make(max_epochs=1).fit(X, labels)
-    proba = clf.predict_proba(X)
-    assert clf.input_kind_ == "table"
-    assert np.isfinite(proba).all()
-    np.testing.assert_array_equal(proba[:3], proba[3:6])  # equal rows, equal answers
-
-
-def test__fit__takes_one_column_of_numbers_as_a_table(make, labels):
-    clf = make(max_epochs=1).fit(np.arange(12.0)[:, None], labels)
-    assert clf.input_kind_ == "table"
 
 
 @pytest.mark.parametrize(
