@@ -31,10 +31,9 @@ PIXEL_ROWS = 64
 class MemberBatch:
     """Padded rows for some members, member axis outermost."""
 
-    input_ids: (
-        Tensor  # (m * b, t) token ids padded on the right; (m * b, 2, t) these over token types;
-    )
-    # or (m * b, c, h, w) pixel values
+    # (m * b, t) token ids padded on the right, (m * b, 2, t) these over token types, or
+    # (m * b, c, h, w) pixel values
+    input_ids: Tensor
     attention_mask: Tensor | None  # (m * b, t); None: no row has padding
     features: Tensor | None  # (m * b, t, d) output of the frozen part, where computed beforehand
     weight: Tensor  # (m, b)
@@ -347,12 +346,31 @@ def bucketed_epoch(
     return batches
 
 
-class MemberBatches:
+class _Batches:
+    """Batches of the members still training: `active` lists their positions, and is read at each step."""
+
+    def __init__(
+        self, dataset: MemberDataset, batch_size: int, active: list[int], n_members: int
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.active = active
+        self.n_members = n_members
+
+    def __len__(self) -> int:
+        """Return the number of steps in an epoch."""
+        return -(-len(self.dataset) // self.batch_size)
+
+    def _collate(self, rows: np.ndarray, active: list[int]) -> tuple[MemberBatch, Tensor]:
+        everyone = len(active) == self.n_members
+        return self.dataset.collate(rows, None if everyone else tuple(active))
+
+
+class MemberBatches(_Batches):
     """Training batches: each pass is one epoch, each member draws from its own stream.
 
     `streams` has one generator per member, or a single one that all share; `shared` draws the order of the
-    batches, the same for all, so that batches of similar length meet in one step. `active` lists the
-    positions of the members still training, and is read at each step.
+    batches, the same for all, so that batches of similar length meet in one step.
     """
 
     def __init__(
@@ -364,50 +382,26 @@ class MemberBatches:
         active: list[int],
         n_members: int,
     ) -> None:
-        self.dataset = dataset
-        self.batch_size = batch_size
+        super().__init__(dataset, batch_size, active, n_members)
         self.streams = streams
         self.shared = shared
-        self.active = active
-        self.n_members = n_members
-
-    def __len__(self) -> int:
-        """Return the number of steps in an epoch."""
-        return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[MemberBatch, Tensor]]:
         # Every stream moves in every epoch, also those of members that have stopped: a member's
         # batches must not depend on when others stop.
         epochs = [bucketed_epoch(self.dataset.lengths, self.batch_size, r) for r in self.streams]
-        slots = self.shared.permutation(len(self))
-        for slot in slots:
+        for slot in self.shared.permutation(len(self)):
             active = list(self.active)
             rows = np.stack([epochs[k if len(epochs) > 1 else 0][slot] for k in active])
-            everyone = len(active) == self.n_members
-            yield self.dataset.collate(rows, None if everyone else tuple(active))
+            yield self._collate(rows, active)
 
 
-class SharedBatches:
+class SharedBatches(_Batches):
     """Validation batches: every member sees the same rows, in the data set's order."""
-
-    def __init__(
-        self, dataset: MemberDataset, batch_size: int, active: list[int], n_members: int
-    ) -> None:
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.active = active
-        self.n_members = n_members
-
-    def __len__(self) -> int:
-        """Return the number of batches."""
-        return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[MemberBatch, Tensor]]:
         for start in range(0, len(self.dataset), self.batch_size):
             active = list(self.active)
             rows = np.arange(start, min(start + self.batch_size, len(self.dataset)))
-            everyone = len(active) == self.n_members
-            batch, y = self.dataset.collate(
-                np.tile(rows, (len(active), 1)), None if everyone else tuple(active)
-            )
+            batch, y = self._collate(np.tile(rows, (len(active), 1)), active)
             yield batch, y[0]
