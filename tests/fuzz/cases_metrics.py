@@ -1,5 +1,6 @@
 """Metrics, displays and the comparison, given what people give them."""
 
+import inspect
 import math
 from functools import partial
 from typing import Any
@@ -13,29 +14,12 @@ from tests.fuzz.harness import Source, attempt, fuzz
 from tests.fuzz.values import good_labels, good_proba, junk, labels, members, proba, scores, weights
 
 #: The largest value of each; all start at 0.
-HIGHEST = {
-    "expected_calibration_error": 1.0,
-    "maximum_calibration_error": 1.0,
-    "classwise_calibration_error": 1.0,
-    "debiased_calibration_error": 1.0,
-    "smooth_calibration_error": 1.0,
-    "brier_score": 2.0,
-    "negative_log_likelihood": math.inf,
-    "aurc": 1.0,
-    "eaurc": 1.0,
-    "selective_accuracy": 1.0,
-}
-OPTIONS = {
-    "expected_calibration_error": ("n_bins", "strategy", "norm"),
-    "maximum_calibration_error": ("n_bins", "strategy"),
-    "classwise_calibration_error": ("n_bins", "strategy", "norm"),
-    "debiased_calibration_error": ("n_bins", "strategy"),
-    "selective_accuracy": ("coverage",),
-    "calibration_curve": ("n_bins", "strategy", "confidence_level", "class_label"),
-    "calibration_test": ("test", "n_resamples", "n_bins", "strategy", "random_state"),
-    "bootstrap_interval": ("confidence_level", "n_resamples", "random_state"),
-    "calibration_report": ("confidence_level", "n_resamples", "random_state"),
-}
+HIGHEST = dict.fromkeys(
+    "expected_calibration_error maximum_calibration_error classwise_calibration_error aurc eaurc "
+    "debiased_calibration_error smooth_calibration_error selective_accuracy".split(),
+    1.0,
+) | {"brier_score": 2.0, "negative_log_likelihood": math.inf}
+COMMON = {"metric", "y_true", "y_proba", "labels", "sample_weight"}
 SLOW = {"n_resamples": 20}
 
 
@@ -52,7 +36,7 @@ def problem(source: Source) -> tuple[Any, Any, dict[str, Any], int, int]:
 
 
 def options(source: Source, name: str) -> dict[str, Any]:
-    names = OPTIONS.get(name, ())
+    names = [k for k in inspect.signature(getattr(metrics, name)).parameters if k not in COMMON]
     told = {key: SLOW[key] for key in names if key in SLOW}
     if names and source.seldom():
         key = source.one_of(names)
@@ -157,12 +141,10 @@ def risk_coverage(source: Source, world: Any) -> None:
         assert (steps > 0).all() or np.ptp(np.log(weight[weight > 0])) > 30
 
 
-@fuzz(
-    "metrics.predictive_entropy",
-    "metrics.expected_entropy",
-    "metrics.mutual_information",
-    "metrics.member_disagreement",
-)
+OF_MEMBERS = "predictive_entropy expected_entropy mutual_information member_disagreement".split()
+
+
+@fuzz(*(f"metrics.{name}" for name in OF_MEMBERS))
 def of_members(source: Source, world: Any) -> None:
     m, n, c = source.int(1, 4), source.int(1, 6), source.int(2, 4)
     done, found = attempt(getattr(metrics, world.name), members(source, m, n, c))
@@ -229,10 +211,7 @@ class Told(ClassifierMixin, BaseEstimator):
 @fuzz("metrics.scorers")
 def scorer(source: Source, world: Any) -> None:
     if source.seldom():
-        attempt(
-            metrics.scorers,
-            **{source.one_of(["n_bins", "strategy", "coverage", "x"]): junk(source)},
-        )
+        attempt(metrics.scorers, **{source.one_of(["n_bins", "coverage", "x"]): junk(source)})
         return
     n, c = source.int(1, 8), source.int(2, 4)
     p, y = proba(source, n, c), good_labels(source, n, c)
@@ -314,10 +293,8 @@ def compare(source: Source, world: Any) -> None:
         models = junk(source)
     told: dict[str, Any] = {"n_resamples": 20, "methods": ("temperature",)}
     if source.seldom():
-        key = source.one_of(
-            ["methods", "cv", "groups", "labels", "choose_by", "confidence_level", "random_state"]
-        )
-        told[key] = junk(source)
+        keys = "methods cv groups labels choose_by confidence_level random_state"
+        told[source.one_of(keys.split())] = junk(source)
     done, found = attempt(compare_calibration, models, None, y_cal, None, y_test, **told)
     if done:
         frame = found.to_frame()
@@ -330,9 +307,7 @@ def compare(source: Source, world: Any) -> None:
 @fuzz("comparison.CalibrationComparison", "CalibrationComparison", share=0.2)
 def page(source: Source, world: Any) -> None:
     found = world.comparison()
-    method = source.one_of(
-        ["values", "paired", "best_p_values", "best", "differences", "to_html", "rows"]
-    )
+    method = source.one_of("values paired best_p_values best differences to_html rows".split())
     if method == "to_html":
         also = (OSError,)
         target = junk(source)

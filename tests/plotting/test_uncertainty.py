@@ -19,12 +19,6 @@ from sksve.metrics import Uncertainty
 from sksve.plotting import UncertaintyDisplay
 
 
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture
 def members(rng):
     return rng.dirichlet([0.5, 0.5, 0.5], size=(4, 60))
