@@ -134,7 +134,7 @@ def calibration_curve(
         confidence, correct, weight = top_label(y_true, y_proba, labels, sample_weight)
     else:
         codes, proba, weight, names = validate_inputs(y_true, y_proba, labels, sample_weight)
-        column = _column_of(class_label, names)
+        column = column_of(class_label, names)
         confidence, correct = proba[:, column], codes == column
     edges = bin_edges(confidence, weight, n_bins, strategy)
     counts, confidences, hits = fill_bins(confidence, correct, weight, edges)
@@ -165,11 +165,13 @@ def clopper_pearson(hits, counts, confidence_level):
     return interval
 
 
-def _column_of(class_label, labels):
-    at = np.flatnonzero(labels == class_label)
-    if len(at) != 1:
-        raise ValueError(f"class_label must be one of {labels.tolist()}. Got {class_label!r}.")
-    return int(at[0])
+def column_of(class_label, labels):
+    """Return the column of a label, or say which labels there are."""
+    for column, label in enumerate(labels):
+        equal = label == class_label
+        if isinstance(equal, (bool, np.bool_)) and equal:  # an array or pandas' NA is no label
+            return column
+    raise ValueError(f"class_label must be one of {labels.tolist()}. Got {class_label!r}.")
 
 
 class _Result(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from sksve.metrics import calibration_curve, expected_calibration_error
 from sksve.metrics._bootstrap import interval_of
-from sksve.metrics._curve import CalibrationCurve
+from sksve.metrics._curve import CalibrationCurve, column_of
 from sksve.metrics._inputs import make_generator, reduce_rows, validate_inputs
 from sksve.metrics._kinds import kind_of
 from sksve.plotting._canvas import (
@@ -169,7 +169,7 @@ class ReliabilityDisplay(ProbabilityDisplay):
         if class_label is None:
             score, hit = reduce_rows(rows.codes, rows.proba)
         else:
-            column = int(np.flatnonzero(rows.labels == class_label)[0])
+            column = column_of(class_label, rows.labels)
             score, hit = rows.proba[:, column], rows.codes == column
         kind = kind_of(partial(expected_calibration_error, **binning))
         ece = kind.core(score, hit, rows.weight, **kind.options)

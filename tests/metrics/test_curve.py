@@ -52,8 +52,9 @@ def test_calibration_curve__of_a_class_equals_scikit_learn(rng):
     full = curve.counts > 0
     np.testing.assert_allclose(curve.accuracy[full], prob_true, atol=1e-12)
     np.testing.assert_allclose(curve.mean_confidence[full], prob_pred, atol=1e-12)
-    with pytest.raises(ValueError, match=r"one of \['a', 'b', 'c'\]. Got 'd'"):
-        calibration_curve(names[y], p, class_label="d")
+    for wrong in ("d", [], ["a", "b"], np.array(["a", "b", "c"]), 1):
+        with pytest.raises(ValueError, match=r"class_label must be one of \['a', 'b', 'c'\]. Got"):
+            calibration_curve(names[y], p, class_label=wrong)
 
 
 def test_calibration_curve__weights_count_as_rows(rng):
