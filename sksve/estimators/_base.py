@@ -16,7 +16,6 @@ from sksve.backbones import (
     ResolvedBackbone,
     adapter_report,
     count_parameters,
-    is_vision,
     load_backbone,
     plan_from_config,
     positions_from_config,
@@ -26,7 +25,6 @@ from sksve.estimators._auto import Facts, resolve
 from sksve.estimators._card import data_sizes
 from sksve.estimators._export import ExportMixin
 from sksve.estimators._first_members import FirstMembersMixin
-from sksve.estimators._labels import Targets, read_targets
 from sksve.estimators._parameters import CommonParameters
 from sksve.estimators._partial_fit import PartialFitMixin
 from sksve.estimators._predict import MemberPredictor
@@ -40,7 +38,7 @@ from sksve.estimators._run import (
 )
 from sksve.estimators._saving import SavingMixin
 from sksve.estimators._warm_start import check_unchanged, members_of, same_value
-from sksve.inputs import CheckedRows, check_max_length
+from sksve.inputs import check_max_length
 from sksve.training import (
     EnsembleModule,
     MemberDataset,
@@ -57,8 +55,6 @@ from sksve.training import (
 )
 
 __all__ = ["MemberClassifier"]
-
-Parts = list[tuple[CheckedRows, Targets]]
 
 _LEARNED_PRIVATELY = {
     "_data_sizes", "_dtype", "_max_length", "_n_parts", "_prediction_autocast", "_serializer",
@@ -268,52 +264,6 @@ class MemberClassifier(
         now = settings.of_scope(*scopes)
         before = self.settings_
         return sorted(k for k, v in now.items() if not same_value(v, getattr(before, k)))
-
-    # -- data ------------------------------------------------------------------------------------
-
-    def _read_parts(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        X_val: Any,
-        y_val: Any,
-        seed: int,
-        classes: np.ndarray | None = None,
-    ) -> Parts:
-        """Check the data: rows and targets to train on and, if any, to judge by after each epoch."""
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None."
-            )
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val go together: give both or neither.")
-        rows = self._read(X, reset=True)
-        targets = read_targets(y, len(rows), sample_weight, self.class_weight, classes)
-        if X_val is not None:
-            rows_val = self._read(X_val, reset=False)
-            judged = Targets.to_judge_by(y_val, targets.classes, len(rows_val))
-            rows = self._written(rows, reset=True)
-            return [(rows, targets), (self._written(rows_val, reset=False), judged)]
-        parts = [targets]
-        if self.early_stopping:
-            parts = list(targets.split(self._held_out_share(), seed))
-        rows = self._written(rows, reset=True)
-        return [(rows, part) for part in parts]
-
-    def _for_backbone(self, parts: Parts, resolved: ResolvedBackbone) -> Parts:
-        """Check that the backbone can read the rows; strings are paths for one of vision."""
-        vision = is_vision(resolved.config)
-        parts = [(rows.for_backbone(resolved.name, vision=vision), t) for rows, t in parts]
-        self.input_kind_ = parts[0][0].kind
-        return parts
-
-    def _take_backbone(self, backbone: LoadedBackbone, precision: Precision) -> None:
-        """Remember what reading X and predicting need of the backbone."""
-        self._tokenizer = backbone.processor
-        self._max_length = self.max_length
-        self._dtype = precision.dtype
-        self._prediction_autocast = precision.prediction
 
     # -- training --------------------------------------------------------------------------------
 
