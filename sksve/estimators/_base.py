@@ -47,6 +47,7 @@ from sksve.training import (
     TrainedMembers,
     Training,
     assemble,
+    check_callbacks,
     check_writable,
     is_auto,
     join,
@@ -186,6 +187,7 @@ class MemberClassifier(
         check_declared(self, *([] if self.training is None else [self.training]))
         warm = self.warm_start and hasattr(self, "net_")
         training = self.training or Training()
+        check_callbacks(training.callbacks)
         device = choose_device(self.device)
         processes = join_processes(training.data_parallel, device, self.n_jobs)
         device = processes.device or device

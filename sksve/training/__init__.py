@@ -3,14 +3,17 @@
 No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (``sksve.estimators``).
 """
 
+from sksve.training._callbacks import check_callbacks
 from sksve.training._checkpoint import check_writable, clear_checkpoints, stored_seed
 from sksve.training._data import ImageDataset, MemberDataset, TokenDataset
 from sksve.training._export import MemberModel, merged_model, take_first
 from sksve.training._fit import (
     LayerFactory,
     MemberFactory,
+    TrainedMembers,
     assemble,
     build_module,
+    join,
     train,
 )
 from sksve.training._inference import (
@@ -24,10 +27,8 @@ from sksve.training._muon import CoreMuon, orthogonalized
 from sksve.training._net import MemberNet
 from sksve.training._progress import Progress, without_bars
 from sksve.training._reuse import describe_frozen, restore_net, saved_state, train_further
-from sksve.training._run import Processes, Run, join_processes
-from sksve.training._seeds import sample_seeds
+from sksve.training._run import Processes, Run, join_processes, sample_seeds
 from sksve.training._settings import AUTO, Settings, Training, is_auto
-from sksve.training._trained import TrainedMembers, join
 
 __all__ = [
     "AUTO",
@@ -49,6 +50,7 @@ __all__ = [
     "WholeBackbone",
     "assemble",
     "build_module",
+    "check_callbacks",
     "check_writable",
     "clear_checkpoints",
     "compute_features",

@@ -179,8 +179,8 @@ def check_callbacks(callbacks: Sequence[Any] | None) -> None:
         for refused, why in _REFUSED.items():
             if issubclass(kind, refused):
                 raise ValueError(
-                    f"The 'callbacks' parameter holds a {kind.__name__}, which cannot be used here: "
-                    f"{why}."
+                    f"The option 'callbacks' of Training holds a {kind.__name__}, which cannot be used "
+                    f"here: {why}."
                 )
 
 

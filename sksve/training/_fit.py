@@ -6,15 +6,16 @@ import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed, effective_n_jobs
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import ProgressBar
 from skorch.history import History
-from torch import nn
+from torch import Tensor, nn
 
 from sksve.backbones import (
     AdaptationPlan,
@@ -25,29 +26,33 @@ from sksve.backbones import (
 from sksve.training._callbacks import prepare_callbacks
 from sksve.training._checkpoint import Checkpoint, check_same_fit, checkpoint_path, fit_hash
 from sksve.training._data import MemberDataset
-from sksve.training._data_parallel import DataParallelNet
 from sksve.training._inference import compute_features
+from sksve.training._interrupt import interrupt_notes
 from sksve.training._module import EnsembleModule, MemberHeads, WholeBackbone
-from sksve.training._net import MemberNet
+from sksve.training._net import DataParallelNet, MemberNet
 from sksve.training._progress import TrainingForecast
-from sksve.training._run import Run
-from sksve.training._seeds import member_streams
+from sksve.training._run import Run, member_streams
 from sksve.training._settings import Settings
-from sksve.training._trained import (
-    TrainedMembers,
-    join,
-    set_member_history,
-    trained_members,
-    warn_of,
-)
 
 __all__ = [
     "LayerFactory",
     "MemberFactory",
+    "TrainedMembers",
     "assemble",
     "build_module",
+    "join",
+    "make_net",
     "train",
+    "trained_members",
+    "warn_of",
 ]
+
+_NAMES = {
+    "member_train_loss": "train_loss",
+    "member_valid_loss": "valid_loss",
+    "member_valid_accuracy": "valid_accuracy",
+    "member_padding": "padding",
+}
 
 
 class LayerFactory(Protocol):
@@ -58,8 +63,23 @@ class LayerFactory(Protocol):
     ) -> nn.Module: ...
 
 
-#: What members are made by: layer by layer, or as whole models.
+# What members are made by: layer by layer, or as whole models.
 MemberFactory = LayerFactory | WholeBackbone
+
+
+@dataclass(frozen=True)
+class TrainedMembers:
+    """What training leaves behind, on the CPU."""
+
+    ids: tuple[int, ...]
+    state: tuple[
+        Tensor, ...
+    ]  # in the order of ``EnsembleModule.member_tensors``, axis 0 the member
+    history: list[dict[str, np.ndarray]]  # one per epoch, arrays of shape (len(ids),)
+    log: Any  # skorch's history, of the net that trained them
+    net: Any = None  # the MemberNet that holds them; of other processes, or of several nets: None
+    notes: tuple[str, ...] = ()  # what else the user is to be told
+    interrupted: bool = False
 
 
 def build_module(
@@ -70,23 +90,7 @@ def build_module(
     settings: Settings,
     run: Run,
 ) -> EnsembleModule:
-    """Adapt a backbone for the members `ids` at their initial values.
-
-    Parameters
-    ----------
-    backbone : LoadedBackbone
-        Not modified; the module shares its weights.
-    plan : AdaptationPlan
-    factory : callable
-    ids : sequence of int
-    settings : Settings
-    run : Run
-
-    Returns
-    -------
-    EnsembleModule
-        On the CPU.
-    """
+    """Adapt a twin of the backbone for the members `ids` at their initial values; on the CPU."""
     own = backbone.twin()
     streams = [member_streams(settings.random_state, k) for k in ids]
     adapters = [s.adapter for s in streams]
@@ -118,20 +122,9 @@ def train(
     *,
     n_jobs: int | None = None,
 ) -> TrainedMembers:
-    """Train the members `ids`, in one joint loop or split over joblib tasks.
+    """Train the members `ids`, in one joint loop or split over `n_jobs` joblib tasks: the same result.
 
-    Parameters
-    ----------
-    backbone, plan, factory, ids, settings, run
-        As :func:`build_module`.
-    train_data, valid_data : MemberDataset
-        The output of the frozen part of the backbone is stored in them.
-    n_jobs : int, optional
-        Number of tasks; the result is the same.
-
-    Returns
-    -------
-    TrainedMembers
+    The output of the frozen part of the backbone is stored in the data sets.
     """
     ids = tuple(ids)
     n_tasks = _count_tasks(n_jobs, len(ids))
@@ -235,13 +228,7 @@ def assemble(
     settings: Settings,
     run: Run,
 ) -> TrainedMembers:
-    """Build one module that holds all `members` with their trained parameters.
-
-    Returns
-    -------
-    TrainedMembers
-        With a net whose module predicts as the members' own modules do.
-    """
+    """Build one net that holds all `members` with their trained parameters."""
     module = build_module(backbone, plan, factory, members.ids, settings, run)
     with torch.no_grad():
         for tensor, value in zip(module.member_tensors(), members.state, strict=True):
@@ -251,3 +238,74 @@ def assemble(
     net.history = History(dict(row) for row in members.log)  # whose own it is, may be kept
     set_member_history(net, members.history)
     return replace(members, net=net)
+
+
+# -- members that have been trained -----------------------------------------------------------
+
+
+def trained_members(net: MemberNet, since: int = 0) -> TrainedMembers:
+    """Take the members out of a net that has been trained, with their history from `since` on."""
+    state = tuple(t.detach().cpu().clone() for t in net.module_.member_tensors())
+    return TrainedMembers(
+        tuple(net.member_ids),
+        state,
+        member_history(net, since),
+        net.history,
+        net,
+        notes=interrupt_notes(net),
+        interrupted=net.interrupted_,
+    )
+
+
+def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
+    """Members of both; the log is of those that trained longer.
+
+    An epoch that a member did not run is NaN in its history.
+    """
+    state = tuple(torch.cat(pair) for pair in zip(first.state, second.state, strict=True))
+    history = []
+    for epoch in range(max(len(first.history), len(second.history))):
+        rows = [
+            part.history[epoch] if epoch < len(part.history) else {} for part in (first, second)
+        ]
+        keys = rows[0] | rows[1]
+        history.append(
+            {
+                key: np.concatenate(
+                    [
+                        row.get(key, np.full(len(part.ids), np.nan))
+                        for row, part in zip(rows, (first, second))
+                    ]
+                )
+                for key in keys
+            }
+        )
+    return TrainedMembers(
+        first.ids + second.ids,
+        state,
+        history,
+        max(second.log, first.log, key=len),
+        notes=first.notes + second.notes,
+        interrupted=first.interrupted or second.interrupted,
+    )
+
+
+def warn_of(members: TrainedMembers) -> None:
+    """Say what happened to members on the way, as ConvergenceWarnings."""
+    for note in members.notes:
+        warnings.warn(note, ConvergenceWarning, stacklevel=2)
+
+
+def member_history(net: Any, since: int = 0) -> list[dict[str, np.ndarray]]:
+    """One dict per epoch of the net's history from `since` on, values of shape (n_members,)."""
+    return [
+        {short: np.asarray(row[long]) for long, short in _NAMES.items() if long in row}
+        for row in net.history[since:]
+    ]
+
+
+def set_member_history(net: Any, members: list[dict[str, np.ndarray]]) -> None:
+    """Give the net's history the values of `members`, what :func:`member_history` returns."""
+    for row, values in zip(net.history, members):
+        own = {long: values[short].tolist() for long, short in _NAMES.items() if short in values}
+        row.update(own)

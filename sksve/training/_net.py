@@ -1,6 +1,7 @@
-"""The skorch net that trains all members jointly and keeps them independent."""
+"""The skorch net that trains all members jointly, in one process or on shares of the rows in several."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,10 @@ from sksve.training._inference import low_precision, predict_logits, softmax64
 from sksve.training._interrupt import InterruptMixin
 from sksve.training._module import EnsembleModule
 from sksve.training._muon import CoreMuon, whole_core
-from sksve.training._run import Run
-from sksve.training._seeds import member_streams, shared_streams
+from sksve.training._run import Run, member_streams, shared_streams
 from sksve.training._settings import Settings
 
-__all__ = ["MemberNet"]
+__all__ = ["DataParallelNet", "MemberNet"]
 
 
 class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
@@ -285,3 +285,54 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         super().__setstate__(state)
         if vars(self)["module"] is None:
             self.module = self.module_
+
+
+class DataParallelNet(MemberNet):
+    """A :class:`MemberNet` in each of several processes, with the same members at every step.
+
+    torch's DistributedDataParallel averages over equal shares after every backward pass. Here members take
+    turns within a step, shares may be unequal or empty, and clip, loss and stop are each member's own, of
+    the whole batch: so gradients are summed once, between the last backward pass and the clip. Losses,
+    history and every decision follow from sums, so that no process can leave a step alone.
+    """
+
+    def backward(self, Xi: MemberBatch, yi: Tensor, **fit_params: Any) -> tuple[Tensor, Tensor]:
+        logits = None
+        if (own := self._share(Xi)) is not None:
+            _, logits = super().backward(own, yi[:, self._rows], **fit_params)
+        parameters = self.module_.member_parameters()
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        *grads, whole = self.run.processes.sum([*grads, self._spread(logits, Xi)])
+        for p, grad in zip(parameters, grads):
+            p.grad = grad
+        return self.member_losses(whole, yi, Xi), whole
+
+    def validation_logits(self, Xi: MemberBatch) -> Tensor:
+        own = self._share(Xi)
+        logits = None if own is None else super().validation_logits(own)
+        return self.run.processes.sum([self._spread(logits, Xi)])[0]
+
+    @property
+    def _rows(self) -> slice:
+        """Every n-th row: they are sorted by length, so all processes get short and long ones."""
+        return slice(self.run.processes.rank, None, self.run.processes.n)
+
+    def _share(self, Xi: MemberBatch) -> MemberBatch | None:
+        """Rows of this process; their losses, summed over processes, are those of the whole batch."""
+        m, b = Xi.weight.shape
+        rows = torch.arange(m * b).reshape(m, b)[:, self._rows]
+        if not rows.numel():
+            return None
+        flat, weight = rows.reshape(-1), Xi.weight[:, self._rows] * (rows.shape[1] / b)
+        ids, mask, features = (
+            None if t is None else t[flat] for t in (Xi.input_ids, Xi.attention_mask, Xi.features)
+        )
+        return replace(Xi, input_ids=ids, attention_mask=mask, features=features, weight=weight)
+
+    def _spread(self, own: Tensor | None, Xi: MemberBatch) -> Tensor:
+        """Logits (m, b, c), zero where the rows are others'."""
+        bias = self.module_.heads.bias
+        whole = bias.new_zeros(*Xi.weight.shape, bias.shape[1])
+        if own is not None:
+            whole[:, self._rows] = own.detach().to(whole.dtype)
+        return whole

@@ -14,13 +14,19 @@ from sksve._exceptions import PersistenceError
 from sksve.adapters import BasisMismatchError
 from sksve.backbones import AdaptationPlan, LoadedBackbone
 from sksve.training._data import MemberDataset
-from sksve.training._fit import LayerFactory, build_module, make_net
+from sksve.training._fit import (
+    LayerFactory,
+    TrainedMembers,
+    build_module,
+    make_net,
+    trained_members,
+    warn_of,
+)
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
 from sksve.training._run import Run
 from sksve.training._settings import Settings
-from sksve.training._trained import TrainedMembers, trained_members, warn_of
 
 __all__ = ["describe_frozen", "restore_net", "saved_state", "train_further"]
 

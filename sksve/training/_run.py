@@ -1,4 +1,4 @@
-"""What of a training is no setting: the processes that do it, and the machine's part."""
+"""What of a training is no setting: its processes, the machine's part, the random streams."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -7,13 +7,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sksve.training._data import MemberDataset
 from sksve.training._settings import Settings
 
-__all__ = ["ALONE", "Processes", "Run", "join_processes"]
+__all__ = [
+    "ALONE",
+    "MemberStreams",
+    "Processes",
+    "Run",
+    "join_processes",
+    "member_streams",
+    "sample_seeds",
+    "shared_streams",
+]
 
 
 @dataclass(frozen=True)
@@ -128,35 +138,68 @@ def join_processes(data_parallel: bool, device: str, n_jobs: int | None = None) 
 
 @dataclass(frozen=True)
 class Run:
-    """What a training is told beside its settings.
-
-    Attributes
-    ----------
-    n_classes : int
-    device : str
-    dtype : torch.dtype
-        Of weights and results.
-    autocast : torch.dtype or None
-        Of the forward pass in training.
-    part : int
-        0: fit, or the first call of partial_fit; k: the k-th training after it.
-    checkpoint_dir : Path or None
-    fit_hash : str
-        Set by `train`, with `checkpoint_dir`.
-    interruptible : bool
-        Whether Ctrl-C ends training with the members as they are, or goes through.
-    max_time : float or None
-        Seconds for this training: its part of ``settings.max_time``.
-    processes : Processes
-    """
+    """What a training is told beside its settings."""
 
     n_classes: int
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
     autocast: torch.dtype | None = None
-    part: int = 0
+    part: int = 0  # 0: fit, or the first call of partial_fit; k: the k-th training after it
     checkpoint_dir: Path | None = None
-    fit_hash: str = ""
-    interruptible: bool = True
-    max_time: float | None = None
+    fit_hash: str = ""  # set by `train`, with `checkpoint_dir`
+    interruptible: bool = True  # by Ctrl-C, with the members as they are; else it goes through
+    max_time: float | None = None  # seconds of this training: its part of ``settings.max_time``
     processes: Processes = ALONE
+
+
+# -- random streams: member k draws from its own, whatever the others do -------------------------
+
+# Purposes of a member's streams, by position; append only, or saved seeds change their meaning.
+_ADAPTER, _HEAD, _BATCHES = range(3)
+# Spawn key of the stream that no member owns. A key, not a longer entropy list: SeedSequence pads
+# entropy with zeros, so [seed] and [seed, 0] are the same sequence.
+_SHARED = (0x53,)
+_SAMPLES = (0x4D,)
+
+
+@dataclass(frozen=True)
+class MemberStreams:
+    """Generators of one member: of the initial values of layers and head, and of the order of rows."""
+
+    adapter: torch.Generator
+    head: torch.Generator
+    batches: np.random.Generator
+
+
+def member_streams(seed: int, member: int, part: int = 0) -> MemberStreams:
+    """Streams of one member, a function of `seed` and `member` alone; `part` counts partial_fit."""
+    children = np.random.SeedSequence([seed, member]).spawn(3)
+    return MemberStreams(
+        adapter=_torch_generator(children[_ADAPTER]),
+        head=_torch_generator(children[_HEAD]),
+        batches=np.random.default_rng(_of_part(children[_BATCHES], part)),
+    )
+
+
+def shared_streams(seed: int, part: int = 0) -> tuple[np.random.Generator, np.random.Generator]:
+    """Streams of the fit: the order of batches, and the rows where all members share them."""
+    order, rows = np.random.SeedSequence(seed, spawn_key=_SHARED).spawn(2)
+    return (
+        np.random.default_rng(_of_part(order, part)),
+        np.random.default_rng(_of_part(rows, part)),
+    )
+
+
+def _of_part(sequence: np.random.SeedSequence, part: int) -> np.random.SeedSequence:
+    return sequence if part == 0 else sequence.spawn(part)[-1]
+
+
+def sample_seeds(seed: int, sample: int, n: int) -> list[int]:
+    """Seeds of one draw from a posterior (a mask a layer, a head): of `seed` and `sample` alone."""
+    state = np.random.SeedSequence([seed, sample], spawn_key=_SAMPLES).generate_state(n, np.uint64)
+    return [int(s) & (2**63 - 1) for s in state]
+
+
+def _torch_generator(sequence: np.random.SeedSequence) -> torch.Generator:
+    state = int(sequence.generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(state & (2**63 - 1))

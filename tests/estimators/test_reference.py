@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from sksve.backbones import make_tiny_backbone
 from sksve.training._data import bucketed_epoch
-from sksve.training._seeds import member_streams, shared_streams
+from sksve.training._run import member_streams, shared_streams
 
 
 class ReferenceMember:

@@ -272,7 +272,7 @@ def test__callbacks__score_by_any_metric(make, texts, labels):
 )
 def test__callbacks__that_cannot_work_are_refused_by_name(callback, cure, make, texts, labels):
     clf = make(callbacks=[callback])
-    with pytest.raises(ValueError, match=f"'callbacks' parameter holds a {cure}"):
+    with pytest.raises(ValueError, match=f"'callbacks' of Training holds a {cure}"):
         clf.fit(texts, labels)
     assert not hasattr(clf, "classes_")
 

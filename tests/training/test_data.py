@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sksve.training import ImageDataset, TokenDataset
 from sksve.training._data import BUCKET, MemberBatches, SharedBatches, bucketed_epoch
 from sksve.training._inference import token_batches
-from sksve.training._seeds import member_streams, shared_streams
+from sksve.training._run import member_streams, shared_streams
 
 
 def make_dataset(n=50, seed=0, **kwargs):

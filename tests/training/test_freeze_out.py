@@ -75,6 +75,12 @@ def test_stopping_steps__no_rate_grows_more_than_tenfold(freeze_out, n_steps, wa
             assert sum(rates) == pytest.approx(sum(plain), rel=0.1)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.05, 1.5])
+def test_fit__a_share_that_would_send_a_rate_up_is_refused(tiny_backbone, share):
+    with pytest.raises(ValueError, match=r"'freeze_out'.*range \[0\.1, 1"):
+        make(tiny_backbone, freeze_out=share).fit(TEXTS, LABELS)
+
+
 @pytest.mark.parametrize("own", [{}, {"optimizer": "muon", "rank": 4, "core": "full"}])
 def test_fit__a_block_that_has_stopped_has_no_gradient_and_does_not_move(tiny_backbone, own):
     watch = Watch()
