@@ -161,13 +161,17 @@ def _class_weight(source: Source) -> Any:
 def parameters(source: Source, world: Any, name: str) -> None:
     """Wrong parameters: all of them named in one message, before the backbone is loaded."""
     clf = world.make(name)
-    known = sorted(set(clf.get_params(deep=False)))
+    own = sorted(clf.get_params(deep=False).keys() - {"training"})
+    nested = sorted(f"training__{key}" for key in sksve.Training().get_params())
+    known = nested if world.name == "Training" or source.seldom(3) else own
+    known = [key for key in known if key != "training__callbacks"]
     wrong: dict[str, Any] = {}
     for _ in range(source.int(1, 3)):
         key, value = source.one_of(known), junk(source)
         integral = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if not (key in COSTLY and integral and abs(int(value)) > 9):
             wrong[key] = value
+    wrong = {"training": junk(source)} if source.seldom(10) else wrong
     clf.set_params(**wrong)
     before = dict(vars(clf))
     load = "sksve.estimators._base.load_backbone"
@@ -179,13 +183,18 @@ def parameters(source: Source, world: Any, name: str) -> None:
         assert {k: id(v) for k, v in vars(clf).items()} == {k: id(v) for k, v in before.items()}
         assert not loaded.called or isinstance(error, FloatingPointError), error
         if isinstance(error, InvalidParameterError):
-            named = [key for key in wrong if f"'{key}' parameter" in str(error)]
+            named = [key for key in wrong if f"'{key.split('__')[-1]}' parameter" in str(error)]
             assert named, error
     else:
         done, found = attempt(clf.predict_proba, ["good", "bad"])
         assert done or isinstance(found, FloatingPointError), found
         if done:
             check_answer("predict_proba", found, 2, clf)
+
+
+@fuzz("Training", "estimators.Training")
+def training(source: Source, world: Any) -> None:
+    parameters(source, world, "SVEClassifier")
 
 
 for _name in CLASSES:

@@ -64,7 +64,6 @@ UNFUZZED = {
     "backbones.run_model": _TENSORS,
     "backbones.swap_modules": _TENSORS,
     "calibration.CALIBRATORS": "a mapping of names, which make_calibrator reads",
-    "estimators.CONSTRAINTS": "a mapping of names, which check_parameters reads",
     "estimators.RANDOM_SUBSPACES": "a mapping of parameters, which cannot be called",
     "estimators.MemberClassifier": "an abstract base class; its subclasses are fuzzed",
     "persistence.CardFacts": "a record that the estimators fill; tests/security writes evil names",
