@@ -10,6 +10,7 @@ counted alike: a win or a loss where the 95 % interval of the paired difference 
 
 import argparse
 import sys
+import tomllib
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -40,6 +41,7 @@ from benchmarks.evidence.page import (
     sizes_section,
     sizes_with,
     summary,
+    table,
     trials_table,
     unseen_section,
     unseen_summary,
@@ -227,6 +229,21 @@ def with_table(readme: str, lines: list[str]) -> str:
     return "\n".join([before + README_MARKS[0], "", *lines, README_MARKS[1] + after])
 
 
+def overview() -> str:
+    """benchmarks/README.md: which command makes which number, out of claims.toml."""
+    claims = tomllib.loads((ROOT / "benchmarks" / "claims.toml").read_text("utf-8"))["claim"]
+    body = []
+    for claim in claims:
+        commands = [c if c.startswith("both ") else f"`{c}`" for c in claim["command"]]
+        results = []
+        for where in claim["result"]:
+            table_name, _, row = where.partition(":")
+            results.append(f"[{row or table_name}](results/{table_name}.jsonl)")
+        body.append([claim["says"], "; ".join(commands), ", ".join(results), str(claim["minutes"])])
+    head = ["claim", "`python -m benchmarks.` ...", "result", "minutes"]
+    return "\n".join([prose("overview"), "", *table(head, body)])
+
+
 def draw(runs: Runs, rows: int | None, path: Path) -> None:
     """Draw SVE against each rival: paired differences with intervals, and cost beside quality."""
     import matplotlib
@@ -285,6 +302,7 @@ def main() -> None:
     made = {args.page: page(runs, cells_planned(config), config["results"], RESULTS)}
     if config["results"] == "evidence":
         readme = ROOT / "README.md"
+        made[ROOT / "benchmarks" / "README.md"] = overview()
         made[readme] = with_table(readme.read_text("utf-8"), readme_table(runs))
     if args.check:
         stale = [f.name for f, t in made.items() if not f.exists() or f.read_text("utf-8") != t]

@@ -64,34 +64,8 @@ def attention(blocks=BLOCKS):
 
 def step_work(tokens, members, blocks=BLOCKS):
     """Multiply-adds of `members` members for `tokens` tokens each, forward and backward."""
-    per_block = 0
-    for o, i in LAYERS:
-        per_block += min(route_cost(o, i, tokens).values())
+    per_block = sum(2 * tokens * k(o, i) * (o + i) for o, i in LAYERS)  # x V and its product with U
     return members * (blocks * per_block + 3 * attention(blocks) * tokens)
-
-
-#: Work of touching one number once, in multiply-adds of a product: such passes wait for memory.
-PASS = 8
-
-
-def route_cost(o, i, tokens):
-    """Multiply-adds of a layer's step for one member, forward and backward: by factors, or a dense weight."""
-    r, full = k(o, i), tokens * o * i
-    thin, build = tokens * r * (o + i), r * o * i
-    slope = min(
-        full + build, thin + 2 * PASS * tokens * r
-    )  # of the singular values, in a dense step
-    return {"factorised": 2 * thin + 4 * PASS * tokens * r, "dense": build + 2 * full + slope}
-
-
-def choose_route(o, i, tokens):
-    """The cheaper way."""
-    cost = route_cost(o, i, tokens)
-    return min(cost, key=cost.get)
-
-
-def routes(tokens):
-    return sorted({choose_route(o, i, tokens) for o, i in LAYERS})
 
 
 @dataclass(frozen=True)
@@ -131,7 +105,6 @@ class Plan:
             "devices": self.devices,
             "members_per_device": members,
             "tokens_per_member_step": tokens,
-            "routes": routes(tokens),
             "frozen_gb_float32": 4 * (adapted + rest) / 1e9,
             "frozen_gb_bfloat16": 2 * (adapted + rest) / 1e9,
             "frozen_gb_int8": (adapted + rest) / 1e9,
@@ -280,8 +253,9 @@ def number(x):
 
 
 def tables(content):
-    """Lines of Markdown: constants, what no plan changes, the plans."""
-    measured, computed = content["measured"], content["computed"]
+    """Lines of Markdown: constants, what no plan changes, the plans; computed anew from what was measured."""
+    measured = content["measured"]
+    computed = compute(measured)
     yield from ("| constant | value | |", "|---|---|---|")
     yield f"| float32 product, one core | {number(measured['matmul_gflop_s'])} GFLOP/s | measured |"
     yield f"| memory, read and write, one core | {number(measured['memory_gb_s'])} GB/s | measured |"
@@ -360,7 +334,6 @@ def main():
                 "measured": measured,
                 "data_sheet": H100,
                 "assumed": {"utilisation": UTILISATION},
-                "computed": compute(measured),
             },
         )
     lines = list(tables(read("scale")))

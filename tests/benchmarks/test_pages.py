@@ -1,6 +1,7 @@
 """The pages in the repository are what the results say, and so are the README's own sentences."""
 
 import re
+import tomllib
 
 import numpy as np
 import pytest
@@ -165,3 +166,19 @@ def test_times__have_the_settings_that_the_trials_choose_now(rows, n_datasets):
         assert run["methods"][METHOD]["chosen"] == own["chosen"]
         # The share is of five such fine-tunes: the deep ensemble may choose other rates, not epochs.
         assert run["methods"]["fine_tuned"]["chosen"]["max_epochs"] == deep["chosen"]["max_epochs"]
+
+
+def test_overview__commands_and_results_exist_and_the_readmes_are_among_them(readme):
+    claims = tomllib.loads((ROOT / "benchmarks" / "claims.toml").read_text("utf-8"))["claim"]
+    tables = set()
+    for claim in claims:
+        for command in claim["command"]:
+            module = command.split()[0].replace(".", "/")
+            assert command.startswith("both ") or (ROOT / "benchmarks" / f"{module}.py").exists()
+        for where in claim["result"]:
+            table, _, row = where.partition(":")
+            rows = Table(RESULTS / f"{table}.jsonl").rows()
+            assert (row or table) in rows or (not row and len(rows) > 1)
+            tables.add(table)
+    assert {path.stem for path in RESULTS.glob("*.jsonl")} == tables
+    assert set(re.findall(r"benchmarks/results/(\w+)\.jsonl", readme)) <= tables
