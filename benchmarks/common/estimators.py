@@ -16,36 +16,43 @@ def class_of(name: str) -> Any:
     return getattr(sksve, name, None) or getattr(baselines, name)
 
 
-#: What results call otherwise than the estimators do now.
-_FORMER = {
+#: Names of the results that no estimator has now, and their defaults.
+FORMER = {
     "anchored": False, "band_init_scale": 0.0, "core_optimizer": "adamw", "member_batches": "independent",
     "n_iter_no_change": "auto", "pooling": "auto", "target_modules": "auto", "off_diagonals": 0,
+}  # fmt: skip
+RENAMED = {"core_optimizer": "optimizer", "n_iter_no_change": "patience"}
+#: What the results mean where they name no value, whatever "auto" comes to stand for.
+UNNAMED = {
+    "rank": None, "adapt_blocks": None, "max_epochs": 4, "batch_size": 32, "lr": 3e-3, "head_lr": 1e-2,
+    "init_scale": 0.1, "train_bias": True, "weight_decay": 0.0,
 }  # fmt: skip
 
 
 def parameters_of(name: str) -> dict[str, Any]:
     """What a class can be told, and its defaults, under the names of the results."""
     own: dict[str, Any] = class_of(name)().get_params(deep=False)
-    return _FORMER | sksve.Training().get_params() | own
+    return FORMER | sksve.Training().get_params() | own
 
 
 def make_estimator(name: str, **settings: Any) -> Any:
     """Build an estimator of a class."""
     told = dict(settings)
-    if told.pop("band_init_scale", 0):
-        raise ValueError("band_init_scale has gone: the records stay, the run cannot be repeated.")
-    side = told.pop("off_diagonals", 0)
-    if side and side >= told.get("rank", 0) - 1:
-        told["core"] = "full"
-    elif side:
-        told |= {"core": "banded", "off_diagonals": side}
+    of_the_band = told.pop("band_init_scale", 0.0)
+    if of_the_band not in (0.0, told.get("init_scale")):  # one scale now, for all entries of a core
+        raise ValueError(f"A band with noise of its own ({of_the_band}) cannot be made any more.")
+    if name == "SVEClassifier":
+        told = {**UNNAMED, **told}
+        side = told.pop("off_diagonals", 0)
+        told["core"] = "diagonal"
+        if side:
+            full = told["rank"] is not None and side >= told["rank"] - 1
+            told |= {"core": "full"} if full else {"core": "banded", "off_diagonals": side}
     if told.pop("anchored", False):
         told["decay_to"] = "start"
     if told.pop("member_batches", "") == "shared":
         told["shared_batches"] = True
-    for old, new in (("core_optimizer", "optimizer"), ("n_iter_no_change", "patience")):
-        if old in told:
-            told[new] = told.pop(old)
+    told = {RENAMED.get(k, k): v for k, v in told.items()}
     how = {k: told.pop(k) for k in ("pooling", "target_modules") if k in told}
     if how:
         told["backbone"] = sksve.Backbone(told.get("backbone", "all-MiniLM-L6-v2"), **how)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.utils import Bunch
 
+from benchmarks.common.estimators import make_estimator
 from benchmarks.evidence import data
 from benchmarks.evidence import grid as grids
 from benchmarks.evidence.grid import planned, read_config, work_off
@@ -13,7 +14,6 @@ from benchmarks.evidence.run import Evidence
 from benchmarks.evidence.score import unpack_rows
 from benchmarks.evidence.tuning import best_of, search
 from sksve.backbones import make_tiny_backbone
-from sksve.baselines import FineTunedClassifier
 from sksve.metrics import negative_log_likelihood
 from tests.benchmarks.conftest import REAL, finish
 
@@ -117,7 +117,8 @@ def test_run__first_member_of_the_deep_ensemble_is_a_fine_tuned_model(evidence):
     assert 2 * alone["cost"]["trainable"] == deep["cost"]["trainable"]
     task = grid.task("toy", 24, 0)
     settings = {"batch_size": 8, "max_epochs": 1, "max_length": 16, "random_state": 0}
-    clf = FineTunedClassifier(make_tiny_backbone(), **settings, **alone["chosen"])
+    settings |= {"backbone": make_tiny_backbone(), **alone["chosen"]}
+    clf = make_estimator("FineTunedClassifier", **settings)
     proba = clf.fit(task.train.X, task.train.y).predict_proba(task.test.X)
     nll = negative_log_likelihood(task.test.y, proba)
     np.testing.assert_allclose(alone["scores"]["test"]["before"]["nll"], nll, rtol=1e-5)
