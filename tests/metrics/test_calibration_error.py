@@ -93,11 +93,11 @@ def test_expected_calibration_error__confidence_one_is_in_the_last_bin():
     """torchmetrics 1.9 puts confidence 1.0 in a sixteenth bin of its own (its issue 3510)."""
     p = np.array([[1.0, 0.0], [1.0, 0.0], [0.95, 0.05], [0.95, 0.05]])
     y = np.array([0, 1, 0, 0])
-    # One bin holds all four rows: mean confidence .975, accuracy .75.
+    # One bin holds all four rows: mean confidence 0.975, accuracy 0.75.
     assert expected_calibration_error(y, p) == pytest.approx(0.975 - 0.75, abs=1e-15)
     assert netcal.metrics.ECE(15).measure(p.max(axis=1), 1 - y) == pytest.approx(0.225)
     theirs = multiclass_calibration_error(torch.tensor(p), torch.tensor(y), num_classes=2)
-    # Two bins there: 1.0 against 1/2 and .95 against 1.
+    # Two bins there: 1.0 against 1/2 and 0.95 against 1.
     assert float(theirs) == pytest.approx(0.5 * 0.5 + 0.5 * 0.05), "torchmetrics fixed its bug"
 
 
