@@ -172,11 +172,13 @@ def _find_temperature(logits: ndarray, codes: ndarray, weight: ndarray | None) -
     of_label = z[codes, np.arange(len(codes))]
     target = share @ of_label
 
+    work = np.empty_like(z)
+
     def slope(log_beta: float, /) -> float:
-        weights = np.exp(np.exp(log_beta) * z)
-        total = weights.sum(axis=0)
-        weights *= z
-        return float(share @ (weights.sum(axis=0) / total) - target)
+        np.exp(np.multiply(z, np.exp(log_beta), out=work), out=work)
+        total = work.sum(axis=0)
+        np.multiply(work, z, out=work)
+        return float(share @ (work.sum(axis=0) / total) - target)
 
     here = slope(0.0)
     if here == 0.0:
