@@ -1,6 +1,7 @@
 """Temperature scaling, and its mixture with the probabilities as they were."""
 
 import warnings
+from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -15,6 +16,9 @@ __all__ = ["EnsembleTemperatureScaling", "TemperatureScaling"]
 
 # |log T| is at most this, as in scikit-learn's temperature scaling.
 LOG_BOUND = 10.0
+# Numbers at a time, which stay in the cache, and rows for a first guess, after which few looks at all
+# rows are left: 50,000 rows of ten classes take 48 ms, without both 75.
+CELLS, SAMPLE = 20480, 1000
 
 
 class TemperatureScaling(Calibrator):
@@ -166,34 +170,51 @@ def _find_temperature(logits: ndarray, codes: ndarray, weight: ndarray | None) -
     grows with :math:`\beta`: it has one root or none. The root is bracketed around T = 1 and found
     by Brent's method on :math:`\log \beta`.
     """
-    share = shares(weight, len(codes))
-    # Classes first: sums over ten classes are then sums of long rows, which are fast.
-    z = centred(np.ascontiguousarray(logits.T), axis=0)
-    of_label = z[codes, np.arange(len(codes))]
-    target = share @ of_label
+    share, step = shares(weight, len(codes)), max(CELLS // logits.shape[1], 16)
+    chunks, target, separable = [], 0.0, True
+    for start in range(0, len(codes), step):
+        rows = slice(start, start + step)
+        # Classes first: sums over ten classes are then sums of long rows, which are fast.
+        z = centred(np.ascontiguousarray(logits[rows].T), axis=0)
+        of_label = z[codes[rows], np.arange(z.shape[1])]
+        target += share[rows] @ of_label
+        separable = separable and not of_label.any()
+        chunks.append((z, share[rows]))
+    buffer = np.empty(chunks[0][0].size)
 
-    work = np.empty_like(z)
+    @cache  # brentq asks for the ends of its bracket again
+    def slope(log_beta: float) -> float:
+        beta, mean = np.exp(log_beta), 0.0
+        for z, share in chunks:
+            work = buffer[: z.size].reshape(z.shape)
+            np.exp(np.multiply(z, beta, out=work), out=work)
+            total = work.sum(axis=0)
+            np.multiply(work, z, out=work)
+            mean += share @ (work.sum(axis=0) / total)
+        return float(mean - target)
 
-    def slope(log_beta: float, /) -> float:
-        np.exp(np.multiply(z, np.exp(log_beta), out=work), out=work)
-        total = work.sum(axis=0)
-        np.multiply(work, z, out=work)
-        return float(share @ (work.sum(axis=0) / total) - target)
-
-    here = slope(0.0)
+    near, width = 0.0, 1.0
+    if len(codes) > 4 * SAMPLE:
+        some = slice(None, None, len(codes) // SAMPLE)
+        part = None if weight is None else weight[some]
+        rough = _find_temperature(logits[some], codes[some], part)
+        if not rough.bound:
+            near, width = -float(np.log(rough.value)), 0.05
+    here = slope(near)
     if here == 0.0:
-        return _Temperature(1.0, "")
+        return _Temperature(float(np.exp(-near)), "")
     # Where no root exists the slope keeps its sign. It is not searched for: far out the slope
     # underflows to exactly 0, and any point there would look like an optimum.
-    if here < 0 and not of_label.any():
+    if here < 0 and separable:
         return _Temperature(float(np.exp(-LOG_BOUND)), "lowest")
     # beta grows where the slope is negative.
-    sign = 1.0 if here < 0 else -1.0
-    near, far = 0.0, sign
-    while sign * (there := slope(far)) < 0:
+    width = width if here < 0 else -width
+    far = near + width
+    while width * (there := slope(far)) < 0:
         if abs(far) >= LOG_BOUND:
-            return _Temperature(float(np.exp(-far)), "lowest" if sign > 0 else "highest")
-        near, far = far, float(np.clip(2 * far + sign, -LOG_BOUND, LOG_BOUND))
+            return _Temperature(float(np.exp(-far)), "lowest" if width > 0 else "highest")
+        width *= 2
+        near, far = far, float(np.clip(far + width, -LOG_BOUND, LOG_BOUND))
     if there == 0.0:
         return _Temperature(float(np.exp(-far)), "")
     root = brentq(slope, min(near, far), max(near, far), xtol=1e-11, rtol=1e-12)

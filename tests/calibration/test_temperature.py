@@ -70,6 +70,22 @@ def test_temperature__equals_scikit_learn(rng, n_classes):
     assert ours.classes_.tolist() == theirs.classes_.tolist()
 
 
+@pytest.mark.parametrize("misleading", ["mixed", "separable", "foreign"])
+def test_temperature__the_first_guess_from_some_rows_does_not_matter(rng, misleading):
+    p, y = overconfident(rng, 6000, 3, 2.5)
+    guessed_from = np.arange(0, 6000, 6)
+    if misleading == "separable":
+        y[guessed_from] = p[guessed_from].argmax(axis=1)
+    elif misleading == "foreign":
+        p[guessed_from] = 1 / 3 + 1e-3 * (p[guessed_from] - 1 / 3)
+    found = TemperatureScaling().fit(p, y).temperature_
+    z, w = np.log(p), np.ones(6000)
+    low, middle, high = (mean_loss(np.log(found) + d, z, y, w) for d in (-1e-4, 0, 1e-4))
+    assert middle < min(low, high)
+    order = rng.permutation(6000)
+    assert TemperatureScaling().fit(p[order], y[order]).temperature_ == pytest.approx(found, 1e-9)
+
+
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from([1e-3, 0.1, 1.0, 30.0, 1e3]),

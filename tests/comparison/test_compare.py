@@ -122,13 +122,8 @@ def test_models__estimators_and_pairs_agree():
     model = GaussianNB().fit(X[:500], names[:500])
     rows = {"X_cal": X[500:900], "y_cal": names[500:900], "X_test": X[900:], "y_test": names[900:]}
     pair = (model.predict_proba(X[500:900]), model.predict_proba(X[900:]))
-    found = compare_calibration(
-        {"model": model, "pair": pair},
-        **rows,
-        methods=[TemperatureScaling()],
-        n_resamples=20,
-        random_state=0,
-    )
+    run = {"methods": [TemperatureScaling()], "n_resamples": 20, "random_state": 0}
+    found = compare_calibration({"model": model, "pair": pair}, **rows, **run)
     assert found.methods == ["none", "TemperatureScaling"]
     for method in found.methods:
         np.testing.assert_array_equal(
@@ -142,18 +137,11 @@ def test_models__estimators_and_pairs_agree():
 def test_labels__columns_in_any_order():
     pairs, y_cal, y_test = make_models(200)
     run = {"methods": ["temperature"], "n_resamples": 20, "random_state": 0}
-    cal, test = pairs["noisy"]
-    plain = compare_calibration({"m": (cal, test)}, None, y_cal, None, y_test, **run)
-    order = [2, 0, 1]
+    plain = compare_calibration({"m": pairs["noisy"]}, None, y_cal, None, y_test, **run)
     turned = compare_calibration(
-        {"m": (cal[:, order], test[:, order])},
-        None,
-        y_cal,
-        None,
-        y_test,
-        labels=["cat", "ant", "bee"],
-        **run,
-    )
+        {"m": tuple(p[:, [2, 0, 1]] for p in pairs["noisy"])}, None, y_cal, None, y_test,
+        labels=["cat", "ant", "bee"], **run,
+    )  # fmt: skip
     for metric in (NLL, "classwise_calibration_error", "accuracy"):
         np.testing.assert_allclose(plain.values(metric), turned.values(metric), rtol=1e-6)
 
@@ -212,14 +200,8 @@ def test_cv__equals_a_split_per_fold():
 
 
 def test_random_state__same_answer_and_no_global_state():
-    pairs, y_cal, y_test = make_models(150)
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    runs = [
-        compare_calibration(
-            pairs, None, y_cal, None, y_test, methods=["beta"], n_resamples=30, random_state=5
-        ).to_frame()
-        for _ in range(2)
-    ]
+    runs = [compare(n=150, methods=["beta"], random_state=5).to_frame() for _ in range(2)]
     pd.testing.assert_frame_equal(*runs, check_exact=True)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 

@@ -1,4 +1,4 @@
-"""The page: complete, self-contained, safe with any name, and honest in its words."""
+"""The page and the advice: complete, self-contained, safe with any name, and no more than is shown."""
 
 import base64
 import os
@@ -81,16 +81,9 @@ def test_page__names_and_texts_cannot_become_markup(tmp_path):
     pairs, y_cal, y_test = make_models(120)
     evil = '</td><script>alert("x")</script><img src=http://x.example/ onerror=alert(1)>'
     odd = "a\x00b \u202e $\\frac$ \ud83d" + "é" * 300
-    found = compare_calibration(
-        {evil: pairs["noisy"]},
-        None,
-        np.char.add("<b>", y_cal),
-        [odd] * 120,
-        np.char.add("<b>", y_test),
-        methods={"<i>": "temperature"},
-        n_resamples=20,
-        random_state=0,
-    )
+    y_cal, y_test = (np.char.add("<b>", y) for y in (y_cal, y_test))
+    run = {"methods": {"<i>": "temperature"}, "n_resamples": 20, "random_state": 0}
+    found = compare_calibration({evil: pairs["noisy"]}, None, y_cal, [odd] * 120, y_test, **run)
     read = Page(found.to_html(tmp_path / "page.html").read_text(encoding="utf-8"))
     assert read.faults == []
     assert not [tag for tag, _ in read.tags if tag in ("script", "i")]
@@ -208,7 +201,7 @@ def test_advice__clear_case(found):
 
 def test_advice__does_not_claim_what_forty_rows_cannot_show():
     pairs, y_cal, y_test = make_models(400)
-    few = {"slightly too sure": (pairs["noisy"][0], pairs["noisy"][1][:40])}
+    few = {"overconfident": (pairs["noisy"][0], pairs["noisy"][1][:40])}
     found = compare_calibration(
         few,
         None,
@@ -219,9 +212,8 @@ def test_advice__does_not_claim_what_forty_rows_cannot_show():
         n_resamples=200,
         random_state=0,
     )
-    assert found.pick == ("slightly too sure", "temperature")
-    p = found.differences().loc[("slightly too sure", "none"), "p_adjusted"]
-    assert p > 0.05
+    assert found.pick == ("overconfident", "temperature")
+    assert found.differences().loc[("overconfident", "none"), "p_adjusted"] > 0.05
     assert "is not settled" in found.advice()
     assert "Calibration pays" not in found.advice()
 
@@ -230,16 +222,8 @@ def test_advice__says_so_where_calibration_does_harm():
     """Calibration rows of another kind: half of their labels are drawn at random."""
     pairs, y_cal, y_test = make_models()
     y_cal[::2] = np.random.default_rng(0).permutation(y_cal[::2])
-    found = compare_calibration(
-        {"right": pairs["right"]},
-        None,
-        y_cal,
-        None,
-        y_test,
-        methods=["temperature"],
-        n_resamples=200,
-        random_state=0,
-    )
+    one, run = {"right": pairs["right"]}, {"n_resamples": 200, "random_state": 0}
+    found = compare_calibration(one, None, y_cal, None, y_test, methods=["temperature"], **run)
     assert found.pick == ("right", "temperature")
     assert "Beware: on the test rows calibration makes right's NLL worse" in found.advice()
     assert "underconfident" in found.advice()
