@@ -172,9 +172,8 @@ def _checksum(key: str, triple: Triple) -> Tensor:
 
 def _read(path: Path, key: str, shape: tuple[int, ...]) -> Triple | None:
     try:
-        entry = load(
-            path.read_bytes()
-        )  # not mapped: what has been checked must not change any more
+        # Not mapped: what has been checked must not change any more.
+        entry = load(path.read_bytes())
         triple = entry["U"], entry["S"], entry["Vh"]
         whole = torch.equal(entry["checksum"], _checksum(key, triple))
     except Exception:  # a damaged header can make a reader stumble in any way
