@@ -23,7 +23,7 @@ from sksve.training._inference import (
     softmax64,
 )
 from sksve.training._module import EnsembleModule, WholeBackbone
-from sksve.training._muon import CoreMuon, orthogonalized
+from sksve.training._muon import CoreMuon
 from sksve.training._net import MemberNet
 from sksve.training._progress import Progress, without_bars
 from sksve.training._reuse import describe_frozen, restore_net, saved_state, train_further
@@ -59,7 +59,6 @@ __all__ = [
     "join",
     "join_processes",
     "merged_model",
-    "orthogonalized",
     "pooled_vectors",
     "predict_logits",
     "restore_net",

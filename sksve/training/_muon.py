@@ -7,42 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from sksve.adapters import SVDLinear
+__all__ = ["CoreMuon"]
 
-__all__ = ["CoreMuon", "orthogonalized", "whole_core"]
-
-# A quintic whose repetition brings singular values from (0, 1] near 1, reference [1] below.
+# A quintic whose repetition brings singular values from (0, 1] near 1, reference [1] of CoreMuon.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalized(matrices: Tensor, n_steps: int = 5) -> Tensor:
-    r"""Bring all singular values of matrices near 1 and keep their singular vectors.
-
-    Parameters
-    ----------
-    matrices : Tensor of shape (..., r, r)
-    n_steps : int, default=5
-        Repetitions of the quintic iteration. Five bring values above a hundredth of the Frobenius norm
-        to between 0.6 and 1.3; exactly 1 is not needed.
-
-    Returns
-    -------
-    Tensor of shape (..., r, r)
-        Zero where a matrix is.
-
-    References
-    ----------
-    .. [1] Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks",
-       https://kellerjordan.github.io/posts/muon
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sksve.training import orthogonalized
-    >>> flat = orthogonalized(torch.diag(torch.tensor([4.0, -0.5, 1.0])))
-    >>> bool((flat.diagonal().abs() - 1).abs().max() < 0.4)
-    True
-    """
+def _orthogonalized(matrices: Tensor, n_steps: int = 5) -> Tensor:
+    """Bring the singular values of matrices (..., r, r) near 1 and keep their vectors; zeros stay."""
+    # Five steps bring values above a hundredth of the norm to between 0.6 and 1.3; 1 is not needed.
     a, b, c = QUINTIC
     tiny = torch.finfo(matrices.dtype).tiny
     x = matrices / torch.linalg.matrix_norm(matrices)[..., None, None].clamp_min(tiny)
@@ -127,7 +100,7 @@ class CoreMuon(Optimizer):
         for size, cores in by_size.items():  # all of one size together
             r = round(size**0.5)
             ahead = torch.stack([self._look_ahead(p).view(-1, r, r) for p, _ in cores])
-            for (p, group), direction in zip(cores, orthogonalized(ahead)):
+            for (p, group), direction in zip(cores, _orthogonalized(ahead)):
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.sub_(direction.reshape(p.shape), alpha=group["lr"] * r**0.5)
         self.adamw.step()
@@ -141,14 +114,3 @@ class CoreMuon(Optimizer):
             state["momentum"] = torch.zeros_like(p)
         momentum: Tensor = state["momentum"].mul_(self.momentum).add_(p.grad)
         return p.grad + self.momentum * momentum
-
-
-def whole_core(layer: SVDLinear) -> nn.Parameter:
-    """Values of a layer whose cores are whole matrices; ValueError if they are not."""
-    if layer.values.shape[1] != layer.rank**2:
-        raise ValueError(
-            "optimizer='muon' makes steps of full cores orthogonal and needs core='full'. Got a layer of "
-            f"rank {layer.rank} with {layer.values.shape[1]} values. Set core='full', or leave optimizer "
-            "at 'auto'."
-        )
-    return layer.values

@@ -26,7 +26,7 @@ from sksve.training._functional import (
 from sksve.training._inference import low_precision, predict_logits, softmax64
 from sksve.training._interrupt import InterruptMixin
 from sksve.training._module import EnsembleModule
-from sksve.training._muon import CoreMuon, whole_core
+from sksve.training._muon import CoreMuon
 from sksve.training._run import Run, member_streams, shared_streams
 from sksve.training._settings import Settings
 
@@ -150,7 +150,7 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
     def _cores(self) -> list[torch.nn.Parameter]:
         """Cores of the adapted layers, unless AdamW moves them."""
         layers = self.module_.split.modules() if self.settings.optimizer == "muon" else ()
-        return [whole_core(layer) for layer in layers if isinstance(layer, SVDLinear)]
+        return [layer.values for layer in layers if isinstance(layer, SVDLinear)]
 
     def get_dataset(self, X: Any, y: Any = None) -> MemberDataset:
         return X

@@ -1,4 +1,4 @@
-"""One member of SVEClassifier is SVFit (`rank`) and SVFT (`off_diagonals`), by value."""
+"""One member of SVEClassifier is SVFit (`rank`) and SVFT (`core`), by value."""
 
 import copy
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from sksve import SVEClassifier
+from sksve import SVEClassifier, Training
 
 SETTINGS = {
-    "n_members": 1, "init_scale": 0.0, "train_bias": False, "max_epochs": 3, "batch_size": 4,
-    "lr": 0.05, "head_lr": 0.02, "precision": "float64", "random_state": 0,
+    "n_members": 1, "max_epochs": 3, "batch_size": 4, "lr": 0.05, "precision": "float64",
+    "training": Training(init_scale=0.0, train_bias=False, head_lr=0.02), "random_state": 0,
 }  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def layers(clf):
 
 def test_svfit__leading_values_are_trained_and_the_residual_is_kept(tiny, texts, labels):
     r = 3
-    clf = SVEClassifier(tiny, rank=r, **SETTINGS).fit(texts, labels)
+    clf = SVEClassifier(tiny, core="diagonal", rank=r, **SETTINGS).fit(texts, labels)
     weights = {}
     for name, layer, W, U, S, Vh in layers(clf):
         assert {n for n, _ in layer.named_parameters()} == {"values"}
@@ -56,16 +56,16 @@ def test_svfit__leading_values_are_trained_and_the_residual_is_kept(tiny, texts,
     np.testing.assert_allclose(clf.predict_proba(texts), expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("d", [0, 2])
-def test_svft__the_core_is_sigma_plus_a_banded_matrix(d, tiny, texts, labels):
-    clf = SVEClassifier(tiny, off_diagonals=d, **SETTINGS).fit(texts, labels)
+@pytest.mark.parametrize(("core", "d"), [("banded", 0), ("banded", 2), ("random", 1), ("top_k", 1)])
+def test_svft__the_core_is_sigma_plus_a_sparse_matrix(core, d, tiny, texts, labels):
+    clf = SVEClassifier(tiny, core=core, off_diagonals=d, rank=None, **SETTINGS).fit(texts, labels)
     weights = {}
     for name, layer, W, U, S, Vh in layers(clf):
         n = len(S)
         assert sum(p.numel() for p in layer.parameters()) == n * (2 * d + 1) - d * (d + 1)
         M = torch.zeros(n, n, dtype=torch.float64)
         for a, b, value in zip(*layer.entries(0), layer.values[0].detach()):
-            assert abs(a - b) <= d
+            assert abs(a - b) <= d or core != "banded"
             M[a, b] = value * (S[a] * S[b]).sqrt()
         off = M - torch.diag(M.diagonal())
         assert (off.abs().max() > 1e-3) == (d > 0)

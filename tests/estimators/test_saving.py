@@ -81,6 +81,10 @@ SETTINGS = {
     "own directions, core": {
         "rank": 3, "off_diagonals": 2, "direction_pool": 6, "n_members": 2, "precision": "float32",
     },
+    "random": {"rank": 4, "core": "random", "off_diagonals": 1, "n_members": 2},
+    "own directions, top k": {
+        "rank": 4, "core": "top_k", "off_diagonals": 1, "direction_pool": 6, "n_members": 2,
+    },
     "share": {"rank": 0.6, "adapt_blocks": 1, "n_members": 1},
     "float32": {"precision": "float32", "train_bias": False, "pooling": "cls"},
     "bfloat16": {"precision": "bfloat16", "n_members": 1},
