@@ -38,7 +38,7 @@ class WarmupSchedule(Callback):
     """Learning rates up linearly for a share of all steps, then linearly to 0.
 
     skorch's LRScheduler must know the number of steps when it is made; this one asks the net. With
-    `freeze_out` each of the optimizer's groups reaches 0 at its own step, and the net keeps blocks still
+    `freeze_out` each of the optimizer's groups reaches 0 at another step, and the net freezes its block
     from there on.
     """
 
@@ -56,7 +56,7 @@ class WarmupSchedule(Callback):
 
     def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
         if training:
-            net.still_ = sum(self.schedule_.last_epoch >= stop for stop in self.stops_[:-1])
+            net.n_frozen_ = sum(self.schedule_.last_epoch >= stop for stop in self.stops_[:-1])
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
         if training:
@@ -65,7 +65,7 @@ class WarmupSchedule(Callback):
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         del self.schedule_  # it holds the optimizer, which a fitted net does not need
-        net.still_ = 0
+        net.n_frozen_ = 0
 
 
 class MemberLog(Callback):

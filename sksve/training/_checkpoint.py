@@ -59,9 +59,9 @@ def fit_hash(
     blocks = plan.n_blocks - plan.first_block
     versions = [__version__, *map(version, ("torch", "numpy", "transformers"))]
     model = backbone.model
-    told = (sorted(values.items()), machine, method, sorted(layer.items()), plan.targets, blocks)
-    told += (backbone.pooling, model.config.to_json_string(), [list(g) for g in groups], versions)
-    digest = hashlib.sha256(repr(told).encode())
+    facts = (sorted(values.items()), machine, method, sorted(layer.items()), plan.targets, blocks)
+    facts += (backbone.pooling, model.config.to_json_string(), [list(g) for g in groups], versions)
+    digest = hashlib.sha256(repr(facts).encode())
     for name, tensor in model.state_dict().items():
         _update(digest, name, tensor)
     for data in datasets:
@@ -175,8 +175,8 @@ class Checkpoint(Callback):
         self.processes = processes  # of a data-parallel training: all read, the main one writes
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        found = _read(self.path) if self.path.exists() else None
-        n_done = 0 if found is None else found[0]["epochs"]
+        stored = _read(self.path) if self.path.exists() else None
+        n_done = 0 if stored is None else stored[0]["epochs"]
         everyone = self.processes.gather(n_done)
         if len(set(everyone)) > 1:
             raise ValueError(
@@ -185,9 +185,9 @@ class Checkpoint(Callback):
             )
         self.failed_ = False
         self.rows_: list[Any] = []
-        if found is not None:
-            self.rows_ = found[0]["history"]
-            _restore(net, *found)
+        if stored is not None:
+            self.rows_ = stored[0]["history"]
+            _restore(net, *stored)
             if net.verbose:
                 sink = dict(net.callbacks_)["print_log"].sink
                 sink(f"continuing from a checkpoint after epoch {n_done}")
@@ -196,10 +196,10 @@ class Checkpoint(Callback):
         self.rows_.append(_encoded_row(net.history[-1]))
         if not self.processes.is_main:
             return
-        told = {"fit": self.fit, "seed": self.seed, "history": self.rows_}
+        header = {"fit": self.fit, "seed": self.seed, "history": self.rows_}
         state, tensors = _snapshot(net)
         try:
-            _write(self.path, told | state, tensors)
+            _write(self.path, header | state, tensors)
         except OSError as error:
             # A full disk at night is no reason to throw the night's training away.
             if not self.failed_:
@@ -256,8 +256,8 @@ def _restore(net: Any, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
         stopping.wait_ = tensors["stopping.wait"].numpy()
     net.active_[:] = state["active"]
     net.n_steps_, net.epochs_done_ = state["steps"], state["epochs"]
-    for generator, told in zip(_generators(net), state["streams"], strict=True):
-        generator.bit_generator.state = decode(told)
+    for generator, stream in zip(_generators(net), state["streams"], strict=True):
+        generator.bit_generator.state = decode(stream)
     net.history.extend(decode(row) for row in state["history"])
     for name in ("train_loss", "valid_loss"):
         known = [row[name] for row in net.history if name in row]

@@ -78,7 +78,7 @@ class TrainedMembers:
     history: list[dict[str, np.ndarray]]  # one per epoch, arrays of shape (len(ids),)
     log: Any  # skorch's history, of the net that trained them
     net: Any = None  # the MemberNet that holds them; of other processes, or of several nets: None
-    notes: tuple[str, ...] = ()  # what else the user is to be told
+    notes: tuple[str, ...] = ()  # warnings for the user
     interrupted: bool = False
 
 
@@ -91,17 +91,17 @@ def build_module(
     run: Run,
 ) -> EnsembleModule:
     """Adapt a twin of the backbone for the members `ids` at their initial values; on the CPU."""
-    own = backbone.twin()
+    twin = backbone.twin()
     streams = [member_streams(settings.random_state, k) for k in ids]
     adapters = [s.adapter for s in streams]
     if isinstance(factory, WholeBackbone):
-        split: nn.Module = factory(SplitBackbone(own, plan), adapters)
+        split: nn.Module = factory(SplitBackbone(twin, plan), adapters)
     else:
-        layers = {name: factory(own.model.get_submodule(name), adapters) for name in plan.targets}
-        swap_modules(own.model, layers)  # all else is frozen since it was loaded
-        split = SplitBackbone(own, plan)
+        layers = {name: factory(twin.model.get_submodule(name), adapters) for name in plan.targets}
+        swap_modules(twin.model, layers)  # all else is frozen since it was loaded
+        split = SplitBackbone(twin, plan)
     heads = MemberHeads(
-        own.hidden_size,
+        twin.hidden_size,
         run.n_classes,
         [s.head for s in streams],
         init_std=settings.head_init_scale,
@@ -154,7 +154,7 @@ def train(
     tasks = (task(os.getpid(), m, group, *data, settings, run) for m, group in zip(modules, groups))
     replies = Parallel(n_jobs=n_tasks, pre_dispatch="n_jobs")(tasks)
     shown: dict[Any, Any] = {}
-    for message, category, filename, line in (each for _, told in replies for each in told):
+    for message, category, filename, line in (each for _, caught in replies for each in caught):
         warnings.warn_explicit(message, category, filename, line, registry=shown)
     members = functools.reduce(join, (members for members, _ in replies))
     warn_of(members)
@@ -178,8 +178,8 @@ def _train_in_task(
     alone = os.getpid() != caller and threading.current_thread() is threading.main_thread()
     with warnings.catch_warnings(record=True) if alone else nullcontext([]) as caught:
         members = _train_group(module, *args)
-    told = [(str(w.message), w.category, w.filename, w.lineno) for w in caught or ()]
-    return replace(members, net=None), told
+    messages = [(str(w.message), w.category, w.filename, w.lineno) for w in caught or ()]
+    return replace(members, net=None), messages
 
 
 def _train_group(
@@ -193,10 +193,10 @@ def _train_group(
     net = make_net(module, ids, settings, run, valid_data)
     if run.checkpoint_dir is not None:
         path = checkpoint_path(run.checkpoint_dir, ids)
-        own = Checkpoint(path, run.fit_hash, settings.random_state, run.processes)
-        net.callbacks.append(("checkpoint", own))
+        checkpoint = Checkpoint(path, run.fit_hash, settings.random_state, run.processes)
+        net.callbacks.append(("checkpoint", checkpoint))
     net.fit(train_data, None)
-    if run.checkpoint_dir is not None:  # whoever trains the net further does so on their own
+    if run.checkpoint_dir is not None:  # not of a later training
         net.callbacks.pop()
         net.callbacks_ = [c for c in net.callbacks_ if c[0] != "checkpoint"]
     return trained_members(net)
@@ -235,7 +235,7 @@ def assemble(
             tensor.copy_(value)
     net = make_net(module, members.ids, settings.with_values(verbose=0), run, None)
     net.initialize()
-    net.history = History(dict(row) for row in members.log)  # whose own it is, may be kept
+    net.history = History(dict(row) for row in members.log)  # copies: a user may keep theirs
     set_member_history(net, members.history)
     return replace(members, net=net)
 
@@ -307,5 +307,5 @@ def member_history(net: Any, since: int = 0) -> list[dict[str, np.ndarray]]:
 def set_member_history(net: Any, members: list[dict[str, np.ndarray]]) -> None:
     """Give the net's history the values of `members`, what :func:`member_history` returns."""
     for row, values in zip(net.history, members):
-        own = {long: values[short].tolist() for long, short in _NAMES.items() if short in values}
-        row.update(own)
+        log = {long: values[short].tolist() for long, short in _NAMES.items() if short in values}
+        row.update(log)

@@ -117,8 +117,10 @@ class InterruptMixin:
                 if sigints(self) > 1 or isinstance(stop, TrainingStopped):
                     raise
                 # skorch's callbacks end a training by this exception; so may a user's.
-                own = type(callback).__module__.partition(".")[0] == "skorch"
-                raise (TrainingStopped() if own else KeyboardInterrupt(_BY_CALLBACK)) from stop
+                of_skorch = type(callback).__module__.partition(".")[0] == "skorch"
+                raise (
+                    TrainingStopped() if of_skorch else KeyboardInterrupt(_BY_CALLBACK)
+                ) from stop
         # After every callback has had this step, end the loop in skorch's own way.
         if method_name in ("on_batch_end", "on_epoch_end") and not self.active_:
             raise TrainingStopped

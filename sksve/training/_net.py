@@ -67,7 +67,7 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         self.run = run
         self.member_ids = member_ids
         self.valid_dataset = valid_dataset
-        own = {
+        options = {
             "lr": settings.lr or 0.0,  # nothing adapted, no rate
             "max_epochs": settings.max_epochs,
             "batch_size": settings.batch_size,
@@ -76,19 +76,19 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
             "criterion": torch.nn.CrossEntropyLoss,
             "train_split": None,
         }
-        super().__init__(module, **(own | kwargs))
+        super().__init__(module, **(options | kwargs))
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
-        own: list[tuple[str, Callback]] = [
+        callbacks: list[tuple[str, Callback]] = [
             ("epoch_timer", EpochTimer()),
             ("member_log", MemberLog()),
             ("schedule", WarmupSchedule(self.settings.warmup)),
         ]
         if self.settings.patience is not None:
-            own.append(("member_early_stopping", MemberEarlyStopping(self.settings.patience)))
+            callbacks.append(("member_early_stopping", MemberEarlyStopping(self.settings.patience)))
         return [
-            *own,
+            *callbacks,
             ("train_loss", PassthroughScoring("train_loss", on_train=True)),
             ("valid_loss", PassthroughScoring("valid_loss")),
             ("print_log", PrintLog(keys_ignored=list(MEMBER_KEYS))),
@@ -98,7 +98,7 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
 
     def initialize(self) -> "MemberNet":
         super().initialize()
-        #: Positions of the members still training.
+        #: Positions of the members in training.
         self.active_ = list(range(self.module_.n_members))
         seed, part = self.settings.random_state, self.run.part
         #: Draws the order of the batches, which all members share.
@@ -107,7 +107,7 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         self.batch_streams_ = [member_streams(seed, k, part).batches for k in self.member_ids]
         if self.settings.shared_batches:
             self.batch_streams_ = [rows]
-        self.still_ = 0  # adapted blocks, the first, that have stopped learning
+        self.n_frozen_ = 0  # adapted blocks, the first, that have stopped learning
         self.module_.eval()  # each step of training sets its mode; between, threads may predict
         return self
 
@@ -117,13 +117,13 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "MemberNet":
         cores = self._cores()
-        apart = {id(p) for p in cores}
-        adapter = [p for p in self.module_.adapter_parameters() if id(p) not in apart]
+        core_ids = {id(p) for p in cores}
+        adapter = [p for p in self.module_.adapter_parameters() if id(p) not in core_ids]
         stage_of = self._stages()
         groups = [
-            {"params": own, "lr": self.lr, "stage": stage}
+            {"params": members, "lr": self.lr, "stage": stage}
             for stage in range(self.n_stages_)
-            if (own := [p for p in adapter if stage_of.get(id(p), 0) == stage])
+            if (members := [p for p in adapter if stage_of.get(id(p), 0) == stage])
         ]
         # Not weight decay on the biases of the heads: the class frequencies are data, not noise.
         heads = self.module_.heads
@@ -178,7 +178,9 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
     def infer(self, x: MemberBatch, **fit_params: Any) -> Tensor:
         x = x.to(torch.device(self.device))
         with low_precision(torch.device(self.device), self.run.autocast):
-            return self.module_(x.input_ids, x.attention_mask, x.features, x.members, self.still_)
+            return self.module_(
+                x.input_ids, x.attention_mask, x.features, x.members, self.n_frozen_
+            )
 
     def member_losses(self, logits: Tensor, y: Tensor, batch: MemberBatch) -> Tensor:
         """Loss of each active member, shape (m,)."""
@@ -298,8 +300,8 @@ class DataParallelNet(MemberNet):
 
     def backward(self, Xi: MemberBatch, yi: Tensor, **fit_params: Any) -> tuple[Tensor, Tensor]:
         logits = None
-        if (own := self._share(Xi)) is not None:
-            _, logits = super().backward(own, yi[:, self._rows], **fit_params)
+        if (share := self._share(Xi)) is not None:
+            _, logits = super().backward(share, yi[:, self._rows], **fit_params)
         parameters = self.module_.member_parameters()
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         *grads, whole = self.run.processes.sum([*grads, self._spread(logits, Xi)])
@@ -308,8 +310,8 @@ class DataParallelNet(MemberNet):
         return self.member_losses(whole, yi, Xi), whole
 
     def validation_logits(self, Xi: MemberBatch) -> Tensor:
-        own = self._share(Xi)
-        logits = None if own is None else super().validation_logits(own)
+        share = self._share(Xi)
+        logits = None if share is None else super().validation_logits(share)
         return self.run.processes.sum([self._spread(logits, Xi)])[0]
 
     @property
@@ -329,10 +331,10 @@ class DataParallelNet(MemberNet):
         )
         return replace(Xi, input_ids=ids, attention_mask=mask, features=features, weight=weight)
 
-    def _spread(self, own: Tensor | None, Xi: MemberBatch) -> Tensor:
+    def _spread(self, logits: Tensor | None, Xi: MemberBatch) -> Tensor:
         """Logits (m, b, c), zero where the rows are others'."""
         bias = self.module_.heads.bias
         whole = bias.new_zeros(*Xi.weight.shape, bias.shape[1])
-        if own is not None:
-            whole[:, self._rows] = own.detach().to(whole.dtype)
+        if logits is not None:
+            whole[:, self._rows] = logits.detach().to(whole.dtype)
         return whole

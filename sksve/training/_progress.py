@@ -103,20 +103,20 @@ class TrainingForecast(Callback):
         self.max_length = max_length
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
-        told = forecast(net, X)
+        plan = forecast(net, X)
         cut = ""
         if self.max_length is not None:
             share = float((X.lengths >= self.max_length).mean())
             cut = f", {share:.1%} of the rows cut or exactly as long as max_length"
-        end = f"about {told['n_bytes'] / 2**20:,.0f} MiB for weights, factors and one pass"
-        if net.device == "cpu" and told["multiply_adds"]:
+        end = f"about {plan['n_bytes'] / 2**20:,.0f} MiB for weights, factors and one pass"
+        if net.device == "cpu" and plan["multiply_adds"]:
             rate = seconds_per_multiply_add(X.dtype)
-            seconds = told["multiply_adds"] * rate * (1 + BESIDES)
+            seconds = plan["multiply_adds"] * rate * (1 + BESIDES)
             end += f"; about {_duration(seconds)} for training"
         sink = dict(net.callbacks_)["print_log"].sink
         sink(
             f"{net.module_.n_members} members on {len(X):,} rows, {int(X.lengths.sum()):,} tokens{cut}; "
-            f"about {told['tokens_per_step']:,} tokens per member and step"
+            f"about {plan['tokens_per_step']:,} tokens per member and step"
         )
         sink(end)
 

@@ -37,14 +37,14 @@ def saved_state(module: EnsembleModule) -> dict[str, np.ndarray]:
     The parameters that learn, the members' buffers, and what a layer's ``saved_tensors()`` adds; such a
     layer has ``align(saved)``, which brings a fresh layer to the saved state or raises a ValueError.
     """
-    found = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    tensors = {name: p for name, p in module.named_parameters() if p.requires_grad}
     for name, layer in _saving_layers(module):
-        own = {key: getattr(layer, key) for key in getattr(layer, "member_buffers", ())}
-        told = {
-            key: value for key, value in own.items() if value is not None
+        buffers = {key: getattr(layer, key) for key in getattr(layer, "member_buffers", ())}
+        saved = {
+            key: value for key, value in buffers.items() if value is not None
         } | layer.saved_tensors()
-        found |= {f"{name}.{key}": value for key, value in told.items()}
-    return {name: value.detach().cpu().numpy() for name, value in found.items()}
+        tensors |= {f"{name}.{key}": value for key, value in saved.items()}
+    return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
 
 
 def describe_frozen(module: EnsembleModule) -> dict[str, str]:
@@ -58,8 +58,8 @@ def describe_frozen(module: EnsembleModule) -> dict[str, str]:
     skipped = {name for name, p in model.named_parameters() if p.requires_grad}
     for name, layer in model.named_modules():
         skipped |= {f"{name}.{buffer}" for buffer in getattr(layer, "recomputed", ())}
-        if told := getattr(layer, "weight_hash", ""):
-            hashes[name] = told
+        if weight_hash := getattr(layer, "weight_hash", ""):
+            hashes[name] = weight_hash
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         if name in skipped or name.startswith("pooler.") or not value.is_floating_point():
@@ -107,9 +107,11 @@ def _saving_layers(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _below(name: str, layer: Any, state: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    own = {n for n, _ in layer.named_parameters()}
+    parameters = {n for n, _ in layer.named_parameters()}
     start = f"{name}."
-    keys = [key for key in state if key.startswith(start) and key.removeprefix(start) not in own]
+    keys = [
+        key for key in state if key.startswith(start) and key.removeprefix(start) not in parameters
+    ]
     return {key.removeprefix(start): torch.from_numpy(np.array(state[key])) for key in keys}
 
 
@@ -127,10 +129,10 @@ def _check_frozen(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
 def _check_size(state: Mapping[str, np.ndarray], n_members: int, n_classes: int) -> None:
     """Before anything is built: who only claims a million members has no tensors for them."""
     got = state.get("heads.bias")
-    told = "is missing" if got is None else f"has shape {got.shape}"
+    fault = "is missing" if got is None else f"has shape {got.shape}"
     if got is None or got.shape != (n_members, n_classes):
         raise PersistenceError(
-            f"The saved tensors do not fit the model: heads.bias {told}, but {n_members} members of "
+            f"The saved tensors do not fit the model: heads.bias {fault}, but {n_members} members of "
             f"{n_classes} classes are named. The folder is damaged or was not written by "
             "save_pretrained()."
         )

@@ -70,7 +70,7 @@ class Processes:
         if self.n == 1:
             return settings, run
         data = [d for d in datasets if d is not None]
-        own = {
+        mine = {
             "rows of X": [(len(d), d.content_key()) for d in data],
             "targets": [_hash(d.y) for d in data],
             "sample weights": [_hash(d.weight) for d in data],
@@ -80,15 +80,17 @@ class Processes:
                 run.part,
             ),
         }
-        everyone = self.gather(own)
-        for rank, told in enumerate(everyone):
-            if "error" in told:
+        everyone = self.gather(mine)
+        for rank, theirs in enumerate(everyone):
+            if "error" in theirs:
                 raise ValueError(
                     f"With data_parallel=True all processes begin together. Process {rank} of {self.n} "
-                    f"could not: {told['error']}"
+                    f"could not: {theirs['error']}"
                 )
-        for what in own:
-            others = [rank for rank, told in enumerate(everyone) if told[what] != everyone[0][what]]
+        for what in mine:
+            others = [
+                rank for rank, theirs in enumerate(everyone) if theirs[what] != everyone[0][what]
+            ]
             if others:
                 raise ValueError(
                     "With data_parallel=True every process must be given the same data and parameters: "
@@ -138,7 +140,7 @@ def join_processes(data_parallel: bool, device: str, n_jobs: int | None = None) 
 
 @dataclass(frozen=True)
 class Run:
-    """What a training is told beside its settings."""
+    """What a training needs beside its settings."""
 
     n_classes: int
     device: str = "cpu"

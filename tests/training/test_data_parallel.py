@@ -1,4 +1,4 @@
-"""Rows apart: two processes on this machine learn what one process learns."""
+"""Data parallelism: two processes on this machine learn what one process learns."""
 
 import os
 import re
@@ -14,11 +14,11 @@ import torch
 from sklearn.base import clone
 
 from sksve import SVEClassifier, Training
-from sksve.training import Processes, join_processes
-from tests.training.rows_apart import CASES, fit, learned
+from sksve.training import Processes, Run, join_processes
+from tests.training.data_parallel_fits import CASES, fit, learned
 
 ROOT = Path(__file__).parent.parent.parent
-SCRIPT = ROOT / "tests" / "training" / "rows_apart.py"
+SCRIPT = ROOT / "tests" / "training" / "data_parallel_fits.py"
 TORCHRUN = ("torch.distributed.run", "--nproc_per_node", "2")
 ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
               "--mixed_precision", "no", "--dynamo_backend", "no")  # fmt: skip
@@ -87,7 +87,7 @@ def test_accelerate_launch__two_processes_learn_what_one_learns(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_torchrun__two_gpus_learn_what_one_cpu_learns(tmp_path, monkeypatch):
-    monkeypatch.setenv("ROWS_APART_DEVICE", "cuda")
+    monkeypatch.setenv("DATA_PARALLEL_DEVICE", "cuda")
     code, said = launch(TORCHRUN, SCRIPT, str(tmp_path), "independent", "stopping")
     assert code == 0, said[-3000:]
     for name in ("independent", "stopping"):
@@ -98,7 +98,7 @@ FAULTS = """
 import os, sys, numpy as np
 from accelerate import Accelerator
 from sksve import SVEClassifier, Training
-from tests.training.rows_apart import TEXTS, LABELS, SETTINGS, fit
+from tests.training.data_parallel_fits import TEXTS, LABELS, SETTINGS, fit
 from sksve.backbones import make_tiny_backbone
 
 rank = int(os.environ["RANK"])
@@ -194,7 +194,7 @@ def test_join_processes__alone_under_torchrun_unless_told(monkeypatch):
     assert join_processes(False, "cpu") == Processes(0, 1, None)
 
 
-def test_join_processes__members_and_rows_apart_exclude_each_other():
+def test_join_processes__members_and_data_parallel_fits_exclude_each_other():
     with pytest.raises(ValueError, match="n_jobs=2 splits members over tasks"):
         join_processes(True, "cpu", 2)
 
@@ -210,8 +210,9 @@ def test_processes__one_that_fails_tells_the_others(monkeypatch):
     assert len(said) == 1, "no word where nothing has failed"
 
     monkeypatch.setattr(Processes, "gather", lambda self, own: [own, *said])
+    settings = SimpleNamespace(of_scope=lambda *scopes: {}, random_state=0)
     with pytest.raises(ValueError, match="Process 1 of 2 could not: KeyError: 'y'"):
-        Processes(0, 2).configured(SimpleNamespace(), [])
+        Processes(0, 2).share(settings, Run(2), [])
 
 
 def test_join_processes__names_the_extra(monkeypatch):
@@ -223,7 +224,7 @@ def test_join_processes__names_the_extra(monkeypatch):
 RESUMED = """
 import os, sys, warnings, numpy as np
 from skorch.callbacks import Callback
-from tests.training.rows_apart import learned, fit
+from tests.training.data_parallel_fits import learned, fit
 
 rank, folder, name = int(os.environ["RANK"]), sys.argv[1], "stopping"
 

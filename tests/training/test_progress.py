@@ -117,14 +117,16 @@ def test_bar__goes_with_an_error_and_comes_back(always_long, capfd):
 # -- before a fit --------------------------------------------------------------------------------
 
 
-def net_for(**changes):
+def net_for():
     """A net that has begun no training, with two adapted layers of three members."""
     module = nn.Sequential(
         SVDLinear.from_linear(nn.Linear(32, 32), 3), SVDLinear.from_linear(nn.Linear(32, 8), 3)
     )
     module.n_members = 3
-    settings = {"batch_size": 2, "max_epochs": 5, "device": "cpu", "freeze_out": None}
-    return SimpleNamespace(module_=module, **settings | changes)
+    settings = SimpleNamespace(freeze_out=None)
+    return SimpleNamespace(
+        module_=module, settings=settings, batch_size=2, max_epochs=5, device="cpu"
+    )
 
 
 def test_forecast__counts_tokens_products_and_bytes():

@@ -1,8 +1,8 @@
 """Fits that the processes of test_data_parallel.py run, together or alone.
 
-    python -m torch.distributed.run --nproc_per_node 2 rows_apart.py FOLDER NAME ...
+    python -m torch.distributed.run --nproc_per_node 2 data_parallel_fits.py FOLDER NAME ...
 
-Each process writes what it has learned to FOLDER/NAME-RANK.npz. ROWS_APART_DEVICE=cuda: on GPUs.
+Each process writes what it has learned to FOLDER/NAME-RANK.npz. DATA_PARALLEL_DEVICE=cuda: on GPUs.
 """
 
 import os
@@ -81,7 +81,7 @@ def learned(clf):
 
 def main(folder, names):
     for name in names:
-        clf = fit(name, data_parallel=True, device=os.environ.get("ROWS_APART_DEVICE", "cpu"))
+        clf = fit(name, data_parallel=True, device=os.environ.get("DATA_PARALLEL_DEVICE", "cpu"))
         np.savez(Path(folder) / f"{name}-{os.environ['RANK']}.npz", **learned(clf))
 
 
