@@ -28,6 +28,7 @@ from sksve.backbones._split import (
     SplitBackbone,
     count_image_tokens,
     entry_replaces_inputs,
+    eval_mode,
     run_model,
 )
 from sksve.backbones._tiny import TINY_FAMILIES, TINY_VISION_FAMILIES, make_tiny_backbone
@@ -51,6 +52,7 @@ __all__ = [
     "describe_config",
     "describe_processor",
     "entry_replaces_inputs",
+    "eval_mode",
     "fetch_backbone",
     "is_vision",
     "load_backbone",

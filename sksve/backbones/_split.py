@@ -11,6 +11,8 @@ its index, on which some families' masks depend.
 
 import copy
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +22,13 @@ from sksve.backbones._load import LoadedBackbone
 from sksve.backbones._plan import AdaptationPlan, base_model
 from sksve.backbones._pooling import pool_tokens
 
-__all__ = ["SplitBackbone", "count_image_tokens", "entry_replaces_inputs", "run_model"]
+__all__ = [
+    "SplitBackbone",
+    "count_image_tokens",
+    "entry_replaces_inputs",
+    "eval_mode",
+    "run_model",
+]
 
 # Families whose `embeddings` give exactly what enters block 0: the suffix need not compute them.
 _EMBEDDINGS_ARE_ENTRY = frozenset(
@@ -203,6 +211,19 @@ class SplitBackbone(nn.Module):
 
     def _cut(self) -> "_Cut":
         return _Cut(self.blocks, self.first_block, self._outputs or 0)
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module that is being trained in eval mode; of another, nothing that threads share changes."""
+    was_training = module.training
+    if was_training:
+        module.eval()
+    try:
+        yield
+    finally:
+        if was_training:
+            module.train()
 
 
 def entry_replaces_inputs(model: Any) -> bool:

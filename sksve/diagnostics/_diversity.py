@@ -10,6 +10,8 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from sksve.backbones import eval_mode
+
 __all__ = ["LayerDiversity", "layer_diversity"]
 
 
@@ -82,16 +84,11 @@ def layer_diversity(clf: Any, X: Any) -> LayerDiversity:
     batch = batch.to(module.heads.weight.device)
     mask = batch.attention_mask
     outputs: list[dict[str, Tensor]] = []  # of each member: (b, t, d) by block, (b, d), (b, c)
-    was_training = module.training
-    if was_training:
-        module.eval()
-    with torch.no_grad():
+    with eval_mode(module), torch.no_grad():
         for k in range(module.n_members):
             with _watched(module, split) as seen:
                 logits = module(batch.input_ids, mask, batch.features, [k])[0]
             outputs.append(seen | {"logits": logits - logits.mean(dim=-1, keepdim=True)})
-    if was_training:
-        module.train()
     variance, distance = [], []
     for name in outputs[0]:
         members = torch.stack([seen[name] for seen in outputs]).double().cpu()

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sksve._forks import ForkSafeLock
 from sksve.adapters import member_layers, merged_member
+from sksve.backbones import eval_mode
 from sksve.training._data import MemberBatch, MemberDataset
 from sksve.training._module import EnsembleModule, MemberHeads
 from sksve.training._progress import Progress
@@ -223,21 +224,8 @@ def predict_logits(
     -------
     ndarray of shape (m, n_samples, n_classes), float64
     """
-    with _eval_mode(module):
+    with eval_mode(module):
         return _predict(module, dataset, members, torch.device(device), autocast, merge, progress)
-
-
-@contextmanager
-def _eval_mode(module: torch.nn.Module) -> Iterator[None]:
-    """Put a module that is being trained in eval mode; of another, nothing that threads share changes."""
-    was_training = module.training
-    if was_training:
-        module.eval()
-    try:
-        yield
-    finally:
-        if was_training:
-            module.train()
 
 
 def _predict(

@@ -196,6 +196,15 @@ def test_layer_diversity__of_equal_members_is_zero(tiny):
     assert found.variance[-1] > 0.01  # heads differ from the start
 
 
+def test_layer_diversity__mode_is_restored_when_a_forward_pass_raises(tiny, monkeypatch):
+    clf = SVEClassifier(tiny, n_members=2, max_epochs=1).fit(TEXTS, LABELS)
+    module = clf.net_.module_.train()
+    monkeypatch.setattr(module.heads, "forward", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        layer_diversity(clf, TEXTS)
+    assert module.training
+
+
 def test_layer_diversity__begins_at_the_cut(tiny):
     clf = SVEClassifier(tiny, n_members=2, adapt_blocks=1, max_epochs=1).fit(TEXTS, LABELS)
     found = layer_diversity(clf, TEXTS[:3])

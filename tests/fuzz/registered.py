@@ -55,6 +55,7 @@ UNFUZZED = {
     "backbones.describe_config": "takes a configuration that transformers has made",
     "backbones.describe_processor": "takes a processor that transformers has made",
     "backbones.entry_replaces_inputs": _TENSORS,
+    "backbones.eval_mode": _TENSORS,
     "backbones.is_vision": "takes a configuration that transformers has made",
     "backbones.load_backbone": "takes what resolve_backbone made; tests/security attacks its folder",
     "backbones.plan_from_config": "takes what resolve_backbone made; the parameters are plan_adaptation's",
