@@ -208,7 +208,9 @@ def _loaded_folder(folder: Path) -> tuple[Any, Any]:
         if key not in _cache:
             for stale in [k for k in _cache if k[0] == key[0]]:
                 del _cache[stale]
-            _cache[key] = _read(folder)
+            model, processor = _read(folder)
+            # The tensors may be a mapping of the file, which others may write to.
+            _cache[key] = _around_weights_of(model, copied=True), processor
             while len(_cache) > _KEPT:
                 _cache.popitem(last=False)
         _cache.move_to_end(key)

@@ -240,6 +240,16 @@ def test_folder__is_read_once_until_its_files_change(pair_of, tmp_path, monkeypa
     torch.testing.assert_close(after, before + 1)
 
 
+def test_folder__its_file_may_be_written_over_while_the_weights_are_used(pair_of, tmp_path):
+    backbone = load_backbone(resolve_backbone(save(pair_of("bert"), tmp_path)))
+    expected = {name: value.clone() for name, value in backbone.model.state_dict().items()}
+    size = (tmp_path / "model.safetensors").stat().st_size
+    with open(tmp_path / "model.safetensors", "r+b") as file:
+        file.write(bytes(size))
+    state = backbone.model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
+
+
 def test_folder__weights_of_another_model_are_refused(pair_of, tmp_path):
     from safetensors.torch import load_file, save_file
 
