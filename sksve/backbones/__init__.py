@@ -7,7 +7,6 @@ name, folder or pair -> :func:`resolve_backbone` -> :func:`load_backbone` -> :fu
 from sksve.backbones._adapt import (
     AdapterReport,
     adapter_report,
-    count_parameters,
     swap_modules,
 )
 from sksve.backbones._backbone import Backbone, as_backbone
@@ -17,10 +16,8 @@ from sksve.backbones._identity import check_identity, describe_config, describe_
 from sksve.backbones._load import LoadedBackbone, load_backbone
 from sksve.backbones._plan import (
     AdaptationPlan,
-    base_model,
     plan_adaptation,
     plan_from_config,
-    positions_from_config,
 )
 from sksve.backbones._pooling import is_vision, pool_tokens
 from sksve.backbones._resolve import ResolvedBackbone, resolve_backbone
@@ -45,10 +42,8 @@ __all__ = [
     "SplitBackbone",
     "adapter_report",
     "as_backbone",
-    "base_model",
     "check_identity",
     "count_image_tokens",
-    "count_parameters",
     "describe_config",
     "describe_processor",
     "entry_replaces_inputs",
@@ -60,7 +55,6 @@ __all__ = [
     "plan_adaptation",
     "plan_from_config",
     "pool_tokens",
-    "positions_from_config",
     "resolve_backbone",
     "run_model",
     "swap_modules",

@@ -8,7 +8,7 @@ from torch import nn
 
 from sksve.backbones._plan import AdaptationPlan, is_conv1d
 
-__all__ = ["AdapterReport", "adapter_report", "count_parameters", "swap_modules"]
+__all__ = ["AdapterReport", "adapter_report", "swap_modules"]
 
 
 def swap_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> None:
@@ -143,7 +143,7 @@ def adapter_report(
     n_members : int
         Number of members.
     n_total : int
-        Parameters of the backbone before it was adapted; see :func:`count_parameters`.
+        Parameters of the backbone before it was adapted.
     ranks : mapping of str to int or None, default=None
         Adapted module -> trained rank.
 
@@ -173,8 +173,3 @@ def adapter_report(
         n_bytes=sum(p.numel() * p.element_size() for p in trainable),
         ranks=dict(ranks or {}),
     )
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Count the entries of all parameters of a module, a shared one once."""
-    return sum(parameter.numel() for parameter in module.parameters())

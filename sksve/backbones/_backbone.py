@@ -6,11 +6,12 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from torch import nn
 
 from sksve._validation import check_parameters
 from sksve.backbones._pooling import POOLINGS
 
-__all__ = ["Backbone", "as_backbone"]
+__all__ = ["Backbone", "as_backbone", "base_model"]
 
 _CONSTRAINTS: dict[str, list[Any]] = {
     "pooling": [StrOptions({"auto", *POOLINGS})],
@@ -135,3 +136,10 @@ def _wrong(wanted: str, got: str, cure: str = "") -> InvalidParameterError:
 
 def _is_model(thing: Any) -> bool:
     return all(hasattr(thing, name) for name in ("config", "forward", "named_modules"))
+
+
+def base_model(model: nn.Module) -> nn.Module:
+    """Return a model without its task head; a model without a head is given back as it is."""
+    prefix = getattr(model, "base_model_prefix", "")
+    inner = getattr(model, prefix, None) if prefix else None
+    return inner if isinstance(inner, nn.Module) else model

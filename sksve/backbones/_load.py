@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from sksve._forks import ForkSafeLock
 from sksve.adapters import mark_frozen
-from sksve.backbones._plan import base_model, count_positions
+from sksve.backbones._backbone import base_model
+from sksve.backbones._plan import count_positions
 from sksve.backbones._pooling import is_vision, resolve_pooling
 from sksve.backbones._resolve import ResolvedBackbone
 

@@ -8,16 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from sksve.backbones._backbone import base_model
 from sksve.backbones._resolve import ResolvedBackbone
 
 __all__ = [
     "AdaptationPlan",
-    "base_model",
     "count_positions",
     "is_conv1d",
     "plan_adaptation",
     "plan_from_config",
-    "positions_from_config",
 ]
 
 _GROUPS = ("all-linear", "attention", "mlp")
@@ -157,35 +156,6 @@ def plan_from_config(
         wanted = resolved.target_modules
         target_modules = "all-linear" if isinstance(wanted, str) and wanted == "auto" else wanted
     return plan_adaptation(model, target_modules=target_modules, adapt_blocks=adapt_blocks)
-
-
-def positions_from_config(resolved: ResolvedBackbone) -> int | None:
-    """Count the tokens a backbone has positions for, from the configuration alone.
-
-    Parameters
-    ----------
-    resolved : ResolvedBackbone
-        What :func:`resolve_backbone` gave.
-
-    Returns
-    -------
-    int or None
-        ``LoadedBackbone.max_positions`` of the loaded backbone.
-
-    Examples
-    --------
-    >>> from sksve.backbones import make_tiny_backbone, positions_from_config, resolve_backbone
-    >>> positions_from_config(resolve_backbone(make_tiny_backbone(max_positions=64)))
-    64
-    """
-    return count_positions(base_model(_skeleton(resolved)))
-
-
-def base_model(model: nn.Module) -> nn.Module:
-    """Return a model without its task head; a model without a head is given back as it is."""
-    prefix = getattr(model, "base_model_prefix", "")
-    inner = getattr(model, prefix, None) if prefix else None
-    return inner if isinstance(inner, nn.Module) else model
 
 
 def _find_blocks(model: nn.Module) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sksve._exceptions import BackboneNotFoundError, FetchError
-from sksve.backbones._backbone import as_backbone
+from sksve.backbones._backbone import as_backbone, base_model
 from sksve.backbones._fetch import (
     check_fetched,
     check_weights,
@@ -63,7 +63,7 @@ class ResolvedBackbone:
             If transformers does not know the model, or it needs code of its own, which never runs.
         """
         if self.pair is not None:
-            return self.pair[0].config
+            return base_model(self.pair[0]).config
         from transformers import AutoConfig
 
         try:

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sksve.backbones._backbone import base_model
 from sksve.backbones._load import LoadedBackbone
-from sksve.backbones._plan import AdaptationPlan, base_model
+from sksve.backbones._plan import AdaptationPlan
 from sksve.backbones._pooling import pool_tokens
 
 __all__ = [

@@ -15,10 +15,8 @@ from sksve.backbones import (
     LoadedBackbone,
     ResolvedBackbone,
     adapter_report,
-    count_parameters,
     load_backbone,
     plan_from_config,
-    positions_from_config,
     resolve_backbone,
 )
 from sksve.estimators._auto import Facts, resolve
@@ -205,7 +203,7 @@ class MemberClassifier(
             settings = self._settle(facts, seed, self.settings_ if warm else None)
             factory = self._layer_factory(settings)
             plan = self._plan(resolved, settings)
-            check_max_length(self.max_length, positions_from_config(resolved), resolved.name)
+            check_max_length(self.max_length, plan.max_positions, resolved.name)
             precision = Precision.choose(self.precision, device)
             old = None
             if warm:
@@ -302,7 +300,7 @@ class MemberClassifier(
             plan,
             dict(module.named_parameters()),
             n_members=len(members.ids),
-            n_total=count_parameters(backbone.model),
+            n_total=sum(p.numel() for p in backbone.model.parameters()),
             ranks=_ranks(module, plan),
         )
         self._n_parts = 1

@@ -14,7 +14,6 @@ from sksve._validation import check_declared, declared
 from sksve.backbones import (
     Backbone,
     as_backbone,
-    base_model,
     check_identity,
     describe_config,
     describe_processor,
@@ -137,9 +136,10 @@ class SavingMixin(Savable):
             check_declared(clf, *([] if clf.training is None else [clf.training]))
         resolved = resolve_backbone(fresh.backbone)
         _refuse_inside(resolved.folder, folder)
-        config = base_model(resolved.pair[0]).config if resolved.pair else resolved.config
         check_identity(
-            parts.backbone["config"], describe_config(config), what="backbone's configuration"
+            parts.backbone["config"],
+            describe_config(resolved.config),
+            what="backbone's configuration",
         )
         facts = Facts(plan_from_config(resolved, adapt_blocks=0).n_blocks)
         settings = fitted_with._settle(facts, parts.settings["random_state"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sksve.backbones import adapter_report, count_parameters, plan_adaptation, swap_modules
+from sksve.backbones import adapter_report, plan_adaptation, swap_modules
 
 
 class Doubled(nn.Module):
@@ -150,8 +150,3 @@ def test_report__repr_tells_the_numbers_and_sums_up_the_reasons(pair_of):
 def test_report__uneven_members_are_refused(pair_of):
     with pytest.raises(ValueError, match=r"Each of 4 members .* Got 95 parameters"):
         report_of(pair_of("bert")[0], n_members=4)
-
-
-def test_count__shared_parameters_once():
-    shared = nn.Linear(3, 2)
-    assert count_parameters(nn.ModuleList([shared, shared, nn.Linear(1, 1)])) == 8 + 2

@@ -15,7 +15,7 @@ from sksve.backbones import (
     ResolvedBackbone,
     load_backbone,
     make_tiny_backbone,
-    positions_from_config,
+    plan_from_config,
     resolve_backbone,
 )
 
@@ -305,8 +305,8 @@ def test_import__leaves_transformers_out():
 
 
 @pytest.mark.parametrize("family", TINY_FAMILIES)
-def test_positions_from_config__are_those_of_the_loaded_model(family, tmp_path):
+def test_max_positions__of_a_plan_are_those_of_the_loaded_model(family, tmp_path):
     for part in make_tiny_backbone(family, max_positions=48):
         part.save_pretrained(tmp_path)
     resolved = resolve_backbone(str(tmp_path))
-    assert positions_from_config(resolved) == load_backbone(resolved).max_positions
+    assert plan_from_config(resolved).max_positions == load_backbone(resolved).max_positions

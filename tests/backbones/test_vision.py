@@ -23,7 +23,6 @@ from sksve.backbones import (
     make_tiny_backbone,
     plan_adaptation,
     plan_from_config,
-    positions_from_config,
     resolve_backbone,
     swap_modules,
 )
@@ -135,7 +134,7 @@ def test_tiny__is_planned_without_weights_and_survives_a_folder(family, tmp_path
     resolved = resolve_backbone(tmp_path)
     plan = plan_from_config(resolved, adapt_blocks=1)
     assert plan.targets == plan_adaptation(model, adapt_blocks=1).targets
-    assert positions_from_config(resolved) is None
+    assert plan.max_positions is None
     loaded = load_backbone(resolved, dtype=torch.float64)
     torch.testing.assert_close(last_hidden(loaded.model, pixels), last_hidden(model, pixels))
     image = np.arange(30 * 20 * 3, dtype=np.uint8).reshape(30, 20, 3)
