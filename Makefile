@@ -5,9 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: help demo test test-slow lint audit types format clean
+.PHONY: help demo quick test test-slow lint audit types format clean
 help:
 	@echo "make demo       set everything up, then train and judge a singular value ensemble on real data"
+	@echo "make quick      what one runs while writing: lint, golden predictions, the mathematics (under a minute)"
 	@echo "make test       set everything up, then lint, type check and run the tests"
 	@echo "make test-slow  the long tests as well: real weights, check_estimator of the baselines"
 	@echo "make audit      ask the advisory services about the installed packages (part of lint)"
@@ -32,6 +33,15 @@ $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
 demo: $(VENV)/.demo
 	$(BIN)/python examples/1_quickstart.py
 
+# Golden predictions and signatures, who imports whom, and the rooms that hold the mathematics.
+QUICK := tests/golden tests/test_architecture.py tests/test_validation.py tests/adapters tests/metrics \
+	sksve/adapters sksve/metrics sksve/estimators
+
+quick: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q -n $(JOBS) $(QUICK)
+
 test: lint types
 	$(BIN)/python -m pytest -n $(JOBS)
 
@@ -41,6 +51,7 @@ test-slow: lint types
 lint: $(VENV)/.test audit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tools/line_budget.py
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml sksve tools
 
 # A vulnerability that is found fails; a service that cannot be reached is told and does not.
