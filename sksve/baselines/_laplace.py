@@ -11,9 +11,12 @@ from sksve._validation import parameter
 from sksve.baselines._head_posterior import import_laplace, sample_heads
 from sksve.baselines._whole import WholeModelClassifier
 from sksve.estimators._parameters import AT_LEAST_ONE, POSITIVE
+from sksve.estimators._run import Precision
 from sksve.training import (
     MemberDataset,
     MemberModel,
+    MemberNet,
+    Settings,
     merged_model,
     pooled_vectors,
     sample_seeds,
@@ -138,14 +141,13 @@ n_features_in_, feature_names_in_
             )
         return parts
 
-    def _after_training(self, data: MemberDataset) -> None:
-        heads = self.net_.module_.heads
-        seeds = [
-            sample_seeds(self.settings_.random_state, sample, 1)[0]
-            for sample in range(self.n_samples)
-        ]
+    def _after_training(
+        self, net: MemberNet, settings: Settings, data: MemberDataset
+    ) -> dict[str, Any]:
+        heads = net.module_.heads
+        seeds = [sample_seeds(settings.random_state, k, 1)[0] for k in range(self.n_samples)]
         drawn = sample_heads(
-            self._pooled(data),
+            _pooled(net, settings, data),
             data.y.numpy(),
             heads.weight[0].detach().double().cpu().numpy(),
             heads.bias[0].detach().double().cpu().numpy(),
@@ -153,7 +155,7 @@ n_features_in_, feature_names_in_
             hessian_structure=self.hessian_structure,
             prior_precision=self.prior_precision,
         )
-        self.head_weight_, self.head_bias_, self.prior_precision_ = drawn
+        return dict(zip(("head_weight_", "head_bias_", "prior_precision_"), drawn))
 
     def _n_merged(self) -> int:
         return len(self.head_weight_)
@@ -165,10 +167,11 @@ n_features_in_, feature_names_in_
             merged.head.bias.copy_(torch.from_numpy(self.head_bias_[member]))
         return merged
 
-    def _pooled(self, data: MemberDataset) -> np.ndarray:
-        return pooled_vectors(
-            self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast
-        )
-
     def _logits(self, data: MemberDataset) -> np.ndarray:
-        return self._pooled(data) @ self.head_weight_.swapaxes(1, 2) + self.head_bias_[:, None]
+        pooled = _pooled(self.net_, self.settings_, data)
+        return pooled @ self.head_weight_.swapaxes(1, 2) + self.head_bias_[:, None]
+
+
+def _pooled(net: MemberNet, settings: Settings, data: MemberDataset) -> np.ndarray:
+    autocast = Precision.choose(settings.precision, str(net.device)).prediction
+    return pooled_vectors(net.module_, data, device=net.device, autocast=autocast)

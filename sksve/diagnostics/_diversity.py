@@ -78,8 +78,7 @@ def layer_diversity(clf: Any, X: Any) -> LayerDiversity:
     """
     module = module_of(clf)
     split = getattr(module.split, "split", module.split)  # of whole copies, the one inside
-    rows = clf._written(clf._read(X, reset=False), reset=False)
-    data = clf._dataset(rows, split.model, split.blocks)
+    data, _ = clf._read(X)
     batch, _ = data.collate(np.arange(len(data))[None], None)
     batch = batch.to(module.heads.weight.device)
     mask = batch.attention_mask

@@ -12,9 +12,8 @@ import numpy as np
 from sksve._validation import Scope, check_declared, declared
 from sksve.backbones import (
     AdaptationPlan,
-    LoadedBackbone,
     ResolvedBackbone,
-    adapter_report,
+    is_vision,
     load_backbone,
     plan_from_config,
     resolve_backbone,
@@ -23,9 +22,12 @@ from sksve.estimators._auto import Facts, resolve
 from sksve.estimators._card import data_sizes
 from sksve.estimators._export import ExportMixin
 from sksve.estimators._first_members import FirstMembersMixin
+from sksve.estimators._fitted import check_unchanged, fitted_record, members_of, same_value
+from sksve.estimators._labels import Targets, read_targets
 from sksve.estimators._parameters import CommonParameters
 from sksve.estimators._partial_fit import PartialFitMixin
 from sksve.estimators._predict import MemberPredictor
+from sksve.estimators._rows import RowReader
 from sksve.estimators._run import (
     Precision,
     checkpoint_folder,
@@ -35,12 +37,11 @@ from sksve.estimators._run import (
     run_of,
 )
 from sksve.estimators._saving import SavingMixin
-from sksve.estimators._warm_start import check_unchanged, members_of, same_value
-from sksve.inputs import check_max_length
+from sksve.inputs import CheckedRows, check_max_length
 from sksve.training import (
-    EnsembleModule,
     MemberDataset,
     MemberFactory,
+    MemberNet,
     Settings,
     TrainedMembers,
     Training,
@@ -55,10 +56,7 @@ from sksve.training import (
 
 __all__ = ["MemberClassifier"]
 
-_LEARNED_PRIVATELY = {
-    "_data_sizes", "_dtype", "_max_length", "_n_parts", "_prediction_autocast", "_serializer",
-    "_tokenizer",
-}  # fmt: skip
+Parts = list[tuple[CheckedRows, Targets]]
 
 
 class MemberClassifier(
@@ -193,11 +191,12 @@ class MemberClassifier(
         seed = self.settings_.random_state if warm else fit_seed(self.random_state, folder)
         seed = processes.gather(seed)[0]
         with processes.expected():
-            # Learns in place of self; what it has learned moves here when all has gone well.
-            fresh = type(self)(**self.get_params(deep=False))
-            parts = fresh._read_parts(X, y, sample_weight, X_val, y_val, seed, classes)
+            reader = RowReader(type(self).__name__, self.serializer)
+            parts = self._read_parts(reader, X, y, sample_weight, X_val, y_val, seed, classes)
             resolved = resolve_backbone(self.backbone)
-            parts = fresh._for_backbone(parts, resolved)
+            vision = is_vision(resolved.config)  # where strings are paths
+            parts = [(rows.for_backbone(resolved.name, vision=vision), t) for rows, t in parts]
+            reader.kind = parts[0][0].kind
             classes = parts[0][1].classes
             facts = Facts(plan_from_config(resolved, adapt_blocks=0).n_blocks)
             settings = self._settle(facts, seed, self.settings_ if warm else None)
@@ -207,7 +206,9 @@ class MemberClassifier(
             precision = Precision.choose(self.precision, device)
             old = None
             if warm:
-                self._read(X, reset=False)  # the old members know this kind and width only
+                self._reader.read(
+                    X, estimator=self
+                )  # the old members know this kind and width only
                 old = self._members_to_keep(settings, classes)
                 if len(old.ids) == self.n_members:
                     warnings.warn(
@@ -220,10 +221,9 @@ class MemberClassifier(
             if folder is not None:
                 check_writable(folder)
             backbone = load_backbone(resolved, dtype=precision.dtype)
-            fresh._take_backbone(backbone, precision)
-            fresh._data_sizes = data_sizes(*(targets for _, targets in parts))
+            reader.take_backbone(backbone.processor, self.max_length, precision.dtype)
             data = [
-                fresh._dataset(rows, backbone.model, plan.blocks, targets)
+                reader.dataset(rows, backbone.model, plan.blocks, targets)
                 for rows, targets in parts
             ]
             run = replace(run_of(len(classes), device, precision), checkpoint_dir=folder)
@@ -236,9 +236,10 @@ class MemberClassifier(
         members = train(backbone, plan, factory, ids, data[0], valid, told, run, n_jobs=self.n_jobs)
         if old is not None:
             members = assemble(backbone, plan, factory, join(old, members), told, run)
-        fresh._record(classes, settings, members, plan, backbone)
-        fresh._after_training(data[0])
-        self._take_over(fresh)
+        notes = {"n_parts": 1, "data_sizes": data_sizes(*(targets for _, targets in parts))}
+        fitted = fitted_record(classes, settings, members, plan, backbone, reader, notes)
+        fitted |= self._after_training(members.net, settings, data[0])
+        self._become(fitted)  # all has gone well
         forget_checkpoints(run, members)
         return self
 
@@ -265,14 +266,50 @@ class MemberClassifier(
         before = self.settings_
         return sorted(k for k, v in now.items() if not same_value(v, getattr(before, k)))
 
+    # -- data ------------------------------------------------------------------------------------
+
+    def _read_parts(
+        self,
+        reader: RowReader,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any,
+        y_val: Any,
+        seed: int,
+        classes: np.ndarray | None = None,
+    ) -> Parts:
+        """Check the data: rows and targets to train on and, if any, to judge by after each epoch."""
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val go together: give both or neither.")
+        rows = reader.read(X, reset=True)
+        targets = read_targets(y, len(rows), sample_weight, self.class_weight, classes)
+        if X_val is not None:
+            rows_val = reader.read(X_val)
+            judged = Targets.to_judge_by(y_val, targets.classes, len(rows_val))
+            rows = reader.write(rows, reset=True)
+            return [(rows, targets), (reader.write(rows_val), judged)]
+        parts = [targets]
+        if self.early_stopping:
+            parts = list(targets.split(self._held_out_share(), seed))
+        rows = reader.write(rows, reset=True)
+        return [(rows, part) for part in parts]
+
     # -- training --------------------------------------------------------------------------------
 
     def _held_out_share(self) -> float:
         share = (self.training or Training()).validation_fraction
         return float(self._defaults["validation_fraction"] if is_auto(share) else share)
 
-    def _after_training(self, data: MemberDataset) -> None:
-        """Learn what a method learns beyond its members, from the training data."""
+    def _after_training(
+        self, net: MemberNet, settings: Settings, data: MemberDataset
+    ) -> dict[str, Any]:
+        """Return what a method learns beyond its members, from the training data."""
+        return {}
 
     def _members_to_keep(self, settings: Settings, classes: np.ndarray) -> TrainedMembers:
         """Members of the former fit, if those to be trained now can stand beside them."""
@@ -282,45 +319,14 @@ class MemberClassifier(
 
     # -- what has been learned -------------------------------------------------------------------
 
-    def _record(
-        self,
-        classes: np.ndarray,
-        settings: Settings,
-        members: TrainedMembers,
-        plan: AdaptationPlan,
-        backbone: LoadedBackbone,
-    ) -> None:
-        module = members.net.module_
-        self.classes_ = classes
-        self.settings_ = settings
-        self.history_ = members.history
-        self.n_iter_ = len(members.history)
-        self.net_ = members.net
-        self.adapter_report_ = adapter_report(
-            plan,
-            dict(module.named_parameters()),
-            n_members=len(members.ids),
-            n_total=sum(p.numel() for p in backbone.model.parameters()),
-            ranks=_ranks(module, plan),
-        )
-        self._n_parts = 1
-
-    def _take_over(self, fresh: "MemberClassifier") -> None:
-        """Replace what a former fit learned by what `fresh` has learned."""
-        params = self.get_params(deep=False)
+    def _become(self, fitted: Mapping[str, Any]) -> None:
+        """Take on what a fit has learned, in place of what a former one had."""
         for name in self._learned():
             delattr(self, name)
-        for name, value in vars(fresh).items():
-            if name not in params:
-                setattr(self, name, value)
+        for name, value in fitted.items():
+            setattr(self, name, value)
 
     def _learned(self) -> dict[str, Any]:
         """Return what fit has learned: meta-estimators leave notes of their own on an estimator."""
-        learned = {n: v for n, v in vars(self).items() if n in _LEARNED_PRIVATELY}
-        return learned | {n: v for n, v in vars(self).items() if n.endswith("_")}
-
-
-def _ranks(module: EnsembleModule, plan: AdaptationPlan) -> dict[str, int]:
-    """Adapted module -> its rank, where it has one."""
-    layers = {name: module.split.model.get_submodule(name) for name in plan.targets}
-    return {name: int(layer.rank) for name, layer in layers.items() if hasattr(layer, "rank")}
+        private = ("_reader", "_notes")
+        return {n: v for n, v in vars(self).items() if n.endswith("_") or n in private}

@@ -52,7 +52,7 @@ def card_facts(
     if not on_hub and _REPOSITORY.fullmatch(name) and not Path(name).exists():
         on_hub = name
     shown = name if on_hub or not name else Path(name).name  # not a path of somebody's disk
-    sizes = dict(getattr(clf, "_data_sizes", {}))
+    sizes = dict(clf._notes.get("data_sizes", {}))
     counts = sizes.pop("classes", [])
     report = clf.adapter_report_
     home = "sksve" if type(clf).__name__ == "SVEClassifier" else type(clf).__module__

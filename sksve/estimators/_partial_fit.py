@@ -95,19 +95,19 @@ class PartialFitMixin:
                     f"partial_fit or in fit, {self.classes_.tolist()!r}."
                 )
             settings = self._settled_again()
-            rows = self._read(X, reset=False)
+            rows = self._reader.read(X, estimator=self)
             targets = read_targets(y, len(rows), sample_weight, self.class_weight, self.classes_)
-            rows = self._written(rows, reset=False)
             split = self.net_.module_.split
-            data = self._dataset(rows, split.model, split.blocks, targets)
+            rows = self._reader.write(rows)
+            data = self._reader.dataset(rows, split.model, split.blocks, targets)
         precision = Precision.choose(self.precision, device)
-        run = replace(run_of(len(self.classes_), device, precision), part=self._n_parts)
+        run = replace(run_of(len(self.classes_), device, precision), part=self._notes["n_parts"])
         told = settings.for_training().with_values(max_epochs=1)
         told, run = processes.share(told, run, [data])
         members = train_further(self.net_, self.history_, data, told, run)
         self.net_, self.history_ = members.net, members.history
         self.n_iter_ = len(members.history)
-        self._n_parts += 1
+        self._notes = self._notes | {"n_parts": self._notes["n_parts"] + 1}
         self.settings_ = settings
         return self
 

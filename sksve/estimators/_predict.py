@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp
-from sklearn.base import ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sksve.estimators._labels import expected_accuracy, read_soft_labels
 from sksve.estimators._rows import RowReader
+from sksve.estimators._run import Precision
 from sksve.inputs import CheckedRows, read_rows
 from sksve.metrics import Uncertainty
 from sksve.preprocessing._table import from_arrow, plain_container
@@ -22,20 +23,34 @@ from sksve.training import MemberDataset, Progress, predict_logits, softmax64, w
 __all__ = ["MemberPredictor"]
 
 
-class MemberPredictor(ClassifierMixin, RowReader):
+class MemberPredictor(ClassifierMixin, BaseEstimator):
     """Predictions of a classifier whose members share one backbone.
 
-    What ``fit`` of a subclass must leave: ``classes_``, ``net_`` and ``input_kind_``, and the private
-    ``_tokenizer``, ``_max_length``, ``_dtype`` and ``_prediction_autocast``.
+    What ``fit`` of a subclass must leave: ``classes_``, ``net_``, ``settings_``, ``input_kind_`` and
+    ``_reader``.
     """
 
+    _reader: RowReader
     _pools_by_mean = True  # sksve.metrics reads it: wrappers need one sweep for members and mean
+
+    @property
+    def _tokenizer(self) -> Any:
+        return self._reader.processor
+
+    @property
+    def _prediction_autocast(self) -> Any:
+        return Precision.choose(self.settings_.precision, str(self.net_.device)).prediction
+
+    def _read(self, X: Any) -> tuple[MemberDataset, CheckedRows]:
+        """Read X as in fit."""
+        rows = self._reader.write(self._reader.read(X, estimator=self))
+        split = self.net_.module_.split
+        return self._reader.dataset(rows, split.model, split.blocks), rows
 
     def _member_logits(self, X: Any) -> tuple[np.ndarray, CheckedRows]:
         check_is_fitted(self)
-        rows = self._written(self._read(X, reset=False), reset=False)
-        split = self.net_.module_.split
-        logits = self._logits(self._dataset(rows, split.model, split.blocks))
+        data, rows = self._read(X)
+        logits = self._logits(data)
         if not np.isfinite(logits).all():  # the last step diverged, which no loss has seen
             member, row = np.argwhere(~np.isfinite(logits))[0][:2]
             raise FloatingPointError(

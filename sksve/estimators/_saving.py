@@ -23,6 +23,8 @@ from sksve.backbones import (
 )
 from sksve.estimators._auto import Facts
 from sksve.estimators._card import card_facts
+from sksve.estimators._fitted import fitted_record
+from sksve.estimators._rows import RowReader
 from sksve.estimators._run import Precision, choose_device, run_of
 from sksve.persistence import (
     CardFacts,
@@ -42,12 +44,9 @@ from sksve.training import (
 __all__ = ["SavingMixin"]
 
 # Learned attributes that follow from the backbone, the settings and the members.
-_DERIVED = {
-    "net_", "adapter_report_", "settings_", "_dtype", "_prediction_autocast", "_tokenizer",
-    "_max_length", "_serializer",
-}  # fmt: skip
+_DERIVED = {"net_", "adapter_report_", "settings_", "_reader"}
 _SECTIONS = ("parameters", "settings", "serializer", "backbone", "attributes")
-_NEEDED = {"classes_", "history_", "n_iter_", "input_kind_"}
+_NEEDED = {"classes_", "history_", "n_iter_", "input_kind_", "_notes"}
 
 
 class SavingMixin(Savable):
@@ -78,7 +77,7 @@ class SavingMixin(Savable):
             "settings": _saved_values(self.settings_.values, type(self), Training),
             "serializer": {
                 "parameter": _checked_serializer(self.settings_.serializer),
-                "fitted": _checked_serializer(getattr(self, "_serializer", None)),
+                "fitted": _checked_serializer(self._reader.writer),
             },
             "backbone": self._describe_backbone(),
             "members": [int(k) for k in self.net_.member_ids],
@@ -145,10 +144,12 @@ class SavingMixin(Savable):
         settings = fitted_with._settle(facts, parts.settings["random_state"])
         precision = Precision.choose(settings.precision, chosen)
         loaded = load_backbone(resolved, pooling=parts.backbone["pooling"], dtype=precision.dtype)
-        fresh._take_backbone(loaded, precision)
+        reader = RowReader(cls.__name__, parts.serializer)
+        reader.kind, reader.writer = parts.attributes["input_kind_"], parts.fitted_serializer
+        reader.take_backbone(loaded.processor, settings.max_length, precision.dtype)
         check_identity(
             parts.backbone["processor"],
-            describe_processor(fresh._tokenizer),
+            describe_processor(reader.processor),
             what="tokenizer or image processor",
         )
         plan = fresh._plan(resolved, settings)
@@ -165,10 +166,8 @@ class SavingMixin(Savable):
             parts.backbone["frozen"],
         )
         members = TrainedMembers(tuple(parts.members), (), learned["history_"], net.history, net)
-        fresh._record(classes, settings, members, plan, loaded)
+        fresh._become(fitted_record(classes, settings, members, plan, loaded, reader, {}))
         set_fitted(fresh, learned)
-        if parts.fitted_serializer is not None:
-            fresh._serializer = parts.fitted_serializer
         return fresh
 
 
@@ -219,8 +218,8 @@ def _check_learned(learned: Mapping[str, Any]) -> None:
     classes, history = learned["classes_"], learned["history_"]
     if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(classes) < 2:
         raise TypeError("classes_")
-    if not isinstance(history, list):
-        raise TypeError("history_")
+    if not isinstance(history, list) or not isinstance(learned["_notes"], dict):
+        raise TypeError("history_ or _notes")
     if strange := _DERIVED & set(learned):
         raise TypeError(f"the attributes {strange}")
 

@@ -506,7 +506,7 @@ def test__saved__keeps_words_for_numbers_and_free_text(make, tmp_path):
     clf = make(serializer=serializer).fit(frame, [0, 1] * 6)
     clf.save_pretrained(tmp_path / "saved")
     loaded = type(clf).from_pretrained(tmp_path / "saved", backbone=clf.backbone)
-    assert list(loaded._serializer.transform(frame)) == list(clf._serializer.transform(frame))
+    assert list(loaded._reader.writer.transform(frame)) == list(clf._reader.writer.transform(frame))
     np.testing.assert_array_equal(loaded.predict_proba(frame), clf.predict_proba(frame))
 
 

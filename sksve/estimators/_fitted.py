@@ -1,13 +1,47 @@
-"""Which members of a former fit stay when warm_start adds new ones."""
+"""What a fit leaves on a classifier, and what of it stays when warm_start adds members."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from sksve.training import MemberNet, TrainedMembers
+from sksve.backbones import AdaptationPlan, LoadedBackbone, adapter_report
+from sksve.estimators._rows import RowReader
+from sksve.training import MemberNet, Settings, TrainedMembers
 
-__all__ = ["check_unchanged", "members_of", "same_value"]
+__all__ = ["check_unchanged", "fitted_record", "members_of", "same_value"]
+
+
+def fitted_record(
+    classes: np.ndarray,
+    settings: Settings,
+    members: TrainedMembers,
+    plan: AdaptationPlan,
+    backbone: LoadedBackbone,
+    reader: RowReader,
+    notes: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Every attribute that a fitted classifier has."""
+    module = members.net.module_
+    layers = {name: module.split.model.get_submodule(name) for name in plan.targets}
+    columns = {n: v for n, v in vars(reader).items() if n.endswith("_")}
+    return columns | {
+        "classes_": classes,
+        "settings_": settings,
+        "history_": members.history,
+        "n_iter_": len(members.history),
+        "net_": members.net,
+        "input_kind_": reader.kind,
+        "adapter_report_": adapter_report(
+            plan,
+            dict(module.named_parameters()),
+            n_members=len(members.ids),
+            n_total=sum(p.numel() for p in backbone.model.parameters()),
+            ranks={name: int(x.rank) for name, x in layers.items() if hasattr(x, "rank")},
+        ),
+        "_reader": reader,
+        "_notes": notes,
+    }
 
 
 def check_unchanged(
