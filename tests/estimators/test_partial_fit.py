@@ -147,7 +147,7 @@ def test__failure__changes_nothing(make, texts, labels):
     for p, q in zip(parameters(clf), before):
         np.testing.assert_array_equal(p, q)
     assert not clf.net_.module_.training
-    for name in ("net_", "history_", "n_iter_", "classes_", "_n_parts"):
+    for name in ("net_", "history_", "n_iter_", "classes_", "_notes"):
         assert getattr(clf, name) is state[name]
 
 
