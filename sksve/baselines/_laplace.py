@@ -1,14 +1,17 @@
 """Last-layer Laplace approximation: one fine-tuned model, and heads drawn from a posterior."""
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import torch
 from sklearn.utils._param_validation import StrOptions
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from sksve._validation import parameter
-from sksve.baselines._head_posterior import import_laplace, sample_heads
 from sksve.baselines._whole import WholeModelClassifier
 from sksve.estimators._parameters import AT_LEAST_ONE, POSITIVE
 from sksve.estimators._run import Precision
@@ -23,6 +26,8 @@ from sksve.training import (
 )
 
 __all__ = ["LaplaceClassifier"]
+
+_ROWS = 1024  # of a batch in which the curvature is summed
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -175,3 +180,59 @@ n_features_in_, feature_names_in_
 def _pooled(net: MemberNet, settings: Settings, data: MemberDataset) -> np.ndarray:
     autocast = Precision.choose(settings.precision, str(net.device)).prediction
     return pooled_vectors(net.module_, data, device=net.device, autocast=autocast)
+
+
+def import_laplace() -> Any:
+    """The package ``laplace``; an ImportError that says how to get it."""
+    try:
+        import laplace
+    except ImportError as error:
+        raise ImportError(
+            'LaplaceClassifier needs laplace-torch. Install it with: pip install "sksve[laplace]"'
+        ) from error
+    return laplace
+
+
+def sample_heads(
+    features: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    seeds: Sequence[int],
+    *,
+    hessian_structure: str,
+    prior_precision: float | str,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Draw heads (weights, biases) around a trained one in float64, and the prior precision used.
+
+    The last layer's Laplace approximation of a network is that of its head alone, as a function of the
+    vectors (n, d) that enter it.
+    """
+    laplace = import_laplace()
+    c, d = weight.shape
+    head = nn.utils.skip_init(nn.Linear, d, c, dtype=torch.float64)
+    with torch.no_grad():
+        head.weight.copy_(torch.as_tensor(weight))
+        head.bias.copy_(torch.as_tensor(bias))
+    data = TensorDataset(torch.as_tensor(features), torch.as_tensor(y))
+    learned = isinstance(prior_precision, str)
+    with warnings.catch_warnings():
+        # A reminder about link functions, which draws of whole heads do not need.
+        warnings.filterwarnings("ignore", message="By default `link_approx` is `probit`")
+        posterior = laplace.Laplace(
+            head,
+            "classification",
+            subset_of_weights="all",
+            hessian_structure=hessian_structure,
+            prior_precision=1.0 if learned else prior_precision,
+        )
+        # Without a generator of its own a DataLoader moves torch's, even where it does not shuffle.
+        posterior.fit(DataLoader(data, batch_size=_ROWS, generator=torch.Generator()))
+        if learned:
+            posterior.optimize_prior_precision(method=prior_precision)
+    draws = torch.cat(
+        [posterior.sample(1, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    )
+    draws = draws.detach().numpy()
+    weights, biases = draws[:, : c * d].reshape(-1, c, d), draws[:, c * d :]
+    return weights, biases, float(posterior.prior_precision)
