@@ -132,29 +132,10 @@ def adapter_report(
     n_total: int,
     ranks: Mapping[str, int] | None = None,
 ) -> AdapterReport:
-    """Make the report of an adapted backbone.
+    """Make the report of an adapted backbone; ValueError if members differ in their number of parameters.
 
-    Parameters
-    ----------
-    plan : AdaptationPlan
-        What was adapted.
-    parameters : mapping of str to Parameter
-        The parameters, each holding all members; what requires no gradient is left out.
-    n_members : int
-        Number of members.
-    n_total : int
-        Parameters of the backbone before it was adapted.
-    ranks : mapping of str to int or None, default=None
-        Adapted module -> trained rank.
-
-    Returns
-    -------
-    AdapterReport
-
-    Raises
-    ------
-    ValueError
-        If the trainable parameters do not divide evenly among the members.
+    `parameters` by name, each holding all members; those without a gradient are left out. `n_total`
+    counts the backbone's before it was adapted; `ranks`: adapted module -> trained rank.
     """
     trainable = list({id(p): p for p in parameters.values() if p.requires_grad}.values())
     n_trainable = sum(p.numel() for p in trainable)

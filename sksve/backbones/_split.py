@@ -93,9 +93,6 @@ class SplitBackbone(nn.Module):
     def train(self, mode: bool = True) -> "SplitBackbone":
         """Do nothing but remember `mode`: the backbone stays in eval mode, its dropout off."""
         self.training = bool(mode)
-        # Layers give back at the end of training what only its steps need: not before each of them.
-        if not mode or any(module.training for module in self.model.modules()):
-            self.model.eval()
         return self
 
     @property
@@ -112,18 +109,10 @@ class SplitBackbone(nn.Module):
     def prefix(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Hidden states that enter the first adapted block; no gradient.
 
-        Parameters
-        ----------
-        input_ids : Tensor of shape (b, t), (b, 2, t) or (b, c, h, w)
-            Token ids, padded on the right; token ids over token types; or pixel values.
-        attention_mask : Tensor of shape (b, t) or None
-            1 for a token, 0 for padding; None: no padding.
-
-        Returns
-        -------
-        Tensor of shape (b, t, d)
-            Input of block ``first_block``; with ``first_block == n_blocks`` the model's last hidden
-            state. Of shape (b, t, 0) where ``can_split`` is False: there is nothing to keep.
+        Token ids (b, t), padded on the right, token ids over token types (b, 2, t), or pixel values
+        (b, c, h, w), with a mask (b, t) of 1 for a token or None -> (b, t, d): the input of block
+        ``first_block``, or, if all is frozen, the last hidden state. Of shape (b, t, 0) where
+        ``can_split`` is False: there is nothing to keep.
         """
         if not self.can_split:
             shape = (len(input_ids), input_ids.shape[-1], 0)
@@ -134,17 +123,9 @@ class SplitBackbone(nn.Module):
 
     @torch.no_grad()
     def features(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-        """Output of the frozen part, the same for every member.
+        """Output of the frozen part, the same for every member; inputs as in :meth:`prefix`.
 
-        Parameters
-        ----------
-        input_ids, attention_mask : Tensor
-            As in :meth:`prefix`.
-
-        Returns
-        -------
-        Tensor of shape (b, t, d), or (b, 1, d) if all is frozen (already pooled), or None
-            None if nothing is frozen.
+        Shape (b, t, d), or (b, 1, d) if all is frozen (already pooled); None if nothing is frozen.
         """
         if not self.has_prefix:
             return None
@@ -158,26 +139,18 @@ class SplitBackbone(nn.Module):
         attention_mask: Tensor | None,
         n_frozen: int = 0,
     ) -> Tensor:
-        """Run the rest of the model on the prefix's hidden states.
+        """Run the rest of the model on the prefix's hidden states; give its last ones (b, t, d).
 
         Parameters
         ----------
         hidden : Tensor of shape (b, t, d) or None
-            What :meth:`prefix` gave for the same rows; None is allowed where there is no prefix
-            (``first_block == 0``) and is then an ordinary forward pass. With M members the rows are
-            those of member 0, then those of member 1, and so on, here and in the other arguments.
-        input_ids : Tensor
+            What :meth:`prefix` gave for the same rows; None where there is no prefix: an ordinary forward
+            pass. With M members the rows are those of member 0, then those of member 1, and so on, here
+            and in the other arguments.
+        input_ids, attention_mask : Tensor
             What :meth:`prefix` was given for the same rows.
-        attention_mask : Tensor of shape (b, t) or None
-            Their mask.
         n_frozen : int, default=0
             So many of the suffix's blocks, the first, run without gradients.
-
-        Returns
-        -------
-        Tensor of shape (b, t, d)
-            The model's last hidden state; gradients flow to whatever is trainable in the other
-            blocks.
 
         Raises
         ------
@@ -233,26 +206,10 @@ def entry_replaces_inputs(model: Any) -> bool:
 
 
 def count_image_tokens(model: nn.Module, blocks: str, shape: tuple[int, ...]) -> int:
-    """Count the tokens that enter the first transformer block for one image.
+    """Count the tokens of an image of a shape (c, h, w): patches, class token and registers.
 
-    Parameters
-    ----------
-    model : nn.Module
-        A vision model.
-    blocks : str
-        Dotted name of its list of blocks.
-    shape : tuple of int
-        Channels, height and width of the pixel values.
-
-    Returns
-    -------
-    int
-        Patches, class token and registers.
-
-    Raises
-    ------
-    ValueError
-        If the model does not take images of this shape.
+    `blocks` is the dotted name of the list of blocks. A ValueError says that the model does not take
+    such images.
     """
     base: Any = base_model(model)
     weight = next(base.parameters())
