@@ -218,7 +218,13 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         value = self.missing if is_missing(cell) else cell_text(cell, self.digits)
         if isinstance(self.template, str):
             return self.template.format(name=name, value=value)
-        text = self.template(name, value)
+        try:
+            text = self.template(name, value)
+        except Exception as error:
+            raise ValueError(
+                f"The 'template' parameter of TabularToText fails on {name!r} and {value!r} "
+                f"with {type(error).__name__}: it must take two str and return one."
+            ) from error
         if not isinstance(text, str):
             raise ValueError(
                 "The 'template' parameter of TabularToText, called with a name and a value, must "

@@ -245,6 +245,8 @@ def test_template__may_be_callable():
     assert pickle.loads(pickle.dumps(got)).transform(X).tolist() == expected
     with pytest.raises(ValueError, match=r"must return a str. Got 2 for 'age' and '39'"):
         TabularToText(lambda name, value: len(value)).fit_transform(X)
+    with pytest.raises(ValueError, match="fails on 'age' and '39' with TypeError"):
+        TabularToText(int).fit_transform(X)  # takes no two strings
 
 
 LONG = [f"a note of many words, number {i}" for i in range(4)]
