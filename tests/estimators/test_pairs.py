@@ -73,11 +73,6 @@ def test__order_and_padding__do_not_matter(fitted_on_pairs):
     )
 
 
-def test__two_columns_without_the_request__stay_a_table(make, labels):
-    clf = make(n_members=2, max_epochs=1).fit(PAIRS, labels)
-    assert clf.input_kind_ == "table"
-
-
 @pytest.mark.parametrize(
     ("X", "words"),
     [
