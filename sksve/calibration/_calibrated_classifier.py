@@ -266,16 +266,16 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
         check_is_fitted(self, "calibrators_")
         before = _read_proba(self.estimator_, X, classes=self.classes_, by_member=True)
         members = self._calibrated_members(before)
-        found = Uncertainty.from_members(members, index=row_names(X))
+        uncertainty = Uncertainty.from_members(members, index=row_names(X))
         if self.order == CALIBRATE_FIRST:
-            return found
+            return uncertainty
         if is_mean_of_members(self.estimator_):
             mean = before.mean(axis=0)
             proba = _calibrate(self.calibrators_[0], mean / mean.sum(axis=1, keepdims=True))
         else:
             proba = self.predict_proba(X)
         differs = members.argmax(axis=2) != proba.argmax(axis=1)
-        return replace(found, confidence=proba.max(axis=1), disagreement=differs.mean(axis=0))
+        return replace(uncertainty, confidence=proba.max(axis=1), disagreement=differs.mean(axis=0))
 
     def _calibrated_members(self, members: ndarray) -> ndarray:
         if self.order == CALIBRATE_FIRST:
@@ -304,14 +304,14 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
 
 def _calibrate(calibrator: Any, proba: ndarray) -> ndarray:
     """Apply a fitted calibrator to probabilities ``(n, c)``."""
-    found = calibrator.predict_proba(_scores_for(calibrator, proba))
-    found = np.asarray(found, dtype=np.float64)
-    if found.shape != proba.shape:
+    calibrated = calibrator.predict_proba(_scores_for(calibrator, proba))
+    calibrated = np.asarray(calibrated, dtype=np.float64)
+    if calibrated.shape != proba.shape:
         raise ValueError(
             f"{type(calibrator).__name__}.predict_proba must return an array of shape "
-            f"{proba.shape}. Got shape {found.shape}."
+            f"{proba.shape}. Got shape {calibrated.shape}."
         )
-    return normalise_rows(found, f"What {type(calibrator).__name__} returns")
+    return normalise_rows(calibrated, f"What {type(calibrator).__name__} returns")
 
 
 def _scores_for(calibrator: Any, proba: ndarray) -> ndarray:
@@ -335,7 +335,7 @@ def _read_proba(estimator: Any, X: Any, *, classes: ndarray, by_member: bool) ->
 def _join_folds(folds: list[Fold], rows: Rows) -> tuple[ndarray, Rows]:
     """Join the folds in the order of the rows; leave out rows whose class a fold does not know."""
     for fold in folds:
-        _demand_as_many(len(fold.found), len(folds[0].found))
+        _demand_as_many(len(fold.result), len(folds[0].result))
     test = np.concatenate([fold.test for fold in folds])
     known = np.concatenate([np.isin(rows.y[fold.test], fold.classes) for fold in folds])
     if not known.all():
@@ -346,7 +346,7 @@ def _join_folds(folds: list[Fold], rows: Rows) -> tuple[ndarray, Rows]:
             CalibrationWarning,
             stacklevel=3,
         )
-    proba = np.concatenate([fold.found for fold in folds], axis=1)
+    proba = np.concatenate([fold.result for fold in folds], axis=1)
     order = np.argsort(test, kind="stable")
     order = order[known[order]]
     weight = None if rows.weight is None else rows.weight[test[order]]
@@ -374,11 +374,11 @@ def _fit_calibrators(calibrator: Any, proba: ndarray, rows: Rows) -> list[Any]:
     return fitted
 
 
-def _demand_as_many(found: int, expected: int) -> None:
-    if found != expected:
+def _demand_as_many(n_members: int, expected: int) -> None:
+    if n_members != expected:
         raise ValueError(
             f"Each member has a calibrator of its own, so the number of members must not change. "
-            f"Expected {expected} members. Got {found}."
+            f"Expected {expected} members. Got {n_members}."
         )
 
 

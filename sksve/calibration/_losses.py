@@ -35,8 +35,8 @@ def minimise(problem: Any, start: ndarray, stacklevel: int = 4) -> ndarray:
     else:
         options = {"gtol": 1e-8, "ftol": 1e-15, "maxiter": 2000, "maxcor": 20}
         method = {"method": "L-BFGS-B", "options": options}
-    found: Any = minimize(problem.value_and_gradient, start, jac=True, **method)
-    value, gradient = problem.value_and_gradient(found.x)
+    optimum: Any = minimize(problem.value_and_gradient, start, jac=True, **method)
+    value, gradient = problem.value_and_gradient(optimum.x)
     steep = float(np.abs(gradient).max())
     if not value <= problem.value_and_gradient(start)[0]:
         warnings.warn(
@@ -53,7 +53,7 @@ def minimise(problem: Any, start: ndarray, stacklevel: int = 4) -> ndarray:
             CalibrationWarning,
             stacklevel=stacklevel,
         )
-    return np.asarray(found.x)
+    return np.asarray(optimum.x)
 
 
 class MultinomialLoss:

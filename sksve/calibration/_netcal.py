@@ -157,8 +157,8 @@ class BBQ(_NetcalCalibrator):
     """
 
     def _fit_netcal(self, proba: ndarray, hit: ndarray) -> tuple[Any, list[Any]]:
-        found = _netcal("netcal.binning").BBQ(score_function=self.score_function).fit(proba, hit)
-        return found._model_scores, found._binning_models
+        model = _netcal("netcal.binning").BBQ(score_function=self.score_function).fit(proba, hit)
+        return model._model_scores, model._binning_models
 
 
 class ENIR(_NetcalCalibrator):

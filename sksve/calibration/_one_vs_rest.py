@@ -175,11 +175,11 @@ class IsotonicCalibration(OneVsRestCalibrator):
     def _fit_class(
         self, proba: ndarray, hit: ndarray, weight: ndarray | None
     ) -> dict[str, ndarray]:
-        found = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-        found.fit(proba, hit.astype(np.float64), sample_weight=weight)
+        regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+        regression.fit(proba, hit.astype(np.float64), sample_weight=weight)
         return {
-            "x_thresholds_": np.asarray(found.X_thresholds_),
-            "y_thresholds_": np.asarray(found.y_thresholds_),
+            "x_thresholds_": np.asarray(regression.X_thresholds_),
+            "y_thresholds_": np.asarray(regression.y_thresholds_),
         }
 
     def _map_class(self, k: int, proba: ndarray) -> ndarray:
@@ -271,12 +271,12 @@ def _fit_beta(x: ndarray, hit: ndarray, share: ndarray) -> ndarray:
     best, lowest = _IDENTITY, np.inf
     for free in ([0, 1, 2], [1, 2], [0, 2], [2]):
         problem = LogisticLoss(x[free], hit, share, _IDENTITY[free])
-        found = np.zeros(3)
-        found[free] = minimise(problem, _IDENTITY[free], stacklevel=7)
-        if (found[:2] >= 0).all():
-            loss = problem.value_and_gradient(found[free])[0]
+        theta = np.zeros(3)
+        theta[free] = minimise(problem, _IDENTITY[free], stacklevel=7)
+        if (theta[:2] >= 0).all():
+            loss = problem.value_and_gradient(theta[free])[0]
             if loss < lowest:
-                best, lowest = found, loss
+                best, lowest = theta, loss
             if len(free) == 3:
                 break
     return best

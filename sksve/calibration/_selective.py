@@ -232,8 +232,8 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
             self.random_state,
         )
         test = np.concatenate([fold.test for fold in folds])
-        score = np.concatenate([fold.found[0] for fold in folds])
-        correct = np.concatenate([fold.found[1] for fold in folds]) == rows.y[test]
+        score = np.concatenate([fold.result[0] for fold in folds])
+        correct = np.concatenate([fold.result[1] for fold in folds]) == rows.y[test]
         weight = None if rows.weight is None else rows.weight[test]
         if weight is not None:
             if not weight.any():

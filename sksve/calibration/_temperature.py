@@ -76,9 +76,9 @@ class TemperatureScaling(Calibrator):
     temperature_: float
 
     def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
-        found = _find_temperature(scores, codes, weight)
-        _warn_at_bound(found, stacklevel=4)
-        return {"temperature_": found.value}
+        optimum = _find_temperature(scores, codes, weight)
+        _warn_at_bound(optimum, stacklevel=4)
+        return {"temperature_": optimum.value}
 
     def _map(self, scores: ndarray) -> ndarray:
         return softmax(centred(scores) / self.temperature_)
@@ -138,15 +138,15 @@ class EnsembleTemperatureScaling(Calibrator):
     weights_: ndarray
 
     def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
-        found = _find_temperature(scores, codes, weight)
-        _warn_at_bound(found, stacklevel=4)
+        optimum = _find_temperature(scores, codes, weight)
+        _warn_at_bound(optimum, stacklevel=4)
         rows = np.arange(len(codes))
         uniform = np.full(len(codes), 1.0 / scores.shape[1])
-        tempered = softmax(centred(scores) / found.value)[rows, codes]
+        tempered = softmax(centred(scores) / optimum.value)[rows, codes]
         original = softmax(scores)[rows, codes]
         parts = np.stack([tempered, original, uniform])
         weights = _mixture_weights(parts, shares(weight, len(codes)))
-        return {"temperature_": found.value, "weights_": weights}
+        return {"temperature_": optimum.value, "weights_": weights}
 
     def _map(self, scores: ndarray) -> ndarray:
         tempered, original = softmax(centred(scores) / self.temperature_), softmax(scores)
@@ -221,18 +221,18 @@ def _find_temperature(logits: ndarray, codes: ndarray, weight: ndarray | None) -
     return _Temperature(float(np.exp(-root)), "")
 
 
-def _warn_at_bound(found: _Temperature, stacklevel: int) -> None:
+def _warn_at_bound(optimum: _Temperature, stacklevel: int) -> None:
     """Warn where the temperature is not an optimum but the end of the range."""
-    if not found.bound:
+    if not optimum.bound:
         return
     why = {
         "lowest": "every label is the class with the highest score, so ever smaller temperatures "
         "fit ever better, or the scores are on a tiny scale",
         "highest": "the scores do not tell right classes from wrong ones, so the flattest "
         "probabilities fit best, or the scores are on a huge scale",
-    }[found.bound]
+    }[optimum.bound]
     warnings.warn(
-        f"The temperature is at its {found.bound} allowed value, {found.value:.3g}: {why}. "
+        f"The temperature is at its {optimum.bound} allowed value, {optimum.value:.3g}: {why}. "
         "Calibrate on more rows, or on rows the classifier was not trained on.",
         CalibrationWarning,
         stacklevel=stacklevel,
@@ -261,8 +261,8 @@ def _mixture_weights(parts: ndarray, share: ndarray) -> ndarray:
         "constraints": {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(k)},
         "options": {"ftol": 1e-14, "maxiter": 200},
     }
-    found: Any = minimize(loss, np.full(k, 1.0 / k), **settings)
-    mixed = np.maximum(found.x, 0.0)
+    optimum: Any = minimize(loss, np.full(k, 1.0 / k), **settings)
+    mixed = np.maximum(optimum.x, 0.0)
     # Never worse than any component alone.
     candidates = [*np.eye(k), mixed / mixed.sum()]
     return min(candidates, key=loss)

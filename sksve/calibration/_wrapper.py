@@ -50,7 +50,7 @@ class Fold(NamedTuple):
 
     test: ndarray  # places of the rows
     classes: ndarray  # what the estimator knows
-    found: Any
+    result: Any
 
 
 def members_inside(wrapper: Any) -> bool:

@@ -52,9 +52,9 @@ def _pick(c: Record) -> list[str]:
 
 
 def _standing(c: Record) -> str:
-    found = c.metrics[c.pick]
+    metrics = c.metrics[c.pick]
     level = f"{100 * c.confidence_level:g} % interval"
-    accuracy, nll, ece = (found[name] for name in ("accuracy", "negative_log_likelihood", ECE))
+    accuracy, nll, ece = (metrics[name] for name in ("accuracy", "negative_log_likelihood", ECE))
     words = (
         f"On the {len(c.y_test):,} test rows it answers {number('accuracy', accuracy.value)} % "
         f"correctly ({level} {spread('accuracy', accuracy.low, accuracy.high)}), with an NLL of "
@@ -82,9 +82,9 @@ def _against_itself(c: Record) -> str:
             return "No calibrator was tried."
         return f"None of the calibrators tried promised to improve {model}."
     at = c.variants.index((model, UNCALIBRATED))
-    found = c.paired(metric)
-    gain, low, high = found.value[at], found.low[at], found.high[at]
-    p = found.p_adjusted[at]
+    differences = c.paired(metric)
+    gain, low, high = differences.value[at], differences.low[at], differences.high[at]
+    p = differences.p_adjusted[at]
     before, after = (c.metrics[model, m][ECE].value for m in (UNCALIBRATED, method))
     ece = f"Its ECE goes from {number(ECE, before)} % to {number(ECE, after)} %."
     if p < c.alpha and gain > 0:
@@ -109,14 +109,14 @@ def _against_itself(c: Record) -> str:
 def _against_others(c: Record) -> list[str]:
     metric = c.choose_by
     short = METRICS[metric].short.split(" (")[0]
-    found = c.paired(metric)
+    differences = c.paired(metric)
     model, _ = c.pick
     others = [i for i, v in enumerate(c.variants) if v != c.pick and v != (model, UNCALIBRATED)]
     if not others:
         return []
-    sure = found.p_adjusted < c.alpha
-    worse = [i for i in others if sure[i] and found.value[i] > 0]
-    better = [i for i in others if sure[i] and found.value[i] < 0]
+    sure = differences.p_adjusted < c.alpha
+    worse = [i for i in others if sure[i] and differences.value[i] > 0]
+    better = [i for i in others if sure[i] and differences.value[i] < 0]
     equal = [i for i in others if not sure[i]]
     words = []
     if equal:
@@ -134,11 +134,11 @@ def _against_others(c: Record) -> list[str]:
             f"{len(c.variants) - 1} comparisons with the pick)."
         )
     if better:
-        best = min(better, key=lambda i: found.value[i])
+        best = min(better, key=lambda i: differences.value[i])
         names = _listed([named(c.variants[i]) for i in better])
         words.append(
             f"On the test rows, {names} did better in {short} than the pick, by up to "
-            f"{number(metric, -found.value[best])}, more than chance explains. This is reported, not "
+            f"{number(metric, -differences.value[best])}, more than chance explains. This is reported, not "
             "acted upon: a choice made by the test rows would flatter itself. Calibration rows and "
             "test rows may differ in kind; with new rows, compare again."
         )

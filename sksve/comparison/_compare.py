@@ -203,17 +203,17 @@ def _judge(probabilities, codes, labels, confidence_level, n_resamples, rng) -> 
         top = reduce_rows(codes, proba)
         jobs = headlines(rows, top)
         drawn = resamples.evaluate({name: jobs[name][0] for name in METRICS}, rows, top)
-        found = {}
+        estimates = {}
         for name in METRICS:
             kind, value = jobs[name]
             interval = interval_of(
                 kind, value, rows, confidence_level, n_resamples, rng, top, drawn[name]
             )
-            found[name] = MetricEstimate(value, *interval)
+            estimates[name] = MetricEstimate(value, *interval)
             draws[name].append(drawn[name])
             # Metrics with a centre of their own read the predicted class.
             centres[name].append(centre_of(kind, value, top, None))
-        metrics[variant] = found
+        metrics[variant] = estimates
     return {
         "metrics": metrics,
         "draws": {name: np.array(values) for name, values in draws.items()},
@@ -232,21 +232,21 @@ def _read_methods(methods: Any) -> dict[str, Any]:
         )
     else:
         named = [(m if isinstance(m, str) else type(m).__name__, m) for m in methods]
-    found: dict[str, Any] = {UNCALIBRATED: None}
+    calibrators: dict[str, Any] = {UNCALIBRATED: None}
     for name, method in named:
         if method is None or (isinstance(method, str) and method == UNCALIBRATED):
             continue
-        if name in found:
+        if name in calibrators:
             raise ValueError(
                 f"Two methods are called {name!r}. Pass a mapping with a name of its own for each."
             )
-        found[str(name)] = make_calibrator(method)
-        if getattr(found[str(name)], "input", "proba") != "proba":
+        calibrators[str(name)] = make_calibrator(method)
+        if getattr(calibrators[str(name)], "input", "proba") != "proba":
             raise ValueError(
                 f"Method {name!r} expects logits, but models give probabilities. "
                 'Pass it with input="proba".'
             )
-    return found
+    return calibrators
 
 
 def _calibrate(
@@ -313,14 +313,14 @@ def _folds(codes: ndarray, rng: np.random.Generator) -> ndarray:
 def _cross_fit(method: Any, proba: ndarray, codes: ndarray, fold: ndarray) -> ndarray:
     if method is None:
         return proba
-    found = np.empty_like(proba)
+    calibrated = np.empty_like(proba)
     with warnings.catch_warnings():
         # What a calibrator has to say of all calibration rows is heard; of a part of them, not.
         warnings.simplefilter("ignore")
         for k in range(fold.max() + 1):
             out = fold == k
-            found[out] = _fit_map(method, proba[~out], codes[~out], proba[out])
-    return found
+            calibrated[out] = _fit_map(method, proba[~out], codes[~out], proba[out])
+    return calibrated
 
 
 def _fit_map(method: Any, cal: ndarray, codes: ndarray, test: ndarray) -> ndarray:

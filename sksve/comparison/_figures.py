@@ -59,10 +59,10 @@ def draw_reliability(comparison: Record, figure: Any) -> None:
                 labels=comparison.labels,
                 confidence_level=comparison.confidence_level,
             )
-            found = comparison.metrics[variant][ECE]
+            ece = comparison.metrics[variant][ECE]
             name = "uncalibrated" if variant[1] == UNCALIBRATED else _short(variant[1], 18)
             ReliabilityDisplay(
-                curve, ece=found.value, ece_interval=(found.low, found.high), name=name
+                curve, ece=ece.value, ece_interval=(ece.low, ece.high), name=name
             ).plot(ax, show_counts=False, show_interval=variant == best)
         ax.set_title(plain_text(_short(model, 40)), fontsize=10)
         ax.legend(loc="upper left", fontsize=7.5, framealpha=0.8, edgecolor="none")

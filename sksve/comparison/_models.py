@@ -57,7 +57,7 @@ def from_test_set(
     if labels is None:
         labels = _distinct(y["X_cal"], y["X_test"])
     labels = np.asarray(labels)
-    found: dict[str, dict[str, Any]] = {"X_cal": {}, "X_test": {}}
+    probabilities: dict[str, dict[str, Any]] = {"X_cal": {}, "X_test": {}}
     codes = {}
     for name, model in models.items():
         if name in pairs:
@@ -71,9 +71,11 @@ def from_test_set(
                 checked = validate_inputs(y[word], proba, labels)
             except ValueError as error:
                 raise ValueError(f"Model {name!r}, {rows} rows: {error}") from error
-            found[word][name], codes[word] = checked.proba, checked.codes
+            probabilities[word][name], codes[word] = checked.proba, checked.codes
     n_test = len(codes["X_test"])
-    split = Split(codes["X_cal"], found["X_cal"], np.arange(n_test), found["X_test"])
+    split = Split(
+        codes["X_cal"], probabilities["X_cal"], np.arange(n_test), probabilities["X_test"]
+    )
     return Data(labels, codes["X_test"], [split])
 
 

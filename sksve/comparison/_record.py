@@ -223,7 +223,7 @@ def _chance_of_best(losses: ndarray, draws: ndarray, centres: ndarray) -> ndarra
     Hsu 1984): no further correction is due.
     """
     deviation = draws - centres[:, None]
-    found = np.ones(len(losses))
+    p_values = np.ones(len(losses))
     for i in range(len(losses)):
         others = np.delete(np.arange(len(losses)), i)
         if not len(others):
@@ -232,8 +232,8 @@ def _chance_of_best(losses: ndarray, draws: ndarray, centres: ndarray) -> ndarra
         lead = _standardised(losses[i] - losses[others], gap).max()
         if lead > 0:
             moved = _standardised(gap, gap).max(axis=0)
-            found[i] = _share_at_least(moved[None], np.array([[lead]]))[0]
-    return found
+            p_values[i] = _share_at_least(moved[None], np.array([[lead]]))[0]
+    return p_values
 
 
 def _standardised(values: ndarray, deviation: ndarray) -> ndarray:

@@ -104,14 +104,14 @@ class CalibrationComparison(Record):
 
         blocks = {}
         for metric in self.draws:
-            found = self.paired(metric, self.best(metric))
+            differences = self.paired(metric, self.best(metric))
             p_values = self.best_p_values(metric)
             for i, variant in enumerate(self.variants):
                 blocks[(*variant, metric)] = (
                     *self.metrics[variant][metric],
-                    found.value[i],
-                    found.low[i],
-                    found.high[i],
+                    differences.value[i],
+                    differences.low[i],
+                    differences.high[i],
                     p_values[i],
                 )
         order = [(*variant, metric) for variant in self.variants for metric in self.draws]
@@ -153,10 +153,10 @@ class CalibrationComparison(Record):
         """
         import pandas as pd  # only here: pandas is optional
 
-        found = self.paired(metric, reference)
+        differences = self.paired(metric, reference)
         index = pd.MultiIndex.from_tuples(self.variants, names=["model", "method"])
         columns = ["difference", "low", "high", "p_value", "p_adjusted"]
-        return pd.DataFrame(np.column_stack(found), index=index, columns=columns)
+        return pd.DataFrame(np.column_stack(differences), index=index, columns=columns)
 
     def advice(self) -> str:
         """Which variant to pick, and why, in plain words; a paragraph a line."""

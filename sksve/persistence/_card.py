@@ -52,7 +52,7 @@ def check_metrics(metrics: Mapping[str, Any] | None) -> dict[str, float]:
     """The user's metrics, which must map names to finite numbers."""
     if metrics is not None and not isinstance(metrics, Mapping):
         raise ValueError(f"'metrics' must map names to numbers. Got {type(metrics).__name__}.")
-    found = {}
+    checked = {}
     for name, value in (metrics or {}).items():
         try:
             number = float(value)
@@ -62,8 +62,8 @@ def check_metrics(metrics: Mapping[str, Any] | None) -> dict[str, float]:
             raise ValueError(
                 f"'metrics' must map names to finite numbers. Got {name!r}: {value!r}."
             )
-        found[name] = number
-    return found
+        checked[name] = number
+    return checked
 
 
 @cache

@@ -87,10 +87,10 @@ def _class_in(homes: Mapping[str, str], name: Any, words: str) -> Any:
     home = homes.get(name) if isinstance(name, str) else None
     if home is None:
         raise PersistenceError(f"{words} {', '.join(homes)}. Got {str(name)!r:.80} instead.")
-    found = getattr(import_module(home), name, None)
-    if not isinstance(found, type):
+    kind = getattr(import_module(home), name, None)
+    if not isinstance(kind, type):
         raise PersistenceError(f"This version of sksve has no {name}. Install a newer one.")
-    return found
+    return kind
 
 
 def set_fitted(thing: Any, attributes: Mapping[str, Any]) -> None:
@@ -120,7 +120,7 @@ def loads(data: bytes, *, name: str = "The file") -> Any:
     if len(data) > MOST_BYTES:
         raise PersistenceError(f"{name} must have at most {MOST_BYTES} bytes. Got {len(data)}.")
     try:
-        found = json.loads(
+        value = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
@@ -132,7 +132,7 @@ def loads(data: bytes, *, name: str = "The file") -> Any:
             "edited: save the model again, or download it again."
         ) from error
     # Level by level: whoever walks through the values later recurses.
-    level = [found]
+    level = [value]
     for _ in range(MOST_LEVELS):
         level = [
             inner
@@ -142,16 +142,16 @@ def loads(data: bytes, *, name: str = "The file") -> Any:
         ]
     if level:
         raise PersistenceError(f"{name} must be nested at most {MOST_LEVELS} levels deep.")
-    return found
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key {twice!r} stands twice in one object")
-    return found
+    return unique
 
 
 def _refuse_constant(constant: str) -> Any:
@@ -206,8 +206,8 @@ def encode(value: Any, *, name: str, tensors: MutableMapping[str, np.ndarray] | 
     if kind.__name__ in _OBJECTS and kind is _class_in(_OBJECTS, kind.__name__, ""):
         params = value.get_params(deep=False)
         fitted = {k: v for k, v in vars(value).items() if k not in params and k.endswith("_")}
-        told = [encode(part, name=name, tensors=tensors) for part in (params, fitted)]
-        return {"$object": [kind.__name__, *told]}
+        parts = [encode(part, name=name, tensors=tensors) for part in (params, fitted)]
+        return {"$object": [kind.__name__, *parts]}
     raise PersistenceError(
         f"{name} is an object of class {kind.__module__}.{kind.__qualname__}, which a saved model "
         "cannot hold: it holds None, bool, int, float, str, numpy arrays and scalars, and lists, "
