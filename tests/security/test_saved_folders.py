@@ -191,8 +191,9 @@ CLAIMS = {
     "hides-the-class": lambda m: m["content"]["attributes"].update(__class__="x"),
     "hides-the-net": lambda m: m["content"]["attributes"].update(net_=1),
     "parameter": lambda m: m["content"]["parameters"].update(os="x"),
-    "rank": lambda m: m["content"]["fit_parameters"].update(rank="os.system"),
+    "rank": lambda m: m["content"]["settings"].update(rank="os.system"),
     "backbone-list": lambda m: m["content"].update(backbone=[]),
+    "settings": lambda m: m["content"]["settings"].update(os="x"),
     "nothing": lambda m: m["content"].clear(),
 }
 
