@@ -56,11 +56,14 @@ CASES = {
 KINDS = {"lora": LoRAEnsembleClassifier, "batch ensemble": BatchEnsembleClassifier}
 
 
-def fit(name, **changes):
-    settings = SETTINGS | CASES[name] | changes
+def new(kind=SVEClassifier, **changes):
+    settings = SETTINGS | changes
     options = {key: settings.pop(key) for key in Training().get_params() if key in settings}
-    kind = KINDS.get(name, SVEClassifier)
-    clf = kind(make_tiny_backbone(), training=Training(**options), **settings)
+    return kind(make_tiny_backbone(), training=Training(**options), **settings)
+
+
+def fit(name, **changes):
+    clf = new(KINDS.get(name, SVEClassifier), **CASES[name] | changes)
     clf.fit(TEXTS, SOFT if name == "soft" else LABELS, sample_weight=WEIGHTS)
     if name == "shared":  # and on, from where it is
         clf.partial_fit(TEXTS[:7], LABELS[:7])

@@ -97,16 +97,14 @@ def test_torchrun__two_gpus_learn_what_one_cpu_learns(tmp_path, monkeypatch):
 FAULTS = """
 import os, sys, numpy as np
 from accelerate import Accelerator
-from sksve import SVEClassifier, Training
-from tests.training.data_parallel_fits import TEXTS, LABELS, SETTINGS, fit
-from sksve.backbones import make_tiny_backbone
+from tests.training.data_parallel_fits import TEXTS, LABELS, fit, new
 
 rank = int(os.environ["RANK"])
 accelerator = Accelerator(cpu=True)  # as a script that uses Accelerate for other things has it
 assert accelerator.num_processes == 2
 
 def told(what, texts=TEXTS, labels=LABELS, **changes):
-    clf = SVEClassifier(make_tiny_backbone(), **(SETTINGS | {"data_parallel": True} | changes))
+    clf = new(**{"data_parallel": True} | changes)
     try:
         clf.fit(texts, labels)
     except (ValueError, FloatingPointError) as error:
