@@ -77,7 +77,7 @@ n_features_in_, feature_names_in_
     its precision counts every row of positive weight once.
 
     Kronecker factors and the marginal likelihood are laplace-torch's own defaults [2]_; the other
-    defaults are those of ``FineTunedClassifier``. ``benchmarks/defaults.py`` tunes them on validation
+    defaults are those of ``FineTunedClassifier``. ``benchmarks/studies/defaults.py`` tunes them on validation
     data.
 
     References

@@ -73,7 +73,7 @@ n_features_in_, feature_names_in_
     those of the authors' code for [LoRAE]_, which has no factor ``alpha / r``. Their members see the same
     batches (``Training(shared_batches=True)``); here they draw their own by default, as in every method
     of sksve.
-    `head_lr` is ten times `lr`: a head starts from noise. ``benchmarks/defaults.py`` tunes them on
+    `head_lr` is ten times `lr`: a head starts from noise. ``benchmarks/studies/defaults.py`` tunes them on
     validation data.
 
     References
@@ -148,7 +148,7 @@ n_features_in_, feature_names_in_
     The original trains from scratch and starts at random signs or at N(1, 0.5 ** 2); either would ruin
     pretrained features. `Training`'s `init_scale` is the standard deviation of the start of both vectors
     around 1, and of the biases' change. It, `lr`, `head_lr` and `weight_decay` are those of
-    ``SVEClassifier``, whose parameters, too, are factors around 1. ``benchmarks/defaults.py`` tunes
+    ``SVEClassifier``, whose parameters, too, are factors around 1. ``benchmarks/studies/defaults.py`` tunes
     them on validation data.
 
     References

@@ -58,7 +58,7 @@ n_features_in_, feature_names_in_
     Notes
     -----
     `dropout` is the rate that BERT and its kin were pretrained with [BERT]_; the other defaults are those
-    of ``FineTunedClassifier``. ``benchmarks/defaults.py`` tunes them on validation data.
+    of ``FineTunedClassifier``. ``benchmarks/studies/defaults.py`` tunes them on validation data.
 
     References
     ----------

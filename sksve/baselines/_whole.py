@@ -67,7 +67,7 @@ n_features_in_, feature_names_in_
     -----
     `lr` is that of single models and deep ensembles in [SVE]_ (appendix C.3) and [LoRAE]_, `weight_decay`
     and `warmup` are those of [BERT]_. `head_lr` is ten times `lr`: a head starts from noise, not from
-    pretrained weights. ``benchmarks/defaults.py`` tunes them on validation data.
+    pretrained weights. ``benchmarks/studies/defaults.py`` tunes them on validation data.
 
     References
     ----------

@@ -140,8 +140,8 @@ default="all-MiniLM-L6-v2"
     Notes
     -----
     What "auto" stands for in `lr`, `weight_decay` and `max_epochs`, and in `Training`, was chosen on
-    validation data, see ``benchmarks/defaults.py`` and its results; among rates of nearly equal
-    likelihood `lr` is the one that holds on shifted text (``benchmarks/shift.py``).
+    validation data, see ``benchmarks/studies/defaults.py`` and its results; among rates of nearly equal
+    likelihood `lr` is the one that holds on shifted text (its ``shift``).
 
     One member is a method of its own: ``n_members=1`` and ``Training(init_scale=0.0, train_bias=False)``
     with ``rank=r`` is SVFit [2]_, with ``core="banded"`` SVFT [3]_. What is learned is the relative change
