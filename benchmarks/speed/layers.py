@@ -76,13 +76,11 @@ def layer(args):
 
 
 FIRST_FIT = """
-import time, torch
-start = time.perf_counter()
-from sksve.adapters import svd_cache, SVDLinear
-from sksve.backbones import load_backbone, plan_adaptation, resolve_backbone
-b = load_backbone(resolve_backbone("all-MiniLM-L6-v2"))
-linears = [b.model.get_submodule(n) for n in plan_adaptation(b.model).targets]
+import sys, time
 from sksve.adapters import cached_decompose
+from sksve.backbones import load_backbone, plan_adaptation, resolve_backbone
+b = load_backbone(resolve_backbone(sys.argv[1]))
+linears = [b.model.get_submodule(n) for n in plan_adaptation(b.model).targets]
 for _ in range(2):
     start = time.perf_counter()
     for linear in linears:
@@ -92,67 +90,43 @@ for _ in range(2):
 
 
 def svd(args):
-    fetch_backbone("all-MiniLM-L6-v2")
-    model = load_backbone(resolve_backbone("all-MiniLM-L6-v2")).model
-    block = [n for n in plan_adaptation(model).targets if ".layer.3." in n]
-    weights = {n.split(".layer.3.")[1]: model.get_submodule(n).weight.detach() for n in block}
-    qkv = torch.cat([w for n, w in weights.items() if ".self." in n])
-    weights["query, key, value fused"] = qkv
+    """Decompositions in both precisions; of a first and a second fit, cold and with the disk's cache."""
+    folder = str(fetch_backbone("all-MiniLM-L6-v2"))
+    model = load_backbone(resolve_backbone(folder)).model
     cases = []
-    for name, w in weights.items():
-
-        def lapack(dtype, driver, w=w):
-            return lambda: torch.linalg.svd(w.to(dtype), full_matrices=False)
-
+    for name in [n for n in plan_adaptation(model).targets if ".layer.3." in n]:
+        w = model.get_submodule(name).weight.detach()
         contenders = {
             "float64": lambda w=w: decompose(w),
-            "float32": lapack(torch.float32, None),
-            "randomised top 32, float32": lambda w=w: torch.svd_lowrank(w, q=32, niter=4),
+            "float32": lambda w=w: torch.linalg.svd(w, full_matrices=False),
         }
         found = ratios(alternate(contenders, args.rounds or 3), "float64")
-        U, S, Vh = decompose(w)
-        single = torch.linalg.svd(w, full_matrices=False)
-        rebuilt = ((single[0] * single[1]) @ single[2] - w).norm() / w.norm()
-        double = ((U * S) @ Vh - w.double()).norm() / w.double().norm()
-        _, top, _ = torch.svd_lowrank(w, q=32, niter=4)
-        cases.append(
-            {
-                "weight": name, "shape": list(w.shape), **found,
-                "reconstruction_float32": float(rebuilt),
-                "reconstruction_float64": float(double),
-                "randomised_worst_value": float(((top.double() - S[:32]) / S[:32]).abs().max()),
-            }
-        )  # fmt: skip
+        wrong = {}
+        for precision, run in contenders.items():
+            U, S, Vh = run()
+            rebuilt = (U * S) @ Vh - w.to(U.dtype)
+            wrong[f"reconstruction_{precision}"] = float(rebuilt.norm() / w.norm())
+        cases.append({"weight": name, "shape": list(w.shape), **found, **wrong})
         print(name, {k: v["seconds"][1] for k, v in found.items()}, flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"SKSVE_CACHE": folder}
-        links = os.environ.get("SKSVE_CACHE")  # the backbone itself comes from the usual cache
-        backbone = fetch_backbone("all-MiniLM-L6-v2")
-        code = FIRST_FIT.replace('"all-MiniLM-L6-v2"', repr(str(backbone)))
-        rounds = []
-        for _ in range(args.rounds or 3):
-            for file in os.scandir(folder):
-                subprocess.run(["rm", "-r", file.path], check=True)
+    rounds = []
+    for _ in range(args.rounds or 3):
+        with tempfile.TemporaryDirectory() as cache:
             for state in ("cold", "warm disk"):
                 start = time.perf_counter()
                 out = subprocess.run(
-                    [sys.executable, "-c", code],
-                    env=environment, capture_output=True, text=True, check=True,
+                    [sys.executable, "-c", FIRST_FIT, folder],
+                    env=os.environ | {"SKSVE_CACHE": cache},
+                    capture_output=True, text=True, check=True,
                 )  # fmt: skip
                 first, second = map(float, out.stdout.split())
-                rounds.append(
-                    {
-                        "state": state, "first_fit": first, "second_fit": second,
-                        "process": time.perf_counter() - start,
-                    }
-                )  # fmt: skip
-        assert links == os.environ.get("SKSVE_CACHE")
-    by = {s: [r["first_fit"] for r in rounds if r["state"] == s] for s in ("cold", "warm disk")}
+                took = {"first_fit": first, "second_fit": second}
+                rounds.append({"state": state, **took, "process": time.perf_counter() - start})
+    cold, warm = ([r for r in rounds if r["state"] == s] for s in ("cold", "warm disk"))
     summary = {
-        "warm_disk_over_cold": quartiles([w / c for c, w in zip(*by.values())]),
-        "memory_over_cold": quartiles(
-            [r["second_fit"] / r["first_fit"] for r in rounds if r["state"] == "cold"]
+        "warm_disk_over_cold": quartiles(
+            [w["first_fit"] / c["first_fit"] for w, c in zip(warm, cold)]
         ),
+        "memory_over_cold": quartiles([c["second_fit"] / c["first_fit"] for c in cold]),
         "bar": 0.05,
     }
     print(summary)

@@ -26,12 +26,8 @@ TEXTS = [
     "good film",
     "bad film",
     "the story was great and very fun",
-    "the worst movie of all, dull and boring",
-    "loved it",
-    "hated it",
-    "a best movie",
-    "no story, poor plot than never",
-] * 4
+    "worst movie of all, boring",
+] * 8
 LABELS = ["pos", "neg"] * 16
 OLD = 2 * 86400.0  # seconds: what is so old is nobody's any more
 AGE_EVERY = 20  # rounds
@@ -265,10 +261,11 @@ def soak(home, minutes, seed):
         "faults": it.faults[:20],
         "start": samples[0],
         "end": samples[-1],
-        "rss_slope_mb_per_hour": slope(samples, "rss_mb"),
-        "own_slope_mb_per_hour": slope(samples, "own_mb"),
+        **{
+            f"{name}_slope_mb_per_hour": slope(samples, f"{name}_mb")
+            for name in ("rss", "own", "disk")
+        },
         "open_files_slope_per_hour": slope(samples, "open_files"),
-        "disk_slope_mb_per_hour": slope(samples, "disk_mb"),
         "samples": samples,
     }
 

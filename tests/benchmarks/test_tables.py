@@ -180,13 +180,10 @@ def test_page__says_what_is_missing_and_averages_what_is_common(fabricate):
     "left",
     [
         [],
-        ["movie_reviews/probe-n200-seed0"],
-        ["movie_reviews/sve-n200-seed0"],
         ["movie_reviews/sve-n200-seed0", "movie_reviews/deep-n200-seed1"],
-        ["movie_reviews/sve-n200-seed0", "credit/probe-n200-seed0"],
         ["movie_reviews/sve-n200-seed0", "movie_reviews/deep-n200-seed0"],
     ],
-    ids=["none", "no sve", "sve alone", "no seed in common", "nothing in common", "one pair"],
+    ids=["none", "no seed in common", "one pair"],
 )
 def test_page__and_picture_of_any_few_runs(fabricate, tmp_path, left):
     skills = {"sve": 0.5, "deep": 0.2, "probe": 1.0}
@@ -328,12 +325,6 @@ def test_sizes__says_what_each_data_set_adds(both):
     )
 
 
-def test_sizes__one_size_has_none(fabricate):
-    runs = load_runs(fabricate({"sve_subspaces": 0.5, "deep": 0.2}))
-    assert page.sizes_section(runs) == []
-    assert page.sizes_section({}) == []
-
-
 def test_new_data__has_the_bars_and_every_data_set(fabricate):
     folder = fabricate({"sve_subspaces": 0.5, "deep": 0.2}, datasets=("tweets", "digits"))
     cells = [("tweets", "deep", 200, 0), ("tweets", "deep", 200, 9)]
@@ -350,10 +341,6 @@ def test_new_data__has_the_bars_and_every_data_set(fabricate):
     bar = next(line for line in timed if line.startswith("| time of fit, in turns"))
     assert bar.endswith("| 0.35 (One) |")  # more than a third: not bold
     assert "| SVE, random subspaces | 0.20 | 0.50 | 0.35 |" in timed
-
-
-def test_new_data__is_left_out_without_runs():
-    assert page.new_data_section({}, 200, []) == []
 
 
 @pytest.fixture
@@ -415,19 +402,6 @@ def test_clean_check__says_what_whole_fits_took_and_judges_by_turns(two_sizes):
     assert not any("whole" in line for line in page.unseen_summary(two_sizes, turns))
 
 
-def test_clean_check__one_size_is_told_once(fabricate):
-    runs = load_runs(fabricate({"sve_subspaces": 0.5, "deep": 0.2}))
-    lines = page.unseen_section(runs, list(runs), {})
-    assert sum(line.startswith("| NLL | at or below") for line in lines) == 1
-    assert not any(line.startswith("### ") for line in lines)
-
-
-def test_clean_check__is_left_out_without_both_methods(fabricate):
-    runs = load_runs(fabricate({"deep": 0.2}))
-    assert page.unseen_section(runs, list(runs), {}) == []
-    assert page.unseen_section({}, [], {}) == []
-
-
 def test_trials_table__counts_trials_and_names_whose_they_are():
     trials = {
         f"{dataset}/tuning-{m}-n{n}": {"method": m, "rows": n, "trials": [{}] * count}
@@ -458,3 +432,16 @@ def test_trials_table__counts_trials_and_names_whose_they_are():
     own = {("credit", "deep", 1000, 0): {"tuning": "credit/tuning-deep-n1000"}}
     assert page.trials_table(own, 1000, trials)[2] == "| deep ensemble | 3 |"
     assert page.trials_table({("credit", "sve", 200, 0): {}}, 200, trials) == []
+
+
+def test_sections__are_left_out_where_there_is_nothing_to_say(fabricate):
+    assert page.new_data_section({}, 200, []) == []
+    assert page.unseen_section({}, [], {}) == []
+    assert page.sizes_section({}) == []
+    alone = load_runs(fabricate({"deep": 0.2}))
+    assert page.unseen_section(alone, list(alone), {}) == []
+    one_size = load_runs(fabricate({"sve_subspaces": 0.5, "deep": 0.2}))
+    assert page.sizes_section(one_size) == []
+    lines = page.unseen_section(one_size, list(one_size), {})
+    assert sum(line.startswith("| NLL | at or below") for line in lines) == 1
+    assert not any(line.startswith("### ") for line in lines)
