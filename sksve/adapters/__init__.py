@@ -6,15 +6,17 @@ them belonging to member 0.
 """
 
 from sksve.adapters._basis import BasisMismatchError
-from sksve.adapters._cache import (
+from sksve.adapters._decompose import (
     SVDCache,
     cached_decompose,
+    check_pool,
     clear_svd_cache,
+    decompose,
     mark_frozen,
+    resolve_rank,
     svd_cache,
     weight_key,
 )
-from sksve.adapters._decompose import check_pool, decompose, resolve_rank
 from sksve.adapters._dropout import FeatureDropout, dropout_layers, fixed_masks
 from sksve.adapters._members import (
     MemberLinear,

@@ -8,17 +8,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sksve.adapters._basis import near_equal_groups, restore_basis, saved_basis
-from sksve.adapters._cache import cached_decompose, weight_key
 from sksve.adapters._core import (
     Core,
     check_core,
     checked_rising,
     draw_rising,
+    member_product,
     n_band,
     positions_of,
     top_positions,
 )
-from sksve.adapters._decompose import check_pool, resolve_rank
+from sksve.adapters._decompose import cached_decompose, check_pool, resolve_rank, weight_key
 from sksve.adapters._members import (
     MemberLinear,
     check_count,
@@ -27,7 +27,6 @@ from sksve.adapters._members import (
     generators_of,
     weight_and_bias,
 )
-from sksve.adapters._products import member_product
 
 __all__ = ["SVDLinear"]
 

@@ -13,9 +13,17 @@ from torch import Tensor
 
 from sksve._exceptions import NonFiniteLossError
 from sksve.adapters import SVDLinear
-from sksve.training._callbacks import MEMBER_KEYS, MemberEarlyStopping, MemberLog, WarmupSchedule
+from sksve.training._callbacks import (
+    MEMBER_KEYS,
+    InterruptMixin,
+    MemberEarlyStopping,
+    MemberLog,
+    WarmupSchedule,
+)
 from sksve.training._data import MemberBatch, MemberBatches, MemberDataset, SharedBatches
-from sksve.training._functional import (
+from sksve.training._inference import low_precision, predict_logits, softmax64
+from sksve.training._module import (
+    EnsembleModule,
     adapted_blocks,
     clip_member_gradients,
     decay_to_start,
@@ -23,9 +31,6 @@ from sksve.training._functional import (
     member_gradient_norms,
     members_at_once,
 )
-from sksve.training._inference import low_precision, predict_logits, softmax64
-from sksve.training._interrupt import InterruptMixin
-from sksve.training._module import EnsembleModule
 from sksve.training._muon import CoreMuon
 from sksve.training._run import Run, member_streams, shared_streams
 from sksve.training._settings import Settings

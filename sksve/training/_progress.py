@@ -10,7 +10,7 @@ import torch
 from skorch.callbacks import Callback
 
 from sksve.adapters import MemberLinear
-from sksve.training._functional import adapted_blocks, members_at_once
+from sksve.training._module import adapted_blocks, members_at_once
 
 __all__ = ["Progress", "TrainingForecast", "forecast", "is_long", "without_bars"]
 

@@ -6,7 +6,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.utils import are_progress_bars_disabled
 
-from sksve.backbones._hub import download_from_hub, hub_cache_folder, hub_is_offline
+from sksve.backbones._resolve import download_from_hub, hub_cache_folder, hub_is_offline
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback
 
-import sksve.adapters._cache as cache_module
+import sksve.adapters._decompose as cache_module
 from sksve import BackboneNotFoundError, IntegrityError, PersistenceError, SVEClassifier
 from sksve.adapters import decompose, svd_cache
 from sksve.backbones import make_tiny_backbone

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from sksve.training._functional import member_cross_entropy, member_hits
+from sksve.training._module import member_cross_entropy, member_hits
 
 ONE_BATCH = {"batch_size": 64, "max_grad_norm": None}
 

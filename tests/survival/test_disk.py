@@ -154,7 +154,7 @@ def test__svd_cache__that_may_be_read_only(tmp_path, monkeypatch, tally):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "utime", refuse)
-    monkeypatch.setattr("sksve.adapters._cache.decompose", refuse)
+    monkeypatch.setattr("sksve.adapters._decompose.decompose", refuse)
     assert SVDCache(folder=tmp_path, min_disk_size=1).get(weight)[1].tolist() == [1.0] * 5
     tally("cache in a folder that cannot be")
 

@@ -10,7 +10,7 @@ from skorch.callbacks import Callback
 
 from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
-from sksve.training._functional import WarmupLinear, stopping_steps
+from sksve.training._module import WarmupLinear, stopping_steps
 from sksve.training._progress import forecast
 from tests.making import new
 

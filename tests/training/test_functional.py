@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sksve.training._functional import WarmupLinear, clip_member_gradients, member_cross_entropy
+from sksve.training._module import WarmupLinear, clip_member_gradients, member_cross_entropy
 
 
 def test_member_cross_entropy__is_the_weighted_mean_of_each_member(rng):

@@ -214,7 +214,7 @@ def test_train__members_that_take_turns_learn_the_same(monkeypatch, adapt_blocks
         return train(backbone, plan, noisy_layers, range(3), data, None, SETTINGS, RUN)
 
     expected = learn()
-    monkeypatch.setattr("sksve.training._functional.STEP_TOKENS_CPU", tokens)
+    monkeypatch.setattr("sksve.training._module.STEP_TOKENS_CPU", tokens)
     got = learn()
     for a, b in zip(got.state, expected.state, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-10)

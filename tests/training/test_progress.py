@@ -16,7 +16,7 @@ from sksve.backbones import make_tiny_backbone
 from sksve.baselines import MCDropoutClassifier
 from sksve.training import Progress, TokenDataset, without_bars
 from sksve.training import _progress as progress_module
-from sksve.training._functional import STEP_TOKENS_CPU, members_at_once
+from sksve.training._module import STEP_TOKENS_CPU, members_at_once
 from sksve.training._progress import LONG, forecast, is_long, seconds_per_multiply_add
 
 TEXTS = ["good film", "bad film", "a rather longer text about a film"] * 4
