@@ -21,9 +21,11 @@ _LAZY = {
     "predict_uncertainty": "sksve.metrics._predict_uncertainty",
     "BackboneNotFoundError": "sksve._exceptions",
     "CalibrationWarning": "sksve._exceptions",
+    "FetchError": "sksve._exceptions",
     "IntegrityError": "sksve._exceptions",
     "NonFiniteLossError": "sksve._exceptions",
     "PersistenceError": "sksve._exceptions",
+    "SksveError": "sksve._exceptions",
     "TruncationWarning": "sksve._exceptions",
 }
 _ROOMS = (

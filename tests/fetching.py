@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from sksve._exceptions import FetchError
+from sksve import FetchError
 
 
 def is_out_of_reach(error):

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sksve import _registry
-from sksve._exceptions import FetchError, IntegrityError
-from sksve._registry import cache_folder, fetch_package, sha256_of
+from sksve import FetchError, IntegrityError
 from tests.fetching import skip_without_registry
+from tests.private import cache_folder, fetch_package, registry, sha256_of
 
 # SHA-256 of b"abc": the first test vector of FIPS 180-2, appendix B.1.
 SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -106,7 +105,7 @@ def test_fetch_package__a_wheel_is_downloaded_once(shelf, monkeypatch):
     assert first.read_bytes() == wheel.read_bytes()
     assert first.is_relative_to(cache_folder() / "packages")
     assert files_below(cache_folder()) == [wheel.name], "only the archive stays"
-    monkeypatch.setattr(_registry, "_run_pip", no_pip)
+    monkeypatch.setattr(registry, "_run_pip", no_pip)
     assert fetch_package("SKSVE_toy", "1.0", sha256=sha256_of(wheel)) == first
 
 
@@ -133,7 +132,7 @@ def test_fetch_package__a_wrong_hash_is_refused_before_anything_runs(shelf, tmp_
 
 def test_fetch_package__does_not_rely_on_pips_check(shelf, monkeypatch):
     wheel = make_wheel(shelf)
-    monkeypatch.setattr(_registry, "_run_pip", lambda *args: wheel)
+    monkeypatch.setattr(registry, "_run_pip", lambda *args: wheel)
     with pytest.raises(IntegrityError, match="Got " + sha256_of(wheel)):
         fetch_package("sksve-toy", "1.0", sha256="0" * 64)
     assert wheel.exists()
@@ -168,7 +167,7 @@ def test_fetch_package__unreachable_registry_tells_what_pip_said_and_the_cure(sh
 
 
 def test_fetch_package__the_cure_works(shelf, tmp_path, monkeypatch):
-    monkeypatch.setattr(_registry, "_run_pip", no_pip)
+    monkeypatch.setattr(registry, "_run_pip", no_pip)
     home = cache_folder() / "packages" / "sksve-toy-1.0"
     home.mkdir(parents=True)
     put = make_wheel(home)
@@ -176,7 +175,7 @@ def test_fetch_package__the_cure_works(shelf, tmp_path, monkeypatch):
 
 
 def test_fetch_package__missing_and_not_allowed_is_an_oserror(tmp_path, monkeypatch):
-    monkeypatch.setattr(_registry, "_run_pip", no_pip)
+    monkeypatch.setattr(registry, "_run_pip", no_pip)
     with pytest.raises(OSError, match="not in the cache and download_if_missing is False"):
         fetch_package("a", "1", sha256="0" * 64, folder=tmp_path, download_if_missing=False)
     assert list(tmp_path.iterdir()) == []

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sksve._registry import cache_folder
 from sksve.adapters import SVDCache, decompose, mark_frozen, weight_key
+from tests.private import cache_folder
 
 
 def test_location__is_the_one_cache_folder_on_every_platform(monkeypatch):

@@ -23,10 +23,10 @@ from benchmarks.common.datasets import (
     fetch_reuters_r52,
     read_idx,
 )
-from sksve._exceptions import FetchError, IntegrityError
-from sksve._registry import sha256_of
+from sksve import FetchError, IntegrityError
 from sksve.datasets import _loans
 from tests.fetching import skip_without_registry
+from tests.private import sha256_of
 
 
 def idx(array):

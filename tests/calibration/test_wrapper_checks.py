@@ -22,7 +22,7 @@ def name(check):
 
 
 # Some checks fit rows that are pure noise or trivially separable: the wrappers say so, and rightly.
-pytestmark = pytest.mark.filterwarnings("ignore::sksve._exceptions.CalibrationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sksve.CalibrationWarning")
 
 
 @each_check(CALIBRATED)

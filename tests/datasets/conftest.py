@@ -2,7 +2,7 @@
 
 import pytest
 
-from sksve._exceptions import FetchError
+from sksve import FetchError
 from tests.fetching import is_out_of_reach
 
 

@@ -6,9 +6,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from sksve._exceptions import FetchError
-from sksve._registry import sha256_of
+from sksve import FetchError
 from sksve.datasets import _sentiment, fetch_amazon_reviews, fetch_movie_reviews, fetch_tweets
+from tests.private import sha256_of
 
 # id -> (published mean, text, single ratings); order as in the file.
 MOVIES = {

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sksve._registry import sha256_of
 from sksve.datasets import _loans, fetch_loans
-from sksve.datasets._frame_pickle import read_pickled_frame
+from tests.private import read_pickled_frame, sha256_of
 
 COLUMNS = {
     "rownames": np.arange(1, 5),

@@ -5,8 +5,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from sksve._registry import sha256_of
 from sksve.datasets import _topics, fetch_newsgroups
+from tests.private import sha256_of
 
 HEADER = "Category\tText\nd\tstring\nclass\t\n"
 TRAIN = [("earn", "profits rose"), ("acq", 'a "quoted" bid\u2028on'), ("acq", "caf\u00e9")]

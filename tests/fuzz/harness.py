@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 
-from sksve import CalibrationWarning, TruncationWarning
-from sksve._exceptions import SksveError
+from sksve import CalibrationWarning, SksveError, TruncationWarning
 
 __all__ = [
     "DOCUMENTED",

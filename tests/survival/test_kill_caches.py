@@ -8,13 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-import sksve._registry as registry
-import sksve.backbones._fetch as fetch
-from sksve._registry import cache_folder, fetch_package, sha256_of
 from sksve.adapters import SVDCache, decompose
-from sksve.adapters import _cache as svd_module
 from sksve.backbones import fetch_backbone
-from sksve.backbones._known import KNOWN, Carrier, KnownBackbone
+from tests.private import (
+    KNOWN,
+    Carrier,
+    KnownBackbone,
+    cache_folder,
+    fetch,
+    fetch_package,
+    registry,
+    sha256_of,
+    svd_module,
+)
 from tests.survival.kills import age, few_or_many, files_in, kill_amid, needs_fork
 
 pytestmark = needs_fork

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sksve import SVEClassifier
 from sksve import baselines as rivals
 from sksve.backbones import make_tiny_backbone
-from sksve.training import _inference as inference
+from tests.private import inference
 from tests.survival.conftest import LABELS, SETTINGS, TEXTS
 
 N_THREADS = 8

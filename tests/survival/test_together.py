@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-import sksve._registry as registry
 from sksve import SVEClassifier
-from sksve._registry import cache_folder, fetch_package, sha256_of
 from sksve.adapters import SVDCache, decompose, svd_cache
-from sksve.adapters import _cache as svd_module
+from tests.private import cache_folder, fetch_package, registry, sha256_of, svd_module
 from tests.survival.conftest import LABELS, SETTINGS, TEXTS
 from tests.survival.kills import needs_fork
 

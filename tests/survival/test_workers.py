@@ -59,8 +59,8 @@ def test__fork__while_other_threads_hold_every_lock(two_models, backbone, texts,
     held, done = threading.Event(), threading.Event()
 
     def hold():
-        from sksve._forks import lock_of
         from sksve.backbones import _fetch, _load
+        from tests.private import lock_of
 
         locks = [svd_cache._lock, _load._lock, _fetch._lock]
         locks.append(lock_of(clf._tokenizer))

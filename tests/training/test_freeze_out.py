@@ -10,9 +10,8 @@ from skorch.callbacks import Callback
 
 from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
-from sksve.training._module import WarmupLinear, stopping_steps
-from sksve.training._progress import forecast
 from tests.making import new
+from tests.private import formulas, progress
 
 TEXTS = ["good film", "bad film", "good plot", "bad plot", "fine actors", "dull"] * 4
 LABELS = ["pos", "neg", "pos", "neg", "pos", "neg"] * 4
@@ -54,7 +53,7 @@ class Watch(Callback):
 
 @given(st.integers(1, 30), st.floats(0.1, 1.0), st.integers(1, 500))
 def test_stopping_steps__rise_from_the_share_to_the_end(n_blocks, freeze_out, n_steps):
-    stops = stopping_steps(n_blocks, freeze_out, n_steps)
+    stops = formulas.stopping_steps(n_blocks, freeze_out, n_steps)
     assert len(stops) == n_blocks
     assert stops == sorted(stops)
     assert stops[-1] == n_steps
@@ -66,9 +65,9 @@ def test_stopping_steps__rise_from_the_share_to_the_end(n_blocks, freeze_out, n_
 
 @given(st.floats(0.0, 1.0), st.integers(1, 500), st.floats(0.0, 1.0))
 def test_stopping_steps__no_rate_grows_more_than_tenfold(freeze_out, n_steps, warmup):
-    plain = [WarmupLinear(n_steps, warmup)(k) for k in range(n_steps)]
-    for stop in stopping_steps(3, freeze_out, n_steps):
-        rates = [WarmupLinear(n_steps, warmup, stop)(k) for k in range(n_steps)]
+    plain = [formulas.WarmupLinear(n_steps, warmup)(k) for k in range(n_steps)]
+    for stop in formulas.stopping_steps(3, freeze_out, n_steps):
+        rates = [formulas.WarmupLinear(n_steps, warmup, stop)(k) for k in range(n_steps)]
         assert max(rates) <= 10
         assert sum(rates) < sum(plain) + 10  # of the first step, where there are few
         if stop > 20 and warmup < 0.9:
@@ -89,7 +88,7 @@ def test_fit__a_block_that_has_stopped_has_no_gradient_and_does_not_move(tiny_ba
     watch = dict(clf.net_.callbacks)["watch"]
     n_steps = 3 * 6
     n_blocks = len(clf.net_.module_.split.model.encoder.layer)
-    stops = stopping_steps(n_blocks, 0.5, n_steps)
+    stops = formulas.stopping_steps(n_blocks, 0.5, n_steps)
     assert stops[0] == 9
     expected = [[step < stop for stop in stops] for step in range(n_steps)]
     assert watch.moved == expected
@@ -108,13 +107,13 @@ def test_fit__the_rate_told_is_that_of_the_last_block(tiny_backbone):
 def test_forecast__says_less_work_with_blocks_that_stop(tiny_backbone):
     class Tell(Callback):
         def on_train_begin(self, net, X=None, **kwargs):
-            counted.append(forecast(net, X)["multiply_adds"])
+            counted.append(progress.forecast(net, X)["multiply_adds"])
 
     counted = []
     for share in (None, 0.5):
         make(tiny_backbone, freeze_out=share, callbacks=[Tell()]).fit(TEXTS, LABELS)
     n_blocks = len(tiny_backbone[0].encoder.layer)
-    mean = np.mean(stopping_steps(n_blocks, 0.5, 18)) / 18  # all blocks are alike
+    mean = np.mean(formulas.stopping_steps(n_blocks, 0.5, 18)) / 18  # all blocks are alike
     assert counted[1] == pytest.approx(counted[0] * (1 + mean) / 2, rel=1e-6)
 
 

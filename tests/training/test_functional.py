@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sksve.training._module import WarmupLinear, clip_member_gradients, member_cross_entropy
+from tests.private import formulas
 
 
 def test_member_cross_entropy__is_the_weighted_mean_of_each_member(rng):
     logits = torch.from_numpy(rng.normal(size=(3, 4, 5)))
     y = torch.from_numpy(rng.integers(5, size=(3, 4)))
     weight = torch.from_numpy(rng.uniform(size=(3, 4)))
-    got = member_cross_entropy(logits, y, weight)
+    got = formulas.member_cross_entropy(logits, y, weight)
     for m in range(3):
         total = 0.0
         for row in range(4):
@@ -29,13 +29,13 @@ def test_member_cross_entropy__shared_targets_are_spread(rng):
     logits = torch.from_numpy(rng.normal(size=(2, 3, 4)))
     y = torch.tensor([0, 3, 1])
     ones = torch.ones(2, 3, dtype=torch.float64)
-    expected = member_cross_entropy(logits, torch.stack([y, y]), ones)
-    assert torch.equal(member_cross_entropy(logits, y, ones), expected)
+    expected = formulas.member_cross_entropy(logits, torch.stack([y, y]), ones)
+    assert torch.equal(formulas.member_cross_entropy(logits, y, ones), expected)
 
 
 def test_member_cross_entropy__half_precision_is_summed_in_float32():
     logits = torch.tensor([[[0.0, 9.0]]], dtype=torch.bfloat16)
-    loss = member_cross_entropy(logits, torch.tensor([[0]]), torch.ones(1, 1))
+    loss = formulas.member_cross_entropy(logits, torch.tensor([[0]]), torch.ones(1, 1))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(np.log1p(np.exp(9.0)), abs=1e-5)
 
@@ -53,7 +53,7 @@ def test_clip__each_member_by_its_own_norm():
     a = torch.tensor([[3.0, 0.0], [0.3, 0.0]])
     b = torch.tensor([[[4.0]], [[0.4]]])
     parameters = with_gradients(a, b)
-    norms = clip_member_gradients(parameters, 1.0)
+    norms = formulas.clip_member_gradients(parameters, 1.0)
     torch.testing.assert_close(norms, torch.tensor([5.0, 0.5]))
     torch.testing.assert_close(parameters[0].grad, torch.tensor([[0.6, 0.0], [0.3, 0.0]]))
     torch.testing.assert_close(parameters[1].grad, torch.tensor([[[0.8]], [[0.4]]]))
@@ -64,7 +64,7 @@ def test_clip__one_member_equals_torchs_clip(n_parameters, max_norm, seed):
     g = torch.Generator().manual_seed(seed)
     grads = [torch.randn(1, 3, generator=g, dtype=torch.float64) for _ in range(n_parameters)]
     ours, theirs = with_gradients(*grads), with_gradients(*grads)
-    clip_member_gradients(ours, max_norm)
+    formulas.clip_member_gradients(ours, max_norm)
     nn.utils.clip_grad_norm_(theirs, max_norm)
     for a, b in zip(ours, theirs):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-9)
@@ -74,26 +74,26 @@ def test_clip__another_members_explosion_changes_nothing():
     calm, wild = torch.tensor([[0.1, 0.2]]), torch.tensor([[1e6, 0.0]])
     (alone,) = with_gradients(calm)
     (together,) = with_gradients(torch.cat([calm, wild]))
-    clip_member_gradients([alone], 1.0)
-    clip_member_gradients([together], 1.0)
+    formulas.clip_member_gradients([alone], 1.0)
+    formulas.clip_member_gradients([together], 1.0)
     assert torch.equal(alone.grad[0], together.grad[0])
 
 
 def test_clip__zero_gradient_stays_zero():
     (p,) = with_gradients(torch.zeros(2, 3))
-    clip_member_gradients([p], 1.0)
+    formulas.clip_member_gradients([p], 1.0)
     assert torch.equal(p.grad, torch.zeros(2, 3))
 
 
 def test_clip__parameters_without_gradient_are_passed_over():
     (p,) = with_gradients(torch.ones(2, 1))
-    clip_member_gradients([nn.Parameter(torch.zeros(2, 5)), p], 0.5)
+    formulas.clip_member_gradients([nn.Parameter(torch.zeros(2, 5)), p], 0.5)
     torch.testing.assert_close(p.grad, torch.full((2, 1), 0.5))
 
 
 @given(st.integers(1, 200), st.floats(0, 1))
 def test_schedule__rises_then_falls_to_zero(n_steps, warmup):
-    factor = WarmupLinear(n_steps, warmup)
+    factor = formulas.WarmupLinear(n_steps, warmup)
     values = [factor(step) for step in range(n_steps)]
     n_up = round(warmup * n_steps)
     assert all(0 < v <= 1 for v in values)
@@ -106,7 +106,8 @@ def test_schedule__rises_then_falls_to_zero(n_steps, warmup):
 @given(st.integers(1, 200), st.floats(0, 1), st.floats(0.01, 1))
 def test_schedule__with_a_stop_is_the_whole_one_made_shorter_and_higher(n_steps, warmup, share):
     stop = max(1, round(share * n_steps))
-    factor, whole = WarmupLinear(n_steps, warmup, stop), WarmupLinear(stop, warmup)
+    factor = formulas.WarmupLinear(n_steps, warmup, stop)
+    whole = formulas.WarmupLinear(stop, warmup)
     for step in range(n_steps + 1):
         assert factor(step) == pytest.approx(whole(step) * n_steps / stop)
         assert (factor(step) > 0) == (step < stop)

@@ -26,8 +26,7 @@ from sksve.training import (
     softmax64,
     train,
 )
-from sksve.training import _inference as inference
-from sksve.training._inference import compute_features, merging_pays
+from tests.private import inference
 
 TEXTS = ["a", "good film", "a rather longer text about a film", "bad", "good film", "x" * 40]
 SETTINGS = Settings(
@@ -70,7 +69,7 @@ def test_predict_logits__every_route_gives_the_same(adapt_blocks, family):
     assert np.abs(expected[0] - expected[1]).max() > 1e-2
     close(predict_logits(module, dataset(), merge=True), expected)
     cached = dataset()
-    assert compute_features(module.split, cached) is (adapt_blocks is not None)
+    assert inference.compute_features(module.split, cached) is (adapt_blocks is not None)
     for merge in (True, False):
         close(predict_logits(module, cached, merge=merge), expected)
     one_by_one = [predict_logits(module, dataset([t]), merge=False)[:, 0] for t in TEXTS]
@@ -188,8 +187,8 @@ def test_train__a_second_fit_hashes_no_weight(monkeypatch, tmp_path):
 
 def test_merging__pays_for_many_tokens_only():
     module, _ = make()
-    assert not merging_pays(module, 1)
-    assert merging_pays(module, 100_000)
+    assert not inference.merging_pays(module, 1)
+    assert inference.merging_pays(module, 100_000)
 
 
 def test_softmax64__sums_to_one_far_out(rng):

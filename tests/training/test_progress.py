@@ -15,9 +15,7 @@ from sksve.adapters import SVDLinear
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import MCDropoutClassifier
 from sksve.training import Progress, TokenDataset, without_bars
-from sksve.training import _progress as progress_module
-from sksve.training._module import STEP_TOKENS_CPU, members_at_once
-from sksve.training._progress import LONG, forecast, is_long, seconds_per_multiply_add
+from tests.private import formulas, progress
 
 TEXTS = ["good film", "bad film", "a rather longer text about a film"] * 4
 
@@ -26,15 +24,15 @@ TEXTS = ["good film", "bad film", "a rather longer text about a film"] * 4
 def test_rule__is_the_forecast_of_the_whole(seconds, done, left):
     total = done + left
     forecast = seconds / done * total
-    if not math.isclose(forecast, LONG):
-        assert is_long(seconds, done, total) is (forecast > LONG)
-    assert is_long(seconds, done, None) is (seconds > LONG)
-    assert not is_long(seconds, 0, total)  # nothing is known yet
+    if not math.isclose(forecast, progress.LONG):
+        assert progress.is_long(seconds, done, total) is (forecast > progress.LONG)
+    assert progress.is_long(seconds, done, None) is (seconds > progress.LONG)
+    assert not progress.is_long(seconds, 0, total)  # nothing is known yet
 
 
 @pytest.fixture
 def always_long(monkeypatch):
-    monkeypatch.setattr(progress_module, "LONG", 0.0)
+    monkeypatch.setattr(progress, "LONG", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +129,7 @@ def net_for():
 
 def test_forecast__counts_tokens_products_and_bytes():
     net, data = net_for(), TokenDataset([[1] * n for n in (4, 8, 8, 12)])
-    told = forecast(net, data)
+    told = progress.forecast(net, data)
     assert told["tokens_per_step"] == 16
     # 5 epochs of 2 steps, 3 members, 16 tokens.
     assert told["multiply_adds"] == 2 * 16 * (32 * 64 + 8 * 40) * 3 * 10
@@ -151,14 +149,14 @@ def test_fit__says_what_it_will_do(capsys):
 
 
 def test_rate__is_that_of_a_processor():
-    assert 1e-13 < seconds_per_multiply_add(torch.float32, n=64) < 1e-6
+    assert 1e-13 < progress.seconds_per_multiply_add(torch.float32, n=64) < 1e-6
 
 
 @pytest.mark.parametrize("tokens", [1, 100, 300, 1000, 1640, 5000, 9000])
 @pytest.mark.parametrize("members", [1, 5, 8])
 def test_members_at_once__groups_are_equal_and_within_the_budget(members, tokens):
-    size = members_at_once(members, tokens, torch.device("cpu"))
+    size = formulas.members_at_once(members, tokens, torch.device("cpu"))
     assert 1 <= size <= members
-    assert size == 1 or size * tokens <= STEP_TOKENS_CPU
+    assert size == 1 or size * tokens <= formulas.STEP_TOKENS_CPU
     groups = [min(size, members - start) for start in range(0, members, size)]
     assert np.ptp(groups) < size

@@ -1,0 +1,41 @@
+"""The private parts of sksve that tests replace or look into, in one place.
+
+Whatever a public name reaches is tested through that; here is what a test must put another thing in
+the place of (pip, a clock, a budget), and arithmetic that a public call would hide.
+"""
+
+import sksve._registry as registry
+import sksve.adapters._decompose as svd_module
+import sksve.backbones._fetch as fetch
+import sksve.training._inference as inference
+import sksve.training._module as formulas
+import sksve.training._progress as progress
+from sksve._forks import lock_of
+from sksve._registry import cache_folder, fetch_package, sha256_of
+from sksve.backbones._known import KNOWN, Carrier, KnownBackbone
+from sksve.datasets._frame_pickle import read_pickled_frame
+from sksve.training._data import BUCKET, MemberBatches, SharedBatches, bucketed_epoch
+from sksve.training._run import member_streams, shared_streams
+
+__all__ = [
+    "BUCKET",
+    "KNOWN",
+    "Carrier",
+    "KnownBackbone",
+    "MemberBatches",
+    "SharedBatches",
+    "bucketed_epoch",
+    "cache_folder",
+    "fetch",
+    "fetch_package",
+    "formulas",
+    "inference",
+    "lock_of",
+    "member_streams",
+    "progress",
+    "read_pickled_frame",
+    "registry",
+    "sha256_of",
+    "shared_streams",
+    "svd_module",
+]
