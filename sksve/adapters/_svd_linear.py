@@ -264,8 +264,8 @@ class SVDLinear(MemberLinear):
                 n = self.values.shape[1]
                 U, _, Vh = self._factors_of(m)
                 random = self.core == "random"
-                found = draw_rising(self.rank**2, n, g) if random else top_positions(U, Vh, n)
-                self.positions[m] = found
+                positions = draw_rising(self.rank**2, n, g) if random else top_positions(U, Vh, n)
+                self.positions[m] = positions
             if init_scale > 0.0:
                 # float64 on the CPU whatever the layer's dtype: float32 and float64 fits start alike.
                 noise = init_scale * torch.randn(self.rank, generator=g, dtype=torch.float64)

@@ -33,8 +33,10 @@ _IMAGE_SETTINGS = (
 def describe_config(config: Any) -> dict[str, Any]:
     """Return what of a transformers configuration decides the output, as plain JSON values."""
     values = json.loads(json.dumps(config.to_dict(), default=str, allow_nan=True))
-    kept = {k: v for k, v in values.items() if not _IRRELEVANT.fullmatch(k) and _is_finite_json(v)}
-    return dict(sorted(kept.items()))
+    relevant = {
+        k: v for k, v in values.items() if not _IRRELEVANT.fullmatch(k) and _is_finite_json(v)
+    }
+    return dict(sorted(relevant.items()))
 
 
 def _is_finite_json(value: Any) -> bool:
@@ -61,8 +63,8 @@ def describe_processor(processor: Any) -> dict[str, Any]:
             "probes_sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest(),
         }
     settings = {name: getattr(processor, name, None) for name in _IMAGE_SETTINGS}
-    given = {k: v for k, v in settings.items() if v is not None}
-    plain = json.loads(json.dumps(given, default=_plain))
+    present = {k: v for k, v in settings.items() if v is not None}
+    plain = json.loads(json.dumps(present, default=_plain))
     return dict(plain)
 
 

@@ -271,10 +271,10 @@ def _check_shards(folder: Path) -> None:
             shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"{index} cannot be read: it is no index of shards.") from error
-        foreign = [s for s in shards if not isinstance(s, str) or not _SHARD.fullmatch(s)]
-        if foreign:
+        unreadable = [s for s in shards if not isinstance(s, str) or not _SHARD.fullmatch(s)]
+        if unreadable:
             raise ValueError(
-                f"{index} cannot be loaded: it names {foreign[0]!r:.80}, but weights are read from "
+                f"{index} cannot be loaded: it names {unreadable[0]!r:.80}, but weights are read from "
                 "safetensors files beside it only."
             )
 

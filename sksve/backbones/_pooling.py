@@ -137,12 +137,12 @@ def _sentence_transformers_pooling(folder: Path) -> str | None:
 
 def _read_json(file: Path, kind: type) -> Any:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no JSON: {error}.") from error
-    if not isinstance(found, kind):
-        raise ValueError(f"{file} must hold a {kind.__name__}. Got a {type(found).__name__}.")
-    return found
+    if not isinstance(content, kind):
+        raise ValueError(f"{file} must hold a {kind.__name__}. Got a {type(content).__name__}.")
+    return content
 
 
 def _pooling_of(settings: dict[str, Any], file: Path) -> str:

@@ -117,12 +117,12 @@ def resolve_backbone(backbone: Any) -> ResolvedBackbone:
     wanted = as_backbone(backbone)
     source = wanted.source
     if isinstance(source, str | os.PathLike):
-        found = _resolve_name(os.fspath(source))
+        resolved = _resolve_name(os.fspath(source))
     else:
         model, processor = source
-        found = ResolvedBackbone(type(model).__name__, "pair", None, (model, processor))
+        resolved = ResolvedBackbone(type(model).__name__, "pair", None, (model, processor))
     return replace(
-        found,
+        resolved,
         pooling=wanted.pooling,
         target_modules=wanted.target_modules,
         image_size=wanted.image_size,
@@ -135,28 +135,27 @@ def _resolve_name(name: str) -> ResolvedBackbone:
         raise BackboneNotFoundError(
             f"The 'backbone' parameter must be a name. Got {name!r} instead."
         )
-    folder = Path(os.path.expanduser(name))
-    if os.path.isdir(folder):  # False, not an error, for a name no file could have
-        if holds_model(folder):
-            return ResolvedBackbone(name, "folder", folder.resolve())
+    local = Path(os.path.expanduser(name))
+    if os.path.isdir(local):  # False, not an error, for a name no file could have
+        if holds_model(local):
+            return ResolvedBackbone(name, "folder", local.resolve())
         tried.append(
-            f"folder {folder.resolve()}: it has no config.json with weights in "
-            "safetensors beside it"
+            f"folder {local.resolve()}: it has no config.json with weights in safetensors beside it"
         )
     else:
-        tried.append(f"folder {folder}: there is none")
+        tried.append(f"folder {local}: there is none")
     known = known_backbone(name)
     if known is None:
         tried.append(f"installed packages: known ones carry {', '.join(KNOWN)} only")
     else:
         for carrier in known.carriers:
-            if (found := installed_folder(carrier)) is not None:
-                return ResolvedBackbone(name, "package", check_weights(found, known))
+            if (folder := installed_folder(carrier)) is not None:
+                return ResolvedBackbone(name, "package", check_weights(folder, known))
             tried.append(f"installed package {carrier.package}: not installed")
         try:
-            if holds_model(found := fetched_folder(known)):
-                return ResolvedBackbone(name, "cache", check_fetched(found, known))
-            tried.append(f"sksve's cache {found}: not there")
+            if holds_model(folder := fetched_folder(known)):
+                return ResolvedBackbone(name, "cache", check_fetched(folder, known))
+            tried.append(f"sksve's cache {folder}: not there")
         except FetchError as error:
             tried.append(f"sksve's cache: {error}")
     return _resolve_hub(name, tried)
@@ -165,16 +164,16 @@ def _resolve_name(name: str) -> ResolvedBackbone:
 def _resolve_hub(name: str, tried: list[str]) -> ResolvedBackbone:
     repositories = [name] if "/" in name else [name, f"sentence-transformers/{name}"]
     for repository in repositories:
-        if (found := find_in_hub_cache(repository)) is not None:
-            return ResolvedBackbone(name, "hub-cache", found)
+        if (folder := find_in_hub_cache(repository)) is not None:
+            return ResolvedBackbone(name, "hub-cache", folder)
         tried.append(f"Hugging Face cache {hub_cache_folder()}, repository {repository}: not there")
     for repository in repositories:
         if hub_is_offline():
             tried.append(f"hub, repository {repository}: skipped, HF_HUB_OFFLINE is set")
             continue
-        found, reason = download_from_hub(repository)
-        if found is not None:
-            return ResolvedBackbone(name, "hub", found)
+        folder, reason = download_from_hub(repository)
+        if folder is not None:
+            return ResolvedBackbone(name, "hub", folder)
         tried.append(f"hub, repository {repository}: {reason}")
     raise BackboneNotFoundError(_not_found(name, tried))
 

@@ -35,10 +35,10 @@ class SavesCalibrated(Savable):
                 "save_pretrained. Use pickle or joblib."
             )
         class_named(type(inner).__name__)  # what could not be loaded is not saved
-        foreign = [c for c in self.calibrators_ if type(c) not in _KINDS]
-        if foreign:
+        unknown = [c for c in self.calibrators_ if type(c) not in _KINDS]
+        if unknown:
             raise PersistenceError(
-                f"The calibrator is a {type(foreign[0]).__name__}, which a saved model cannot hold: it "
+                f"The calibrator is a {type(unknown[0]).__name__}, which a saved model cannot hold: it "
                 f"holds {', '.join(kind.__name__ for kind in _KINDS)}. Use pickle or joblib."
             )
         parameters = self.get_params(deep=False)

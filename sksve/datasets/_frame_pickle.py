@@ -166,32 +166,32 @@ def read_pickled_frame(raw: bytes) -> dict[str, NDArray[Any]]:
         raise ValueError(f"This is no pickled frame of numbers and strings: {error}.") from error
 
 
-def _place(told: Any) -> Any:
-    if told.name == "builtins.slice":
-        return slice(*told.args)
-    return _array(told)
+def _place(node: Any) -> Any:
+    if node.name == "builtins.slice":
+        return slice(*node.args)
+    return _array(node)
 
 
-def _dtype(told: Any) -> np.dtype[Any]:
-    if told.name != "numpy.dtype" or not _DTYPE.fullmatch(told.args[0]):
+def _dtype(node: Any) -> np.dtype[Any]:
+    if node.name != "numpy.dtype" or not _DTYPE.fullmatch(node.args[0]):
         raise ValueError("it has a dtype of another kind")
-    found = np.dtype(told.args[0])
+    dtype = np.dtype(node.args[0])
     # The state's second entry is the byte order.
-    return found.newbyteorder(">") if told.state is not None and told.state[1] == ">" else found
+    return dtype.newbyteorder(">") if node.state is not None and node.state[1] == ">" else dtype
 
 
-def _array(told: Any) -> NDArray[Any]:
+def _array(node: Any) -> NDArray[Any]:
     """Make an array of a note, as numpy would have; its bytes must be as many as its shape says."""
-    kind = told.name.rpartition(".")[2]
+    kind = node.name.rpartition(".")[2]
     order: Any
     if kind == "_frombuffer":
-        data, dtype, shape, order = told.args
+        data, dtype, shape, order = node.args
         dtype = _dtype(dtype)
     elif kind == "_reconstruct":
-        _, shape, dtype, fortran, data = told.state
+        _, shape, dtype, fortran, data = node.state
         dtype, order = _dtype(dtype), "F" if fortran else "C"
     else:
-        raise ValueError(f"{told.name} is no array")
+        raise ValueError(f"{node.name} is no array")
     if dtype.hasobject:
         return _objects(data).reshape(shape, order=order)
     return np.frombuffer(data, dtype).reshape(shape, order=order)
@@ -202,6 +202,6 @@ def _objects(cells: Any) -> NDArray[Any]:
         type(c) not in {str, int, float, bool, type(None)} for c in cells
     ):
         raise ValueError("it holds objects other than numbers and strings")
-    found = np.empty(len(cells), dtype=object)
-    found[:] = cells
-    return found
+    array = np.empty(len(cells), dtype=object)
+    array[:] = cells
+    return array

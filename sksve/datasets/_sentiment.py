@@ -366,15 +366,15 @@ def _read(
     for line in _lines(truth_file):
         key, mean, text = line.split("\t", 2)
         truth[key] = (float(mean), text)
-    ids, texts, found = [], [], []
+    ids, texts, ratings_of = [], [], []
     for line in _lines(ratings_file):
         key, _, _, listed = line.split("\t")
         ratings = json.loads(listed)
         if abs(sum(ratings) / len(ratings) - truth[key][0]) < _TOLERANCE:
             ids.append(key)
             texts.append(truth[key][1])
-            found.append(ratings)
-    return ids, texts, found
+            ratings_of.append(ratings)
+    return ids, texts, ratings_of
 
 
 def _two_files(archive: str | os.PathLike[str], corpus: str) -> tuple[bytes, bytes]:

@@ -203,10 +203,10 @@ def _check_target(folder: Path) -> bool:
             "Remove the folder, or choose another."
         )
     # What a save into an empty folder leaves if it is killed: its own files, without the manifest.
-    foreign = {n for n in names if not (_TENSORS.fullmatch(n) or n.startswith(TEMPORARY))}
-    if foreign:
+    others = {n for n in names if not (_TENSORS.fullmatch(n) or n.startswith(TEMPORARY))}
+    if others:
         raise FileExistsError(
-            f"{folder} is not empty and holds no saved sksve model ({', '.join(sorted(foreign)[:3])}"
+            f"{folder} is not empty and holds no saved sksve model ({', '.join(sorted(others)[:3])}"
             "): nothing in it was touched. Choose a new or empty folder."
         )
     return True
