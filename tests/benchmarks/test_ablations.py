@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.common.estimators import make_estimator, parameters_of
+from benchmarks.common.estimators import make_estimator
 from benchmarks.common.results import Table
 from benchmarks.evidence.ablations import (
-    RETIRED,
     VARIANTS,
     Ablations,
     ablation_section,
@@ -93,13 +92,6 @@ def test_mean_of_logits__is_the_normalised_geometric_mean():
     got = mean_of_logits(np.array([[[0.9, 0.1]], [[0.5, 0.5]]]))
     odds = np.sqrt(9.0)
     np.testing.assert_allclose(got, [[odds / (1 + odds), 1 / (1 + odds)]], rtol=1e-12)
-
-
-def test_variants__names_are_unique_and_parameters_exist():
-    names = [v.name for v in VARIANTS]
-    assert len({*names, *RETIRED}) == len(names) + len(RETIRED)
-    for v in VARIANTS:
-        assert set(v.settings) <= set(parameters_of("SVEClassifier"))
 
 
 def cells_of(table, skills, seeds_of=lambda name: (0,)):

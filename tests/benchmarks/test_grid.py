@@ -73,12 +73,6 @@ def test_grid__goes_on_where_it_was(evidence):
         assert grid.table.rows()[name] == made[name]
 
 
-def test_grid__no_job_is_begun_that_outlasts_the_limit(evidence):
-    grid = evidence(["probe"])
-    assert not work_off(grid.jobs(), seconds=0.5, say=str)
-    assert not grid.table.rows()
-
-
 def test_grid__the_jobs_of_another_living_process_are_left_to_it(evidence, monkeypatch):
     grid = evidence(["probe"])
     tuning, run = grid.jobs()
@@ -90,8 +84,12 @@ def test_grid__the_jobs_of_another_living_process_are_left_to_it(evidence, monke
     assert not list(grid.results.rglob("*/*.lock"))
 
 
-def test_grid__a_failing_job_does_not_stop_the_others(evidence, monkeypatch):
+def test_grid__a_late_job_is_not_begun_and_a_failing_one_does_not_stop_the_others(
+    evidence, monkeypatch
+):
     grid = evidence(["probe"], seeds=(0, 1))
+    assert not work_off(grid.jobs(), seconds=0.5, say=str)
+    assert not grid.table.rows()
     run = grid.run
 
     def fails_once(*args):
@@ -300,17 +298,6 @@ def test_grid__other_trials_take_a_run_over_if_they_chose_its_settings(same, evi
     assert (after | {"tuning": before["tuning"]} == before) == same
 
 
-def test_grid__a_run_older_than_a_parameter_had_its_default(evidence):
-    grid = evidence(["probe"])
-    finish(grid.jobs())
-    run = dict(read(grid, "probe"))
-    run["parameters"] = dict(run["parameters"])
-    default = run["parameters"].pop("warmup")
-    for asked, current in ((default, True), (default / 2, False)):
-        grid.config["methods"]["probe"]["settings"] = {"warmup": asked}
-        assert grid._has_settings(run, "toy", "probe") == current
-
-
 # -- rows and drawings -------------------------------------------------------------------------------
 
 
@@ -395,10 +382,25 @@ def test_real_config__stages_know_their_methods_and_data_and_trials_are_as_many(
     assert set(config["datasets"]) <= set(data.DATASETS)
 
 
-def test_real_config__with_more_rows_is_the_grids_but_for_trials():
+@pytest.mark.parametrize(
+    ("name", "like", "more"),
+    [
+        ("more_rows", "grid", ("rows", "datasets")),
+        ("new_data", "grid", ("rows", "tuning", "methods")),
+        ("unseen", "grid", ("tuning", "methods", "datasets")),
+        ("unseen_more_rows", "more_rows", ("tuning", "methods", "datasets")),
+    ],
+)
+def test_real_config__shares_with_the_grid_what_must_be_equal(name, like, more):
+    config, grid = read_config(name), read_config(like)
+    for part in ("members", "backbones", "shared", *more):
+        assert config[part] == grid[part]
+    if name == "new_data":
+        assert not set(config["datasets"]) & set(REAL["datasets"])
+
+
+def test_real_config__with_more_rows_has_trials_of_its_own():
     config = read_config("more_rows")
-    same = ("members", "backbones", "rows", "shared", "datasets")
-    assert {k: config[k] for k in same} == {k: REAL[k] for k in same}
     about_trials = {"trials", "then", "last", "finals", "tuned_as", "starts_as", "text_settings"}
     for name, spec in config["methods"].items():
         of_texts = REAL["methods"][name].get("text_settings", {})  # each trial says its own
@@ -411,25 +413,14 @@ def test_real_config__with_more_rows_is_the_grids_but_for_trials():
     assert config["tuning"]["start_rows"] == REAL["tuning"]["rows"]
 
 
-def test_real_config__of_new_data_is_the_grids_but_for_data_and_stages():
-    config = read_config("new_data")
-    same = ("members", "backbones", "rows", "shared", "tuning", "methods")
-    assert {k: config[k] for k in same} == {k: REAL[k] for k in same}
-    assert not set(config["datasets"]) & set(REAL["datasets"])
-
-
 @pytest.mark.parametrize(("name", "like"), [("unseen", "grid"), ("unseen_more_rows", "more_rows")])
 def test_real_config__of_the_clean_check_chooses_nothing_and_repeats_no_row(name, like):
     config, grid = read_config(name), read_config(like)
-    same = ("members", "backbones", "shared", "tuning", "methods", "datasets")
-    assert {k: config[k] for k in same} == {k: grid[k] for k in same}
     assert config["tuned_in"] == grid["results"] != config["results"]
     for part in ("test", "foreign"):
         assert config["rows"]["skip"][part] >= grid["rows"][part]
     (stage,) = config["stages"]
-    seen = {seed for stage in grid["stages"] for seed in stage["seeds"]} | set(
-        grid["tuning"]["seeds"]
-    )
+    seen = {s for stage in grid["stages"] for s in stage["seeds"]} | {*grid["tuning"]["seeds"]}
     assert not seen & set(stage["seeds"])
     assert stage["rows"] == grid["tuning"]["rows"]
     assert set(stage["datasets"]) == set(REAL["datasets"])

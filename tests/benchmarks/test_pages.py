@@ -141,14 +141,6 @@ def test_readme__quotes_the_ablations(readme):
     assert said.format(*shares("random_subspaces_one_head", "random_subspaces")) in readme
 
 
-def test_with_table__replaces_what_stood_between_the_marks():
-    first, last = report.README_MARKS
-    readme = f"above\n\n{first}\n\nold\n\n{last}\n\nbelow\n"
-    made = report.with_table(readme, ["| a |", "| --- |", ""])
-    assert made == f"above\n\n{first}\n\n| a |\n| --- |\n\n{last}\n\nbelow\n"
-    assert report.with_table(made, ["| a |", "| --- |", ""]) == made
-
-
 @pytest.mark.parametrize(("rows", "n_datasets"), [(1000, 6), (3000, 2)])
 def test_times__have_the_settings_that_the_trials_choose_now(rows, n_datasets):
     """With more rows: measured anew when a choice changes."""

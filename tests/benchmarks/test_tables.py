@@ -221,28 +221,6 @@ def test_load__a_run_with_settings_no_longer_chosen_is_left_out(own_trials, fabr
     assert found == {("sve", 0), ("deep", 0), ("deep", 1)}
 
 
-def test_counted__shares_of_the_deep_ensemble():
-    one = {"members": 1, "epochs": 10, "fit": 2e12, "predict_a_row": 4e9}
-    five = {"members": 5, "epochs": 4, "fit": 8e12, "predict_a_row": 1e10}
-    found = {"dataset": "movie_reviews", "rows": 200, "methods": {"probe": one, "deep": five}}
-    lines = page.counted(found)
-    assert "| deep ensemble | 5 | 4 | 8.00 | 1.00 | 10.00 | 1.00 |" in lines
-    assert "| linear probe | 1 | 10 | 2.00 | 0.25 | 4.00 | 0.40 |" in lines
-    assert page.counted(None) == []
-
-
-def test_fit_times__means_over_the_data_sets_measured_on_a_cpu():
-    one = {"sve": {"credit": 0.2, "newsgroups": 0.4}, "lora": {"credit": 0.5}}
-    lines = page.fit_times({"One": one, "Other": {"sve": {"credit": 0.3}}})
-    assert "| SVE | 0.40 | 0.20 | 0.30 |" in lines
-    assert "| LoRA-ensemble | - | 0.50 | 0.50 |" in lines
-    assert lines.index("| SVE | 0.30 | 0.30 |") > lines.index("| SVE | 0.40 | 0.20 | 0.30 |")
-    assert any(
-        line.startswith("| Other: time of fit, deep ensemble = 1 | credit") for line in lines
-    )
-    assert page.fit_times({}) == []
-
-
 # -- all sizes, new data, the clean check, trials -----------------------------------------------------
 
 
@@ -309,40 +287,6 @@ def test_mean_times__over_the_sizes_measured_on_a_cpu():
     assert mean_times([]) == {}
 
 
-def test_sizes__says_what_each_data_set_adds(both):
-    assert page.sizes_with(both) == (200, 1000)
-    lines = page.sizes_section(both, {"One": {"sve_subspaces": {"credit": 0.25}}})
-    c = compare(both, "sve_subspaces", "deep", (200, 1000), "nll")
-    row = next(line for line in lines if line.startswith(("| NLL | +", "| NLL | -")))
-    names = ("movie_reviews", "newsgroups", "credit")
-    gaps = [c.datasets[d][0] for d in names]
-    words = [f"{gap:+.4f}" for gap in [*gaps, np.mean(gaps)]]
-    assert row == "| NLL | " + " | ".join(words) + " |"
-    assert "| time of fit, deep ensemble = 1 (One) | - | - | 0.250 | 0.250 |" in lines
-    assert "| training rows | 200 | 200, 1,000 | 200, 1,000 |  |" in lines
-    assert any(
-        line.startswith("| time of fit, in turns |") and "**0.25 (One)**" in line for line in lines
-    )
-
-
-def test_new_data__has_the_bars_and_every_data_set(fabricate):
-    folder = fabricate({"sve_subspaces": 0.5, "deep": 0.2}, datasets=("tweets", "digits"))
-    cells = [("tweets", "deep", 200, 0), ("tweets", "deep", 200, 9)]
-    lines = page.new_data_section(load_runs(folder), 200, cells)
-    text = "\n".join(lines)
-    assert "| deep ensemble | 0 (9) |" in text
-    assert "| NLL | tweets | MNIST digits |" in text
-    nll = next(line for line in lines if line.startswith("| NLL | at or below"))
-    assert "**2 of 2; -" in nll
-    assert "SVE, random subspaces (6 runs)" in text
-    assert "time of fit" not in text
-    times = {"One": {"sve_subspaces": {"tweets": 0.2, "digits": 0.5}}}
-    timed = page.new_data_section(load_runs(folder), 200, cells, times)
-    bar = next(line for line in timed if line.startswith("| time of fit, in turns"))
-    assert bar.endswith("| 0.35 (One) |")  # more than a third: not bold
-    assert "| SVE, random subspaces | 0.20 | 0.50 | 0.35 |" in timed
-
-
 @pytest.fixture
 def two_sizes(fabricate):
     folder = fabricate({"sve_subspaces": 0.5, "deep": 0.2})
@@ -374,32 +318,6 @@ def test_clean_check__judges_both_sizes_together_and_each(two_sizes):
     assert rows[2] == "| training rows | 1,000 |  |"
     summary = page.unseen_summary(two_sizes, times)
     assert summary == lines[lines.index(summary[0]) :][: len(summary)]
-
-
-def test_clean_check__says_what_its_own_runs_took(two_sizes):
-    """Shares of the deep ensemble's CPU time, beside those measured in turns, and intervals."""
-    lines = page.unseen_section(two_sizes, list(two_sizes), {})
-    both = (200, 1000)
-    shares = tables.cells_of(two_sizes, "sve_subspaces", both, "fit_ratio")
-    of_credit = [v for (dataset, _), v in shares.items() if dataset == "credit"]
-    assert len(of_credit) > 2
-    told = [line for line in lines if "(CPU time of these runs)" in line]
-    assert [line.split(" | ")[3] for line in told[:1]] == [f"{np.mean(of_credit):.3f}"]
-    assert told[0].endswith(f" {tables.mean_over_datasets(shares):.3f} |")
-    c = compare(two_sizes, "sve_subspaces", "deep", both, "nll")
-    (row,) = [line for line in lines if line.startswith("| deep ensemble | NLL |")]
-    assert f"| {c.difference:+.3f} | {c.low:+.3f} to {c.high:+.3f} |" in row
-
-
-def test_clean_check__says_what_whole_fits_took_and_judges_by_turns(two_sizes):
-    turns, whole = (
-        {rows: {"One": {"sve_subspaces": {"credit": share}}} for rows in (200, 1000)}
-        for share in (0.2, 0.4)
-    )
-    lines = page.unseen_section(two_sizes, list(two_sizes), turns, whole)
-    told = [line for line in lines if "(One, whole fits)" in line]
-    assert [line.split(" | ")[-1] for line in told] == ["0.400 |"] * 3
-    assert not any("whole" in line for line in page.unseen_summary(two_sizes, turns))
 
 
 def test_trials_table__counts_trials_and_names_whose_they_are():
@@ -437,7 +355,7 @@ def test_trials_table__counts_trials_and_names_whose_they_are():
 def test_sections__are_left_out_where_there_is_nothing_to_say(fabricate):
     assert page.new_data_section({}, 200, []) == []
     assert page.unseen_section({}, [], {}) == []
-    assert page.sizes_section({}) == []
+    assert page.sizes_section({}) == page.counted(None) == page.fit_times({}) == []
     alone = load_runs(fabricate({"deep": 0.2}))
     assert page.unseen_section(alone, list(alone), {}) == []
     one_size = load_runs(fabricate({"sve_subspaces": 0.5, "deep": 0.2}))

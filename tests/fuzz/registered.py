@@ -16,53 +16,40 @@ _EXCEPTION = "an exception or warning, which has no input of its own"
 WHOLE_ROOMS = {
     "training": "gets token ids, modules and a checked configuration from the estimators, which are fuzzed"
 }
+_EXCEPTIONS = (
+    "BackboneNotFoundError CalibrationWarning FetchError IntegrityError NonFiniteLossError "
+    "PersistenceError SksveError TruncationWarning adapters.BasisMismatchError"
+).split()
+_OF_TENSORS = (
+    "adapters.FeatureDropout adapters.dropout_layers adapters.fixed_masks "
+    "adapters.mark_frozen adapters.member_layers adapters.merged_member adapters.use_members "
+    "adapters.weight_key backbones.MemberCopies backbones.SplitBackbone "
+    "backbones.adapter_report backbones.count_image_tokens backbones.entry_replaces_inputs "
+    "backbones.eval_mode backbones.pool_tokens backbones.run_model backbones.swap_modules"
+).split()
 UNFUZZED = {
+    **dict.fromkeys(_EXCEPTIONS, _EXCEPTION),
+    **dict.fromkeys(_OF_TENSORS, _TENSORS),
     "__version__": "a string, which cannot be called",
-    "BackboneNotFoundError": _EXCEPTION,
-    "CalibrationWarning": _EXCEPTION,
-    "FetchError": _EXCEPTION,
-    "IntegrityError": _EXCEPTION,
-    "NonFiniteLossError": _EXCEPTION,
-    "PersistenceError": _EXCEPTION,
     "RANDOM_SUBSPACES": "a mapping of parameters, which cannot be called",
-    "SksveError": _EXCEPTION,
-    "TruncationWarning": _EXCEPTION,
-    "adapters.BasisMismatchError": _EXCEPTION,
-    "adapters.FeatureDropout": _TENSORS,
     "adapters.MemberLinear": "an abstract base class; its subclasses are fuzzed",
     "adapters.MemberModule": "an abstract base class; its subclasses are fuzzed",
     "adapters.check_pool": "judges two parameters of SVDLinear, which is fuzzed",
     "adapters.clear_svd_cache": "takes nothing, and others rely on what it clears",
-    "adapters.dropout_layers": _TENSORS,
-    "adapters.fixed_masks": _TENSORS,
-    "adapters.mark_frozen": _TENSORS,
-    "adapters.member_layers": _TENSORS,
-    "adapters.merged_member": _TENSORS,
     "adapters.svd_cache": "the one cache of the process, an object; cached_decompose is fuzzed",
-    "adapters.use_members": _TENSORS,
-    "adapters.weight_key": _TENSORS,
     "backbones.TINY_FAMILIES": "a mapping of names, which cannot be called",
     "backbones.TINY_VISION_FAMILIES": "a mapping of names, which cannot be called",
     "backbones.AdaptationPlan": "a record that plan_adaptation makes, which is fuzzed",
     "backbones.AdapterReport": "a record that adapter_report makes out of a plan",
     "backbones.LoadedBackbone": "a record that load_backbone makes, which is fuzzed through estimators",
-    "backbones.MemberCopies": _TENSORS,
     "backbones.ResolvedBackbone": "a record that resolve_backbone makes, which is fuzzed",
-    "backbones.SplitBackbone": _TENSORS,
-    "backbones.adapter_report": _TENSORS,
     "backbones.check_identity": "compares two descriptions that describe_config has made",
-    "backbones.count_image_tokens": _TENSORS,
     "backbones.describe_config": "takes a configuration that transformers has made",
     "backbones.describe_processor": "takes a processor that transformers has made",
-    "backbones.entry_replaces_inputs": _TENSORS,
-    "backbones.eval_mode": _TENSORS,
     "backbones.is_vision": "takes a configuration that transformers has made",
     "backbones.load_backbone": "takes what resolve_backbone made; tests/security attacks its folder",
     "backbones.plan_from_config": "takes what resolve_backbone made; the parameters are plan_adaptation's",
     "backbones.make_tiny_backbone": "makes models to try things out; of odd sizes transformers says its word",
-    "backbones.pool_tokens": _TENSORS,
-    "backbones.run_model": _TENSORS,
-    "backbones.swap_modules": _TENSORS,
     "calibration.CALIBRATORS": "a mapping of names, which make_calibrator reads",
     "estimators.RANDOM_SUBSPACES": "a mapping of parameters, which cannot be called",
     "estimators.MemberClassifier": "an abstract base class; its subclasses are fuzzed",

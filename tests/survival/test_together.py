@@ -8,7 +8,7 @@ import torch
 
 from sksve import SVEClassifier
 from sksve.adapters import SVDCache, decompose, svd_cache
-from tests.private import cache_folder, fetch_package, registry, sha256_of, svd_module
+from tests.private import cache_folder, svd_module
 from tests.survival.conftest import LABELS, SETTINGS, TEXTS
 from tests.survival.kills import needs_fork
 
@@ -90,22 +90,12 @@ def test__processes_fit(rounds, n, backbone, texts, tmp_path, monkeypatch, two_m
         tally(f"{n} processes fit with one cold cache")
 
 
-def test__processes_download_one_package(tmp_path, monkeypatch, tally):
-    data = os.urandom(200_000)
-    (tmp_path / "source").write_bytes(data)
-    digest = sha256_of(tmp_path / "source")
-
-    def run_pip(name, version, sha256, kind, home, scratch):
-        path = scratch / "toy-1.0-py3-none-any.whl"
-        with open(path, "wb", buffering=0) as file:
-            for start in range(0, len(data), 10_000):
-                file.write(data[start : start + 10_000])
-        return path
+def test__processes_download_one_package(toy_package, tally):
+    data, fetch_it = toy_package(200_000)
 
     def work(_):
-        assert fetch_package("toy", "1.0", sha256=digest).read_bytes() == data
+        assert fetch_it().read_bytes() == data
 
-    monkeypatch.setattr(registry, "_run_pip", run_pip)
     together(8, work)
     home = cache_folder() / "packages" / "toy-1.0"
     assert [p.name for p in home.iterdir()] == ["toy-1.0-py3-none-any.whl"]

@@ -91,25 +91,15 @@ def fit_and_predict(clf, texts, labels, rows):
 
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
-def test__multiprocessing_fork(two_models, texts, tally):
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        calls = [pool.apply_async(clf.predict_proba, (texts,)) for clf in two_models * 2]
-        calls.append(pool.apply_async(fit_and_predict, (two_models[0], TEXTS, LABELS, list(texts))))
-        found = [call.get(timeout=120) for call in calls]
-    for k, proba in enumerate(found):
-        assert np.array_equal(proba, two_models[k % 2].predict_proba(texts))
-    tally("worker of multiprocessing, fork", len(found))
-
-
-@pytest.mark.slow
-def test__multiprocessing_spawn(two_models, texts, tally):
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test__multiprocessing(start, two_models, texts, tally):
+    with multiprocessing.get_context(start).Pool(2) as pool:
         calls = [pool.apply_async(clf.predict_proba, (texts,)) for clf in two_models * 2]
         calls.append(pool.apply_async(fit_and_predict, (two_models[0], TEXTS, LABELS, list(texts))))
         found = [call.get(timeout=300) for call in calls]
     for k, proba in enumerate(found):
         assert np.array_equal(proba, two_models[k % 2].predict_proba(texts))
-    tally("worker of multiprocessing, spawn", len(found))
+    tally(f"worker of multiprocessing, {start}", len(found))
 
 
 @pytest.mark.slow
