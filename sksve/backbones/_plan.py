@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -275,7 +276,7 @@ def _checked_adapt_blocks(adapt_blocks: Any, n_blocks: int) -> int:
     """Return the number of blocks that may be adapted."""
     if adapt_blocks is None:
         return n_blocks
-    fits = isinstance(adapt_blocks, int) and not isinstance(adapt_blocks, bool)
+    fits = isinstance(adapt_blocks, Integral) and not isinstance(adapt_blocks, bool)
     if not fits or not 0 <= adapt_blocks <= n_blocks:
         raise ValueError(
             f"The 'adapt_blocks' parameter must be None or an int in the range [0, {n_blocks}]: "

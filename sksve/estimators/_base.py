@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from sksve._validation import Scope, check_declared, declared
+from sksve._validation import Scope, check_declared, check_parameters, declared
 from sksve.backbones import (
     AdaptationPlan,
     ResolvedBackbone,
+    as_backbone,
     is_vision,
     load_backbone,
     plan_from_config,
@@ -92,7 +93,7 @@ class MemberClassifier(
         )
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters, those of `training` as ``training__<name>``.
+        """Set parameters; those of `training` and `backbone` as ``training__<name>``, ``backbone__<name>``.
 
         Parameters
         ----------
@@ -102,15 +103,21 @@ class MemberClassifier(
         -------
         self
         """
-        start = "training__"
-        options = {k.removeprefix(start): v for k, v in params.items() if k.startswith(start)}
-        if options:
-            # A copy: whoever shares this Training (another classifier, a preset) keeps theirs.
-            training = params.get("training", self.training)
-            training = Training() if training is None else copy.copy(training)
-            params = {k: v for k, v in params.items() if not k.startswith(start)}
-            params["training"] = training.set_params(**options)
+        for name in ("training", "backbone"):
+            start = f"{name}__"
+            options = {k.removeprefix(start): v for k, v in params.items() if k.startswith(start)}
+            if options:
+                value = params.get(name, getattr(self, name))
+                value = self._checked_training(value) if name == "training" else as_backbone(value)
+                params = {k: v for k, v in params.items() if not k.startswith(start)}
+                # A copy: whoever shares it (another classifier, a preset) keeps theirs.
+                params[name] = copy.copy(value).set_params(**options)
         return super().set_params(**params)
+
+    def _checked_training(self, value: Any) -> Training:
+        allowed = {"training": [Training, None]}
+        check_parameters(allowed, {"training": value}, owner=type(self).__name__)
+        return Training() if value is None else value
 
     def fit(
         self,
@@ -180,7 +187,7 @@ class MemberClassifier(
         max_epochs: int | None = None,
     ) -> Self:
         """Fit; with `classes` and `max_epochs`, as the first call of partial_fit does."""
-        check_declared(self, *([] if self.training is None else [self.training]))
+        check_declared(self, *([self.training] if isinstance(self.training, Training) else []))
         warm = self.warm_start and hasattr(self, "net_")
         training = self.training or Training()
         check_callbacks(training.callbacks)

@@ -120,6 +120,13 @@ class Training(BaseEstimator):
         None, Number(Real, 0, None, closed="neither"), None, scope="run"
     )
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Training):
+            return NotImplemented
+        return bool(self.get_params(deep=False) == other.get_params(deep=False))
+
+    __hash__ = None  # type: ignore[assignment]  # set_params changes it
+
 
 @dataclass(frozen=True, repr=False)
 class Settings:

@@ -107,7 +107,7 @@ def test__grid_search__over_rank_and_members(make, texts, labels):
 
 def test__randomized_search__inside_a_pipeline(make, texts, labels):
     pipe = make_pipeline("passthrough", make(n_members=1, max_epochs=1))
-    space = {"sveclassifier__init_scale": [0.0, 0.3]}
+    space = {"sveclassifier__training__init_scale": [0.0, 0.3]}
     search = RandomizedSearchCV(pipe, space, n_iter=2, cv=2, random_state=0, error_score="raise")
     search.fit(texts, labels)
     same(

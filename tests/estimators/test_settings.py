@@ -160,6 +160,36 @@ def test__max_time__ends_training_with_members_that_answer(make, texts, labels):
     assert jobs.predict_proba_members(texts).shape == (3, 12, 2)
 
 
+def test__training__equals_one_with_the_same_options():
+    assert clone(Training(head_lr=0.1)) == Training(head_lr=0.1) != Training()
+
+
+@pytest.mark.parametrize("training", [{"head_lr": 0.1}, "x", 5, Training])
+def test__training__of_another_type_is_refused_in_words(training, tiny, texts, labels):
+    clf = SVEClassifier(tiny, training=training)
+    words = "The 'training' parameter of SVEClassifier must be an instance of .*Training' or None"
+    with pytest.raises(ValueError, match=words):
+        clf.fit(texts, labels)
+    with pytest.raises(ValueError, match=words):
+        clf.set_params(training__head_lr=0.1)
+
+
+def test__backbone__options_may_be_set_on_a_name():
+    clf = SVEClassifier("some-model").set_params(backbone__pooling="cls")
+    assert (clf.backbone.source, clf.backbone.pooling) == ("some-model", "cls")
+
+
+def test__adapt_blocks__may_be_an_integer_of_numpy(tiny, texts, labels):
+    plain, numpy_int = (
+        SVEClassifier(tiny, adapt_blocks=k, max_epochs=1, n_members=1, random_state=0)
+        for k in (1, np.int64(1))
+    )
+    np.testing.assert_array_equal(
+        plain.fit(texts, labels).predict_proba(texts),
+        numpy_int.fit(texts, labels).predict_proba(texts),
+    )
+
+
 # -- settings_ ------------------------------------------------------------------------------------
 
 
