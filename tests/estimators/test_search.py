@@ -31,7 +31,7 @@ from sksve.preprocessing import TabularToText
 @pytest.fixture
 def decomposed(monkeypatch, tmp_path):
     """Count real decompositions by matrix, with nothing in the caches."""
-    from sksve.adapters import _cache
+    from sksve.adapters import _decompose as _cache
 
     monkeypatch.setenv("SKSVE_CACHE", str(tmp_path))
     monkeypatch.setattr(_cache, "svd_cache", _cache.SVDCache())
@@ -80,7 +80,7 @@ def test__search__reads_a_folder_once(make, texts, labels, tmp_path, monkeypatch
 
 WORKER = """
 import json, sys
-from sksve.adapters import _cache
+from sksve.adapters import _decompose as _cache
 from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
 counts, real = [0], _cache.decompose
@@ -204,7 +204,9 @@ def test__first_members__are_a_smaller_fit(settings, n_members, make, texts, lab
     for row, other in zip(first.history_, small.history_, strict=True):
         for key in other:
             np.testing.assert_allclose(row[key], other[key], rtol=0, atol=1e-9)
-    first.set_params(early_stopping=False).partial_fit(texts, labels)  # its members are its own
+    first.set_params(
+        early_stopping=False, training__patience="auto", training__validation_fraction="auto"
+    ).partial_fit(texts, labels)  # its members are its own
     np.testing.assert_array_equal(whole.predict_proba_members(texts), before)
     assert whole.n_members == 3
 
