@@ -109,17 +109,14 @@ def test_weights__two_equals_twice_and_zero_equals_absent(rng, name):
 
 
 @every_fast
-def test_weights__their_scale_does_not_matter(rng, name):
+def test_weights__their_scale_does_not_matter_and_a_class_of_weight_zero_keeps_its_column(
+    rng, name
+):
     p, y = overconfident(rng, 150, 3)
     weight = rng.uniform(0.1, 2, 150)
     one = make_calibrator(name).fit(p, y, weight).predict_proba(p)
     other = make_calibrator(name).fit(p, y, 1e4 * weight).predict_proba(p)
     np.testing.assert_allclose(other, one, atol=1e-6)
-
-
-@every_fast
-def test_weights__a_class_of_weight_zero_keeps_its_column(rng, name):
-    p, y = overconfident(rng, 60, 3)
     found = make_calibrator(name).fit(p, y, (y != 1).astype(float))
     absent = make_calibrator(name).fit(p[y != 1], y[y != 1], labels=[0, 1, 2])
     np.testing.assert_allclose(found.predict_proba(p), absent.predict_proba(p), atol=1e-6)
@@ -204,23 +201,18 @@ def test_input__is_never_guessed(rng, name):
 
 
 @every
-def test_labels__of_any_kind(rng, name):
+def test_labels__of_any_kind_and_arguments_that_stay_as_they_are(rng, name):
     p, y = overconfident(rng, 90, 3)
+    p[0] = [1, 0, 0]
+    weight = rng.integers(1, 3, 90)
+    for array in (p, y, weight):
+        array.setflags(write=False)
+    make_calibrator(name).fit(p, y, weight).predict_proba(p)
     words = np.array(["no", "maybe", "yes"])
     by_word = make_calibrator(name).fit(p, list(words[y]), labels=words)
     by_code = make_calibrator(name).fit(p, y)
     assert by_word.classes_.tolist() == ["no", "maybe", "yes"]
     np.testing.assert_array_equal(by_word.predict_proba(p), by_code.predict_proba(p))
-
-
-@every
-def test_arguments__are_not_changed(rng, name):
-    p, y = overconfident(rng, 60, 3)
-    p[0] = [1, 0, 0]
-    weight = rng.integers(1, 3, 60)
-    for array in (p, y, weight):
-        array.setflags(write=False)
-    make_calibrator(name).fit(p, y, weight).predict_proba(p)
 
 
 @every
@@ -254,19 +246,13 @@ def test_state__is_parameters_and_plain_numbers(rng, name):
 
 
 @every_fast
-def test_refit__that_fails_changes_nothing(rng, name):
+def test_errors__of_shapes_leave_the_former_fit(rng, name):
     p, y = overconfident(rng, 60, 3)
     found = make_calibrator(name).fit(p, y)
     before = found.predict_proba(p)
     with pytest.raises(ValueError, match="same number of rows"):
         found.fit(p[:, :2] / p[:, :2].sum(axis=1, keepdims=True), y[:5])
     np.testing.assert_array_equal(found.predict_proba(p), before)
-
-
-@every_fast
-def test_predict__refuses_other_shapes(rng, name):
-    p, y = overconfident(rng, 60, 3)
-    found = make_calibrator(name).fit(p, y)
     with pytest.raises(ValueError, match="3 columns this calibrator was fitted with"):
         found.predict_proba(p[:, :2])
     with pytest.raises(ValueError, match="3 columns"):

@@ -187,15 +187,11 @@ def test_netcal__leaves_nothing_behind(rng, tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize("calibrator", [BBQ(), ENIR()], ids=["BBQ", "ENIR"])
-def test_netcal__weights_are_whole_numbers(rng, calibrator):
+def test_netcal__takes_whole_weights_and_missing_says_how_to_get_it(rng, calibrator, monkeypatch):
     p, y = overconfident(rng, 40, 3)
     with pytest.raises(ValueError, match="whole numbers as sample_weight only"):
         calibrator.fit(p, y, np.full(40, 0.5))
 
-
-@pytest.mark.parametrize("calibrator", [BBQ(), ENIR()], ids=["BBQ", "ENIR"])
-def test_netcal__missing_says_how_to_get_it(rng, calibrator, monkeypatch):
-    p, y = overconfident(rng, 40, 3)
     for name in ("netcal", "netcal.binning", "netcal.binning.NearIsotonicRegression"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"sksve\[netcal\]"):

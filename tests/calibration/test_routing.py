@@ -18,6 +18,12 @@ def routing():
         yield
 
 
+@pytest.fixture(params=[True, False], ids=["routing", "no-routing"])
+def either(request):
+    with sklearn.config_context(enable_metadata_routing=request.param):
+        yield request.param
+
+
 @pytest.fixture
 def groups(data):
     return np.arange(len(data[1])) // 30
@@ -37,8 +43,10 @@ def unseen_by_group(data, groups, weight):
     return proba
 
 
-def test__calibrated__routes_weights_and_groups(data, groups, weight, routing):
-    inner = LogisticRegression().set_fit_request(sample_weight=True)
+def test__calibrated__hands_on_weights_and_groups(data, groups, weight, either):
+    inner = LogisticRegression()
+    if either:
+        inner.set_fit_request(sample_weight=True)
     clf = CalibratedClassifier(inner, cv=GroupKFold(3))
     clf.fit(*data, sample_weight=weight, groups=groups)
     expected = TemperatureScaling().fit(unseen_by_group(data, groups, weight), data[1], weight)
@@ -46,13 +54,6 @@ def test__calibrated__routes_weights_and_groups(data, groups, weight, routing):
     np.testing.assert_array_equal(
         clf.estimator_.coef_, LogisticRegression().fit(*data, weight).coef_
     )
-
-
-def test__calibrated__without_routing_groups_are_the_splitters(data, groups, weight):
-    clf = CalibratedClassifier(LogisticRegression(), cv=GroupKFold(3))
-    clf.fit(*data, sample_weight=weight, groups=groups)
-    expected = TemperatureScaling().fit(unseen_by_group(data, groups, weight), data[1], weight)
-    assert clf.calibrators_[0].temperature_ == pytest.approx(expected.temperature_, rel=1e-9)
 
 
 def test__calibrated__weights_that_are_not_requested(data, weight, routing):

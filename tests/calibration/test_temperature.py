@@ -123,24 +123,16 @@ def test_temperature__keeps_the_argmax_of_nearly_equal_probabilities(rng, temper
     np.testing.assert_allclose(calibrated.sum(axis=1), 1, atol=1e-14)
 
 
-def test_temperature__separable_rows_warn_and_stay_finite():
+def test_temperature__at_either_end_warns_the_caller_and_stays_finite():
     p = [[0.6, 0.4], [0.3, 0.7]]
-    with pytest.warns(CalibrationWarning, match="lowest allowed value"):
+    with pytest.warns(CalibrationWarning, match="lowest allowed value") as caught:
         scaling = TemperatureScaling().fit(p, [0, 1])
     assert scaling.temperature_ == pytest.approx(np.exp(-10))
     np.testing.assert_array_equal(scaling.predict_proba(p), [[1, 0], [0, 1]])
-
-
-def test_temperature__scores_without_information_warn():
+    assert caught[0].filename == __file__  # where the caller is
     with pytest.warns(CalibrationWarning, match="highest allowed value"):
         scaling = TemperatureScaling().fit([[0.9, 0.1], [0.1, 0.9]], [1, 0])
     np.testing.assert_allclose(scaling.predict_proba([[0.9, 0.1]]), 0.5, atol=1e-4)
-
-
-def test_temperature__warning_points_at_the_caller():
-    with pytest.warns(CalibrationWarning) as caught:
-        TemperatureScaling().fit([[0.6, 0.4], [0.3, 0.7]], [0, 1])
-    assert caught[0].filename == __file__
 
 
 def test_temperature__one_row():
