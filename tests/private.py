@@ -7,6 +7,7 @@ the place of (pip, a clock, a budget), and arithmetic that a public call would h
 import sksve._registry as registry
 import sksve.adapters._decompose as svd_module
 import sksve.backbones._fetch as fetch
+import sksve.backbones._resolve as resolve
 import sksve.training._inference as inference
 import sksve.training._module as formulas
 import sksve.training._progress as progress
@@ -35,6 +36,7 @@ __all__ = [
     "progress",
     "read_pickled_frame",
     "registry",
+    "resolve",
     "sha256_of",
     "shared_streams",
     "svd_module",

@@ -4,11 +4,9 @@ import zipfile
 
 import pytest
 
-import sksve.backbones._fetch as fetch
-from sksve._exceptions import BackboneNotFoundError, IntegrityError
-from sksve._registry import sha256_of
+from sksve import BackboneNotFoundError, IntegrityError
 from sksve.backbones import fetch_backbone, resolve_backbone
-from sksve.backbones._known import KNOWN, Carrier, KnownBackbone
+from tests.private import KNOWN, Carrier, KnownBackbone, fetch, sha256_of
 
 NAME = "tiny-test-backbone"
 

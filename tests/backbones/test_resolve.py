@@ -5,12 +5,9 @@ import sys
 
 import pytest
 
-import sksve.backbones._fetch as fetch
-import sksve.backbones._resolve as resolve
-from sksve._exceptions import BackboneNotFoundError, IntegrityError
-from sksve._registry import sha256_of
+from sksve import BackboneNotFoundError, IntegrityError
 from sksve.backbones import ResolvedBackbone, load_backbone, resolve_backbone
-from sksve.backbones._known import KNOWN, Carrier, KnownBackbone
+from tests.private import KNOWN, Carrier, KnownBackbone, fetch, resolve, sha256_of
 
 NAME = "tiny-test-backbone"
 
