@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from sksve._validation import parameter
 from sksve.baselines._whole import WholeModelClassifier
 from sksve.estimators._parameters import AT_LEAST_ONE, POSITIVE
-from sksve.estimators._run import Precision
 from sksve.training import (
     MemberDataset,
     MemberModel,
     MemberNet,
+    Precision,
     Settings,
     merged_model,
     pooled_vectors,

@@ -12,7 +12,7 @@ from sksve.training import Settings, Training, is_auto
 
 __all__ = ["BATCH_ENSEMBLE", "LORA", "PROBE", "SVE", "WHOLE", "WHOLE_MEMBERS", "Facts", "resolve"]
 
-# A classifier takes the options of `Training` that its table names, and those that concern every training.
+# A classifier takes the options of `Training` that its table names, and those that no table names.
 _EVERY = {
     "optimizer": "adamw",
     "validation_fraction": 0.1,
@@ -33,13 +33,11 @@ WHOLE = _EVERY | {
     "lr": 1e-4, "head_lr": 1e-3, "weight_decay": 0.01, "decay_to": "zero", "adapt_blocks": None,
 }  # fmt: skip
 WHOLE_MEMBERS = WHOLE | {"shared_batches": False}
+_OF_SOME = SVE.keys() | LORA.keys() | PROBE.keys() | WHOLE_MEMBERS.keys()
 
 _PATTERNS = ("banded", "random", "top_k")  # cores that `off_diagonals` sizes
 _FULL_RANK = 42  # of full cores without a rank; two thirds of a pool of directions
 _DECAY = 5.0  # to the start, where no weight decay is given
-_ALL_TAKE = {
-    "head_init_scale", "warmup", "max_grad_norm", "callbacks", "checkpoint_dir", "max_time",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def _idle(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, A
     idle: dict[str, Any] = {
         name: None if is_auto(option.default) else option.default
         for name, option in declared(Training).items()
-        if name not in defaults and name not in _ALL_TAKE
+        if name in _OF_SOME and name not in defaults
     }
     if not values["early_stopping"]:
         idle |= {"patience": None, "validation_fraction": None}
@@ -133,7 +131,7 @@ def _idle(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, A
 def _refuse_options(method: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Options of `Training` that a classifier does not have."""
     for name, option in declared(Training).items():
-        if name in defaults or name in _ALL_TAKE or given[name] == option.default:
+        if name in defaults or name not in _OF_SOME or given[name] == option.default:
             continue
         raise ValueError(
             f"The option {name!r} of Training does nothing in {method}. Got {given[name]!r:.80}. Leave it "

@@ -5,14 +5,17 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from sksve._validation import Scope, check_declared, check_parameters, declared
+from sksve._validation import check_declared, check_parameters, declared
 from sksve.backbones import (
     AdaptationPlan,
+    LoadedBackbone,
     ResolvedBackbone,
+    adapter_report,
     as_backbone,
     is_vision,
     load_backbone,
@@ -20,38 +23,32 @@ from sksve.backbones import (
     resolve_backbone,
 )
 from sksve.estimators._auto import Facts, resolve
-from sksve.estimators._card import data_sizes
+from sksve.estimators._continued import FirstMembersMixin, PartialFitMixin, WarmStartMixin
+from sksve.estimators._data import RowReader, Targets, data_sizes, read_targets
 from sksve.estimators._export import ExportMixin
-from sksve.estimators._first_members import FirstMembersMixin
-from sksve.estimators._fitted import check_unchanged, fitted_record, members_of, same_value
-from sksve.estimators._labels import Targets, read_targets
 from sksve.estimators._parameters import CommonParameters
-from sksve.estimators._partial_fit import PartialFitMixin
 from sksve.estimators._predict import MemberPredictor
-from sksve.estimators._rows import RowReader
-from sksve.estimators._run import (
-    Precision,
-    checkpoint_folder,
-    choose_device,
-    fit_seed,
-    forget_checkpoints,
-    run_of,
-)
 from sksve.estimators._saving import SavingMixin
 from sksve.inputs import CheckedRows, check_max_length
 from sksve.training import (
     MemberDataset,
     MemberFactory,
     MemberNet,
+    Precision,
+    Run,
     Settings,
     TrainedMembers,
     Training,
     assemble,
+    base_seed,
     check_callbacks,
     check_writable,
+    choose_device,
+    clear_checkpoints,
     is_auto,
     join,
     join_processes,
+    stored_seed,
     train,
 )
 
@@ -61,7 +58,13 @@ Parts = list[tuple[CheckedRows, Targets]]
 
 
 class MemberClassifier(
-    PartialFitMixin, FirstMembersMixin, SavingMixin, ExportMixin, MemberPredictor, CommonParameters
+    PartialFitMixin,
+    WarmStartMixin,
+    FirstMembersMixin,
+    SavingMixin,
+    ExportMixin,
+    MemberPredictor,
+    CommonParameters,
 ):
     """Base of the classifiers whose members are trained on one backbone.
 
@@ -194,8 +197,8 @@ class MemberClassifier(
         device = choose_device(self.device)
         processes = join_processes(training.data_parallel, device, self.n_jobs)
         device = processes.device or device
-        folder = checkpoint_folder(training) if max_epochs is None else None
-        seed = self.settings_.random_state if warm else fit_seed(self.random_state, folder)
+        folder = _checkpoint_folder(training) if max_epochs is None else None
+        seed = self.settings_.random_state if warm else _fit_seed(self.random_state, folder)
         seed = processes.gather(seed)[0]
         with processes.expected():
             reader = RowReader(type(self).__name__, self.serializer)
@@ -233,7 +236,7 @@ class MemberClassifier(
                 reader.dataset(rows, backbone.model, plan.blocks, targets)
                 for rows, targets in parts
             ]
-            run = replace(run_of(len(classes), device, precision), checkpoint_dir=folder)
+            run = replace(Run.on(device, precision, len(classes)), checkpoint_dir=folder)
         told = settings.for_training()
         if max_epochs is not None:
             told = told.with_values(max_epochs=max_epochs)
@@ -244,10 +247,12 @@ class MemberClassifier(
         if old is not None:
             members = assemble(backbone, plan, factory, join(old, members), told, run)
         notes = {"n_parts": 1, "data_sizes": data_sizes(*(targets for _, targets in parts))}
-        fitted = fitted_record(classes, settings, members, plan, backbone, reader, notes)
-        fitted |= self._after_training(members.net, settings, data[0])
-        self._become(fitted)  # all has gone well
-        forget_checkpoints(run, members)
+        learned = self._after_training(members.net, settings, data[0])
+        self._become(classes, settings, members, plan, backbone, reader, notes, learned)
+        if folder is not None and not members.interrupted:  # complete: the next fit is a new one
+            if run.processes.is_main:
+                clear_checkpoints(folder)
+            run.processes.gather(None)  # nobody begins the next fit with these still there
         return self
 
     # -- settings --------------------------------------------------------------------------------
@@ -266,12 +271,6 @@ class MemberClassifier(
         }
         settings = settings.with_values(random_state=seed)
         return replace(settings, idle={**settings.idle, **absent}, scopes=scopes)
-
-    def _changed(self, settings: Settings, *scopes: Scope) -> list[str]:
-        """Parameters of these scopes whose value is not that of the former fit."""
-        now = settings.of_scope(*scopes)
-        before = self.settings_
-        return sorted(k for k, v in now.items() if not same_value(v, getattr(before, k)))
 
     # -- data ------------------------------------------------------------------------------------
 
@@ -318,22 +317,59 @@ class MemberClassifier(
         """Return what a method learns beyond its members, from the training data."""
         return {}
 
-    def _members_to_keep(self, settings: Settings, classes: np.ndarray) -> TrainedMembers:
-        """Members of the former fit, if those to be trained now can stand beside them."""
-        changed = self._changed(settings, "member", "training")
-        check_unchanged(changed, self.classes_, classes, len(self.net_.member_ids), self.n_members)
-        return members_of(self.net_, self.history_)
-
     # -- what has been learned -------------------------------------------------------------------
 
-    def _become(self, fitted: Mapping[str, Any]) -> None:
+    def _become(
+        self,
+        classes: np.ndarray,
+        settings: Settings,
+        members: TrainedMembers,
+        plan: AdaptationPlan,
+        backbone: LoadedBackbone,
+        reader: RowReader,
+        notes: Mapping[str, Any],
+        learned: Mapping[str, Any],
+    ) -> None:
         """Take on what a fit has learned, in place of what a former one had."""
+        module = members.net.module_
+        layers = {name: module.split.model.get_submodule(name) for name in plan.targets}
+        report = adapter_report(
+            plan,
+            dict(module.named_parameters()),
+            n_members=len(members.ids),
+            n_total=sum(p.numel() for p in backbone.model.parameters()),
+            ranks={name: int(x.rank) for name, x in layers.items() if hasattr(x, "rank")},
+        )
         for name in self._learned():
             delattr(self, name)
-        for name, value in fitted.items():
+        columns = {n: v for n, v in vars(reader).items() if n.endswith("_")}
+        for name, value in {**columns, **learned}.items():
             setattr(self, name, value)
+        self.classes_ = classes
+        self.settings_ = settings
+        self.history_ = members.history
+        self.n_iter_ = len(members.history)
+        self.net_ = members.net
+        self.input_kind_ = reader.kind
+        self.adapter_report_ = report
+        self._reader = reader
+        self._notes = notes
 
     def _learned(self) -> dict[str, Any]:
         """Return what fit has learned: meta-estimators leave notes of their own on an estimator."""
         private = ("_reader", "_notes")
         return {n: v for n, v in vars(self).items() if n.endswith("_") or n in private}
+
+
+def _checkpoint_folder(training: Training) -> Path | None:
+    """Where checkpoints go: absolute, so that a worker elsewhere means the same folder."""
+    folder = training.checkpoint_dir
+    return None if folder is None else Path(folder).expanduser().resolve()
+
+
+def _fit_seed(random_state: Any, checkpoints: Path | None) -> int:
+    """Seed of a fit: where `random_state` leaves it open, that of the fit it continues."""
+    known = None
+    if random_state is None and checkpoints is not None:
+        known = stored_seed(checkpoints)
+    return base_seed(random_state) if known is None else known

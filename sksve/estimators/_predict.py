@@ -12,13 +12,18 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from sksve.estimators._labels import expected_accuracy, read_soft_labels
-from sksve.estimators._rows import RowReader
-from sksve.estimators._run import Precision
+from sksve.estimators._data import RowReader, expected_accuracy, read_soft_labels
 from sksve.inputs import CheckedRows, read_rows
 from sksve.metrics import Uncertainty
 from sksve.preprocessing._table import from_arrow, plain_container
-from sksve.training import MemberDataset, Progress, predict_logits, softmax64, without_bars
+from sksve.training import (
+    MemberDataset,
+    Precision,
+    Progress,
+    predict_logits,
+    softmax64,
+    without_bars,
+)
 
 __all__ = ["MemberPredictor"]
 

@@ -1,5 +1,6 @@
-"""Save a fitted classifier with members into a folder, and load it again."""
+"""Save a fitted classifier with members into a folder with its model card, and load it again."""
 
+import re
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -22,20 +23,15 @@ from sksve.backbones import (
     resolve_backbone,
 )
 from sksve.estimators._auto import Facts
-from sksve.estimators._card import card_facts
-from sksve.estimators._fitted import fitted_record
-from sksve.estimators._rows import RowReader
-from sksve.estimators._run import Precision, choose_device, run_of
-from sksve.persistence import (
-    CardFacts,
-    Savable,
-    SavedModel,
-    set_fitted,
-)
+from sksve.estimators._data import RowReader
+from sksve.persistence import CardFacts, Savable, SavedModel, set_fitted
 from sksve.preprocessing import TabularToText
 from sksve.training import (
+    Precision,
+    Run,
     TrainedMembers,
     Training,
+    choose_device,
     describe_frozen,
     restore_net,
     saved_state,
@@ -45,8 +41,6 @@ __all__ = ["SavingMixin"]
 
 # Learned attributes that follow from the backbone, the settings and the members.
 _DERIVED = {"net_", "adapter_report_", "settings_", "_reader"}
-_SECTIONS = ("parameters", "settings", "serializer", "backbone", "attributes")
-_NEEDED = {"classes_", "history_", "n_iter_", "input_kind_", "_notes"}
 
 
 class SavingMixin(Savable):
@@ -161,12 +155,12 @@ class SavingMixin(Savable):
             fresh._layer_factory(settings),
             parts.members,
             settings.for_training(),
-            run_of(len(classes), chosen, precision),
+            Run.on(chosen, precision, len(classes)),
             parts.tensors,
             parts.backbone["frozen"],
         )
         members = TrainedMembers(tuple(parts.members), (), learned["history_"], net.history, net)
-        fresh._become(fitted_record(classes, settings, members, plan, loaded, reader, {}))
+        fresh._become(classes, settings, members, plan, loaded, reader, {}, {})
         set_fitted(fresh, learned)
         return fresh
 
@@ -186,7 +180,8 @@ class _Parts:
     @classmethod
     def read(cls, saved: SavedModel) -> "_Parts":
         parts, content = cls(), saved.content
-        _demand_kinds(content, "", dict.fromkeys(_SECTIONS, dict) | {"members": list})
+        kinds = {"parameters": dict, "settings": dict, "serializer": dict, "attributes": dict}
+        _demand_kinds(content, "", kinds | {"backbone": dict, "members": list})
         kinds = {"options": dict, "config": dict, "processor": dict, "frozen": dict, "pooling": str}
         _demand_kinds(content["backbone"], "backbone.", kinds)
         parts.parameters, parts.settings = content["parameters"], content["settings"]
@@ -212,14 +207,11 @@ def _demand_kinds(content: Mapping[str, Any], place: str, kinds: Mapping[str, ty
 
 
 def _check_learned(learned: Mapping[str, Any]) -> None:
-    missing = _NEEDED - set(learned)
-    if missing:
-        raise KeyError(", ".join(sorted(missing)))
-    classes, history = learned["classes_"], learned["history_"]
-    if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(classes) < 2:
+    kinds = {"classes_": np.ndarray, "history_": list, "n_iter_": int, "_notes": dict}
+    _demand_kinds(learned, "attributes.", kinds | {"input_kind_": str})
+    classes = learned["classes_"]
+    if classes.ndim != 1 or len(classes) < 2:
         raise TypeError("classes_")
-    if not isinstance(history, list) or not isinstance(learned["_notes"], dict):
-        raise TypeError("history_ or _notes")
     if strange := _DERIVED & set(learned):
         raise TypeError(f"the attributes {strange}")
 
@@ -273,3 +265,75 @@ def _versions() -> dict[str, str]:
     named = ("torch", "transformers", "scikit-learn", "numpy")
     told = {"Python": sys.version.split()[0], "sksve": __version__}
     return told | {name: version(name) for name in named}
+
+
+# -- the model card --------------------------------------------------------------------------------
+
+# Names of backbones that sksve finds elsewhere -> their names on the hub.
+_ON_HUB = {"all-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2"}
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def card_facts(
+    clf: Any, content: Mapping[str, Any], metrics: Mapping[str, float], versions: Mapping[str, str]
+) -> CardFacts:
+    """Collect the facts of a fitted classifier's model card.
+
+    Parameters
+    ----------
+    clf : estimator
+    content : mapping
+        What is saved of it.
+    metrics, versions : mapping
+
+    Returns
+    -------
+    CardFacts
+    """
+    given = as_backbone(clf.settings_.backbone).source
+    name = "" if isinstance(given, tuple | list) else str(given)
+    on_hub = _ON_HUB.get(name, "")
+    if not on_hub and _REPOSITORY.fullmatch(name) and not Path(name).exists():
+        on_hub = name
+    shown = name if on_hub or not name else Path(name).name  # not a path of somebody's disk
+    sizes = dict(clf._notes.get("data_sizes", {}))
+    counts = sizes.pop("classes", [])
+    report = clf.adapter_report_
+    home = "sksve" if type(clf).__name__ == "SVEClassifier" else type(clf).__module__
+    return CardFacts(
+        class_name=type(clf).__name__,
+        module=re.sub(r"\._\w+$", "", home),
+        input_kind=clf.input_kind_,
+        backbone=shown,
+        hub_backbone=on_hub,
+        n_members=len(content["members"]),
+        classes=clf.classes_.tolist(),
+        sizes={k: v for k, v in sizes.items() if v},
+        class_counts=counts,
+        parameters={k: repr(v) for k, v in clf.settings_.values.items() if _is_shown(clf, k)},
+        history=_last_epoch(clf.history_),
+        metrics=metrics,
+        n_trained=report.n_trainable,
+        n_total=report.n_total,
+        versions=versions,
+    )
+
+
+def _is_shown(clf: Any, name: str) -> bool:
+    """Whether a setting says something about the model rather than about the machine or the labels."""
+    about = (declared(clf) | declared(Training))[name].metadata
+    decides = about["scope"] != "run" or name in ("n_members", "random_state")
+    return bool(about["saved"]) and decides and name != "class_weight"
+
+
+def _last_epoch(history: list[dict[str, np.ndarray]]) -> dict[str, float]:
+    """Mean over the members of each value in the last epoch the member ran."""
+    found = {}
+    for key in {key: None for row in history for key in row}:
+        rows = np.array([row[key] for row in history if key in row], dtype=np.float64)
+        ran = np.isfinite(rows)
+        last = len(rows) - 1 - ran[::-1].argmax(axis=0)
+        values = rows[last, np.arange(rows.shape[1])][ran.any(axis=0)]
+        if len(values):
+            found[key] = float(values.mean())
+    return found

@@ -27,7 +27,15 @@ from sksve.training._muon import CoreMuon
 from sksve.training._net import MemberNet
 from sksve.training._progress import Progress, without_bars
 from sksve.training._reuse import describe_frozen, restore_net, saved_state, train_further
-from sksve.training._run import Processes, Run, join_processes, sample_seeds
+from sksve.training._run import (
+    Precision,
+    Processes,
+    Run,
+    base_seed,
+    choose_device,
+    join_processes,
+    sample_seeds,
+)
 from sksve.training._settings import AUTO, Settings, Training, is_auto
 
 __all__ = [
@@ -40,6 +48,7 @@ __all__ = [
     "MemberFactory",
     "MemberModel",
     "MemberNet",
+    "Precision",
     "Processes",
     "Progress",
     "Run",
@@ -49,9 +58,11 @@ __all__ = [
     "Training",
     "WholeBackbone",
     "assemble",
+    "base_seed",
     "build_module",
     "check_callbacks",
     "check_writable",
+    "choose_device",
     "clear_checkpoints",
     "compute_features",
     "describe_frozen",

@@ -1,9 +1,10 @@
-"""What of a training is no setting: its processes, the machine's part, the random streams."""
+"""What of a training is no setting: processes, device, precision and the random streams."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from sksve.training._settings import Settings
 __all__ = [
     "ALONE",
     "MemberStreams",
+    "Precision",
     "Processes",
     "Run",
+    "base_seed",
+    "choose_device",
     "join_processes",
     "member_streams",
     "sample_seeds",
@@ -138,6 +142,40 @@ def join_processes(data_parallel: bool, device: str, n_jobs: int | None = None) 
     return Processes(state.process_index, state.num_processes, str(state.device))
 
 
+def choose_device(device: Any) -> str:
+    """Turn "auto" into "cuda" or "cpu"; ValueError if torch cannot reach another."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"The 'device' parameter must be 'auto' or a device that torch can reach here. Got "
+            f"{device!r} instead ({str(error).splitlines()[0]})"
+        ) from error
+    return str(chosen)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Dtype of weights and results, and of the autocast forward pass in training and prediction."""
+
+    dtype: torch.dtype
+    training: torch.dtype | None
+    prediction: torch.dtype | None
+
+    @classmethod
+    def choose(cls, precision: str, device: str) -> "Precision":
+        """Resolve ``"auto"``: float32, and bfloat16 autocast for training on CUDA."""
+        if precision == "float64":
+            return cls(torch.float64, None, None)
+        if precision == "bfloat16":
+            return cls(torch.float32, torch.bfloat16, torch.bfloat16)
+        fast = precision == "auto" and device.startswith("cuda")
+        return cls(torch.float32, torch.bfloat16 if fast else None, None)
+
+
 @dataclass(frozen=True)
 class Run:
     """What a training needs beside its settings."""
@@ -153,6 +191,11 @@ class Run:
     max_time: float | None = None  # seconds of this training: its part of ``settings.max_time``
     processes: Processes = ALONE
 
+    @classmethod
+    def on(cls, device: str, precision: Precision, n_classes: int) -> "Run":
+        """A run on a device with a resolved precision."""
+        return cls(n_classes, device, precision.dtype, precision.training)
+
 
 # -- random streams: member k draws from its own, whatever the others do -------------------------
 
@@ -162,6 +205,17 @@ _ADAPTER, _HEAD, _BATCHES = range(3)
 # entropy with zeros, so [seed] and [seed, 0] are the same sequence.
 _SHARED = (0x53,)
 _SAMPLES = (0x4D,)
+
+
+def base_seed(random_state: Any) -> int:
+    """Draw the seed from which every member's streams derive; None means fresh entropy."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**32))
+    return int(random_state.randint(2**31 - 1))
 
 
 @dataclass(frozen=True)

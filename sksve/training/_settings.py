@@ -61,8 +61,8 @@ class Training(BaseEstimator):
     shared_batches : bool, default=False
         Whether all members see the same mini-batches, in place of each its own.
     freeze_out : float or None, default=None
-        Share of all steps, at least 0.1, after which the first adapted block stops learning [3]_; the last
-        learns to the end, those between stop at equal distances. A block that has stopped needs no
+        Share of all steps, from 0.1 to below 1, after which the first adapted block stops learning [3]_;
+        the last learns to the end, those between stop at equal distances. A block that has stopped needs no
         gradient, which at 0.5 saves an eighth of the blocks' products. Its schedule is the whole one, as
         much higher as it is shorter. It costs some quality: little where members learn their rows by
         heart, more where training is short. None: all blocks learn to the end.
@@ -110,7 +110,7 @@ class Training(BaseEstimator):
     validation_fraction: float | str = parameter("auto", Number(Real, 0, 1, closed="neither"), AUTO)
     patience: int | str = parameter("auto", Number(Integral, 1, None, closed="left"), AUTO)
     shared_batches: bool = parameter(False, "boolean")
-    freeze_out: float | None = parameter(None, Number(Real, 0.1, 1, closed="both"), None)
+    freeze_out: float | None = parameter(None, Number(Real, 0.1, 1, closed="left"), None)
     callbacks: Any = parameter(
         None, ListOf(["on_epoch_end", "on_train_end"]), None, scope="run", saved=False
     )
