@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 
 from sksve._validation import check_container
+from sksve.training import MemberDataset
 
 __all__ = ["MemberSearchCV"]
 
@@ -87,8 +89,8 @@ refit_time_, multimetric_
             If the estimator has no members that can be taken one by one.
         """
         check_container(X)
-        given = [self.param_grid] if isinstance(self.param_grid, Mapping) else self.param_grid
-        grids = [{key: list(values) for key, values in grid.items()} for grid in given]
+        grids = [self.param_grid] if isinstance(self.param_grid, Mapping) else self.param_grid
+        grids = [{key: list(values) for key, values in grid.items()} for grid in grids]
         names = [_count_name(grid) for grid in grids]
         scorer = check_scoring(self.estimator, scoring=self.scoring)
         for grid, name in zip(grids, names):
@@ -113,13 +115,14 @@ refit_time_, multimetric_
         self.n_members_trained_ = self.n_members_scored_ = 0
         for grid, name in zip(grids, names):
             rows = self._search(X, y, grid, name, scorer, splits, passed)
-            for row in rows:
-                for key, value in row.items():
-                    columns.setdefault(key, []).append(value)
-        self._settle(columns, scorer, splits)
+            for key, value in (item for row in rows for item in row.items()):
+                columns.setdefault(key, []).append(value)
+        self._set_results(columns, scorer, splits)
         if self.refit:
             start = time.perf_counter()
-            best = clone(self.estimator).set_params(**clone_values(self.best_params_))
+            best = clone(self.estimator).set_params(
+                **{k: clone(v, safe=False) for k, v in self.best_params_.items()}
+            )
             self.best_estimator_ = best.fit(X, y, **fit_params)
             self.refit_time_ = time.perf_counter() - start
             if hasattr(best, "feature_names_in_"):
@@ -157,13 +160,13 @@ refit_time_, multimetric_
             error_score=self.error_score,
             return_train_score=self.return_train_score,
         ).fit(X, y, **params)
-        found = inner.cv_results_
-        place = {_key(p, name): row for row, p in enumerate(found["params"])}
+        shared = inner.cv_results_
+        place = {_key(p, name): row for row, p in enumerate(shared["params"])}
         rows = []
         for candidate in ParameterGrid(grid):
             row, mark = place[_key(candidate, name)], f"@{int(candidate[name])}"
             one: dict[str, Any] = {"params": candidate}
-            for key, column in found.items():
+            for key, column in shared.items():
                 if key.endswith("_time"):
                     one[key] = column[row]
                 elif key.startswith("split") and key.endswith(mark):
@@ -173,7 +176,7 @@ refit_time_, multimetric_
         self.n_members_scored_ += sum(sizes) * len(place) * len(splits)
         return rows
 
-    def _settle(self, columns: dict[str, list[Any]], scorer: Any, splits: list[Any]) -> None:
+    def _set_results(self, columns: dict[str, list[Any]], scorer: Any, splits: list[Any]) -> None:
         """From scores per split to means, ranks and the best row."""
         results: dict[str, Any] = {
             k: np.array(v) for k, v in columns.items() if k.endswith("_time")
@@ -216,7 +219,7 @@ refit_time_, multimetric_
 
 
 class _EverySize:
-    """Scorer that judges a fitted ensemble at every size; a class, so that workers can be sent it."""
+    """Scores every size from one pass of predictions; a class, so that it can go to workers."""
 
     def __init__(self, scorer: Any, sizes: list[int], name: str) -> None:
         self.scorer = scorer
@@ -227,17 +230,23 @@ class _EverySize:
         return get_routing_for_object(self.scorer)
 
     def __call__(self, estimator: Any, X: Any, y: Any = None, **params: Any) -> dict[str, float]:
-        found = {}
+        largest = _owner(estimator, self.name)
+        known: dict[str, np.ndarray] = {}  # logits of all members, by the rows' content
+
+        def first_logits(size: int, data: MemberDataset) -> np.ndarray:
+            key = data.content_key()
+            if key not in known:
+                known[key] = largest._logits(data)
+            return known[key][:size]
+
+        result = {}
         for size in self.sizes:
-            scores = self.scorer(_of_size(estimator, self.name, size), X, y, **params)
+            smaller = largest.first_members(size)
+            smaller._logits = partial(first_logits, size)
+            scores = self.scorer(_with_last(estimator, smaller), X, y, **params)
             scores = scores if isinstance(scores, dict) else {"score": scores}
-            found.update({f"{metric}@{size}": value for metric, value in scores.items()})
-        return found
-
-
-def clone_values(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy parameter values as searches do before they set them."""
-    return {name: clone(value, safe=False) for name, value in params.items()}
+            result.update({f"{metric}@{size}": value for metric, value in scores.items()})
+        return result
 
 
 def _count_name(grid: Mapping[str, Any]) -> str:
@@ -264,13 +273,12 @@ def _owner(estimator: Any, name: str) -> Any:
     )
 
 
-def _of_size(estimator: Any, name: str, size: int) -> Any:
-    _, _, rest = name.partition("__")
-    if not rest:
-        return estimator.first_members(size)
-    last, classifier = estimator.steps[-1]
-    smaller = Pipeline([*estimator.steps[:-1], (last, _of_size(classifier, rest, size))])
-    return smaller
+def _with_last(estimator: Any, classifier: Any) -> Any:
+    """The fitted estimator with another classifier at its end."""
+    if not isinstance(estimator, Pipeline):
+        return classifier
+    name, last = estimator.steps[-1]
+    return Pipeline([*estimator.steps[:-1], (name, _with_last(last, classifier))])
 
 
 def _key(params: Mapping[str, Any], name: str) -> tuple[Any, ...]:

@@ -26,22 +26,21 @@ from sksve.adapters import clear_svd_cache, svd_cache
 from sksve.backbones import make_tiny_backbone
 from sksve.metrics import scorers
 from sksve.preprocessing import TabularToText
+from tests.private import svd_module
 
 
 @pytest.fixture
 def decomposed(monkeypatch, tmp_path):
     """Count real decompositions by matrix, with nothing in the caches."""
-    from sksve.adapters import _decompose as _cache
-
     monkeypatch.setenv("SKSVE_CACHE", str(tmp_path))
-    monkeypatch.setattr(_cache, "svd_cache", _cache.SVDCache())
-    counts, real = Counter(), _cache.decompose
+    monkeypatch.setattr(svd_module, "svd_cache", svd_module.SVDCache())
+    counts, real = Counter(), svd_module.decompose
 
     def counting(weight):
-        counts[_cache.weight_key(weight)] += 1
+        counts[svd_module.weight_key(weight)] += 1
         return real(weight)
 
-    monkeypatch.setattr(_cache, "decompose", counting)
+    monkeypatch.setattr(svd_module, "decompose", counting)
     return counts
 
 
@@ -198,7 +197,7 @@ def test__first_members__are_a_smaller_fit(settings, n_members, make, texts, lab
         first.predict_proba_members(texts), small.predict_proba_members(texts), rtol=0, atol=1e-9
     )
     assert first.n_members == n_members
-    assert first.get_params() == small.get_params()
+    assert repr(first.get_params()) == repr(small.get_params())
     assert first.adapter_report_ == small.adapter_report_
     assert first.n_iter_ == small.n_iter_
     for row, other in zip(first.history_, small.history_, strict=True):
@@ -255,6 +254,21 @@ def test__member_search__equals_grid_search(make, texts, labels):
     assert mine.classes_.tolist() == ["neg", "pos"]
     # 2 ranks x 2 splits: 3 members trained instead of 1 + 2 + 3.
     assert (mine.n_members_trained_, mine.n_members_scored_) == (12, 24)
+
+
+def test__member_search__predicts_each_fold_once(make, texts, labels, monkeypatch):
+    clf, sizes = make(max_epochs=1), []
+    real = type(clf)._logits
+
+    def counting(self, data):
+        sizes.append(self.n_members)
+        return real(self, data)
+
+    monkeypatch.setattr(type(clf), "_logits", counting)
+    MemberSearchCV(clf, {"n_members": [1, 2, 3]}, cv=2, scoring=scorers(), refit=False).fit(
+        texts, labels
+    )
+    assert sizes == [3, 3]
 
 
 def test__member_search__with_many_metrics_and_grids(make, texts, labels):
