@@ -55,7 +55,7 @@ class Facts:
 
 def resolve(
     method: str,
-    given: Mapping[str, Any],
+    user_values: Mapping[str, Any],
     defaults: Mapping[str, Any],
     facts: Facts,
     earlier: Settings | None = None,
@@ -66,7 +66,7 @@ def resolve(
     ----------
     method : str
         Name of the classifier.
-    given : mapping
+    user_values : mapping
         Its parameters and those of its `Training`.
     defaults : mapping
         One of the tables above.
@@ -79,11 +79,15 @@ def resolve(
     ValueError
         If an option would do nothing here; the message says what, why, and the cure.
     """
-    _refuse_options(method, given, defaults)
-    values = dict(given)
+    _refuse_options(method, user_values, defaults)
+    values = dict(user_values)
     if earlier is not None:
-        values |= {k: earlier.values[k] for k in given if is_auto(given[k]) and k in earlier.values}
-    if "core" in given:
+        values |= {
+            k: earlier.values[k]
+            for k in user_values
+            if is_auto(user_values[k]) and k in earlier.values
+        }
+    if "core" in user_values:
         values |= _settle_core(values)
     if values.get("decay_to") == "start" and is_auto(values["weight_decay"]):
         values["weight_decay"] = _DECAY
@@ -92,7 +96,7 @@ def resolve(
     if isinstance(share, float) or (share is not None and not isinstance(share, Integral)):
         values["adapt_blocks"] = math.ceil(round(float(share) * facts.n_blocks, 9))
     idle = _idle(values, defaults)
-    _refuse_idle(given, values, idle, facts)
+    _refuse_idle(user_values, values, idle, facts)
     return Settings(method, {k: v for k, v in values.items() if k not in idle}, idle)
 
 
@@ -128,21 +132,23 @@ def _idle(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, A
     return idle
 
 
-def _refuse_options(method: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+def _refuse_options(
+    method: str, user_values: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> None:
     """Options of `Training` that a classifier does not have."""
     for name, option in declared(Training).items():
-        if name in defaults or name not in _OF_SOME or given[name] == option.default:
+        if name in defaults or name not in _OF_SOME or user_values[name] == option.default:
             continue
         raise ValueError(
-            f"The option {name!r} of Training does nothing in {method}. Got {given[name]!r:.80}. Leave it "
-            f"at {option.default!r}."
+            f"The option {name!r} of Training does nothing in {method}. Got {user_values[name]!r:.80}. "
+            f"Leave it at {option.default!r}."
         )
-    if given["decay_to"] not in ("auto", "start", defaults["decay_to"]):
+    if user_values["decay_to"] not in ("auto", "start", defaults["decay_to"]):
         raise ValueError(
             f"The option 'decay_to' of Training must be 'auto', 'start' or {defaults['decay_to']!r} in "
-            f"{method}. Got {given['decay_to']!r}."
+            f"{method}. Got {user_values['decay_to']!r}."
         )
-    if given["optimizer"] == "muon" and "core" not in defaults:
+    if user_values["optimizer"] == "muon" and "core" not in defaults:
         raise ValueError(
             f"optimizer='muon' of Training makes steps of full cores orthogonal, and {method} has none. "
             "Leave it at 'auto'."
@@ -150,27 +156,27 @@ def _refuse_options(method: str, given: Mapping[str, Any], defaults: Mapping[str
 
 
 def _refuse_idle(
-    given: Mapping[str, Any], values: Mapping[str, Any], idle: Mapping[str, Any], facts: Facts
+    user_values: Mapping[str, Any], values: Mapping[str, Any], idle: Mapping[str, Any], facts: Facts
 ) -> None:
     """Explicit values that would do nothing."""
-    told = {name for name in given if not is_auto(given[name])}
+    explicit = {name for name in user_values if not is_auto(user_values[name])}
     for name in ("patience", "validation_fraction"):
-        if name in told & set(idle):
+        if name in explicit & set(idle):
             raise ValueError(
                 f"The option {name!r} of Training counts with early_stopping=True only. Got "
-                f"{given[name]!r} with early_stopping=False. Set early_stopping=True, or leave {name} at "
-                "'auto'."
+                f"{user_values[name]!r} with early_stopping=False. Set early_stopping=True, or leave "
+                f"{name} at 'auto'."
             )
-    if "decay_to" in told & set(idle):
+    if "decay_to" in explicit & set(idle):
         raise ValueError(
             "The option 'decay_to' of Training says what weight_decay pulls to. Got "
-            f"{given['decay_to']!r} with weight_decay={values['weight_decay']!r}. Give weight_decay a "
+            f"{user_values['decay_to']!r} with weight_decay={values['weight_decay']!r}. Give weight_decay a "
             "number above 0, or leave decay_to at 'auto'."
         )
-    if "off_diagonals" in told & set(idle):
+    if "off_diagonals" in explicit & set(idle):
         raise ValueError(
             f"The 'off_diagonals' parameter counts with core='banded', 'random' or 'top_k' only. Got "
-            f"{given['off_diagonals']!r} with core={values['core']!r}. Choose one of these cores, or "
+            f"{user_values['off_diagonals']!r} with core={values['core']!r}. Choose one of these cores, or "
             "leave off_diagonals at 'auto'."
         )
     if values["optimizer"] == "muon" and values["core"] != "full":

@@ -209,7 +209,7 @@ class MemberClassifier(
             reader.kind = parts[0][0].kind
             classes = parts[0][1].classes
             facts = Facts(plan_from_config(resolved, adapt_blocks=0).n_blocks)
-            settings = self._settle(facts, seed, self.settings_ if warm else None)
+            settings = self._resolve_settings(facts, seed, self.settings_ if warm else None)
             factory = self._layer_factory(settings)
             plan = self._plan(resolved, settings)
             check_max_length(self.max_length, plan.max_positions, resolved.name)
@@ -237,15 +237,17 @@ class MemberClassifier(
                 for rows, targets in parts
             ]
             run = replace(Run.on(device, precision, len(classes)), checkpoint_dir=folder)
-        told = settings.for_training()
+        for_training = settings.for_training()
         if max_epochs is not None:
-            told = told.with_values(max_epochs=max_epochs)
-        told, run = processes.share(told, run, data)
+            for_training = for_training.with_values(max_epochs=max_epochs)
+        for_training, run = processes.share(for_training, run, data)
         ids = range(0 if old is None else len(old.ids), self.n_members)
         valid = data[1] if len(data) > 1 else None
-        members = train(backbone, plan, factory, ids, data[0], valid, told, run, n_jobs=self.n_jobs)
+        members = train(
+            backbone, plan, factory, ids, data[0], valid, for_training, run, n_jobs=self.n_jobs
+        )
         if old is not None:
-            members = assemble(backbone, plan, factory, join(old, members), told, run)
+            members = assemble(backbone, plan, factory, join(old, members), for_training, run)
         notes = {"n_parts": 1, "data_sizes": data_sizes(*(targets for _, targets in parts))}
         learned = self._after_training(members.net, settings, data[0])
         self._become(classes, settings, members, plan, backbone, reader, notes, learned)
@@ -257,14 +259,16 @@ class MemberClassifier(
 
     # -- settings --------------------------------------------------------------------------------
 
-    def _settle(self, facts: Facts, seed: int, earlier: Settings | None = None) -> Settings:
+    def _resolve_settings(
+        self, facts: Facts, seed: int, earlier: Settings | None = None
+    ) -> Settings:
         """Replace every "auto"; with `earlier`, by what it stood for in a former fit."""
         training = self.training or Training()
-        given = {name: getattr(self, name) for name in declared(self) if name != "training"}
-        given |= {name: getattr(training, name) for name in declared(training)}
-        settings = resolve(type(self).__name__, given, self._defaults, facts, earlier)
+        user_values = {name: getattr(self, name) for name in declared(self) if name != "training"}
+        user_values |= {name: getattr(training, name) for name in declared(training)}
+        settings = resolve(type(self).__name__, user_values, self._defaults, facts, earlier)
         fixed = ("n_members", "n_jobs", "warm_start", "lr", "adapt_blocks")
-        absent = {name: getattr(self, name) for name in fixed if name not in given}
+        absent = {name: getattr(self, name) for name in fixed if name not in user_values}
         scopes = {
             name: option.metadata["scope"]
             for name, option in {**declared(self), **declared(Training)}.items()

@@ -107,7 +107,7 @@ class PartialFitMixin:
                     f"classes={known.tolist()!r} is not the same as on the first call to "
                     f"partial_fit or in fit, {self.classes_.tolist()!r}."
                 )
-            settings = self._settled_again()
+            settings = self._unchanged_settings()
             rows = self._reader.read(X, estimator=self)
             targets = read_targets(y, len(rows), sample_weight, self.class_weight, self.classes_)
             split = self.net_.module_.split
@@ -115,20 +115,20 @@ class PartialFitMixin:
             data = self._reader.dataset(rows, split.model, split.blocks, targets)
         precision = Precision.choose(self.precision, device)
         run = replace(Run.on(device, precision, len(self.classes_)), part=self._notes["n_parts"])
-        told = settings.for_training().with_values(max_epochs=1)
-        told, run = processes.share(told, run, [data])
-        members = train_further(self.net_, self.history_, data, told, run)
+        one_epoch = settings.for_training().with_values(max_epochs=1)
+        one_epoch, run = processes.share(one_epoch, run, [data])
+        members = train_further(self.net_, self.history_, data, one_epoch, run)
         self.net_, self.history_ = members.net, members.history
         self.n_iter_ = len(members.history)
         self._notes = self._notes | {"n_parts": self._notes["n_parts"] + 1}
         self.settings_ = settings
         return self
 
-    def _settled_again(self: Any) -> Settings:
+    def _unchanged_settings(self: Any) -> Settings:
         """Settings of this call; ValueError if they are of other members."""
         split = self.net_.module_.split
         facts = Facts(len(split.model.get_submodule(split.blocks)))
-        settings = self._settle(facts, self.settings_.random_state, self.settings_)
+        settings = self._resolve_settings(facts, self.settings_.random_state, self.settings_)
         changed = self._changed(settings, "member")
         if len(self.net_.member_ids) != self.n_members:
             changed.append("n_members")

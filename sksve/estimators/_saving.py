@@ -81,13 +81,13 @@ class SavingMixin(Savable):
 
     def _describe_backbone(self: Any) -> dict[str, Any]:
         backbone = self.settings_.backbone
-        given = as_backbone(backbone).source
-        own = backbone.get_params(deep=False) if isinstance(backbone, Backbone) else {}
+        source = as_backbone(backbone).source
+        options = backbone.get_params(deep=False) if isinstance(backbone, Backbone) else {}
         model = self.net_.module_.split.model
         return {
-            "given": None if isinstance(given, tuple | list) else given,
+            "given": None if isinstance(source, tuple | list) else source,
             "class": type(model).__name__,
-            "options": {name: value for name, value in own.items() if name != "source"},
+            "options": {name: value for name, value in options.items() if name != "source"},
             "pooling": self.net_.module_.split.pooling,
             "config": describe_config(model.config),
             "processor": describe_processor(self._tokenizer),
@@ -114,17 +114,17 @@ class SavingMixin(Savable):
                 f"This version's {cls.__name__} has no parameter {', '.join(sorted(unknown))}. Load it "
                 "with the version of sksve it was saved with."
             )
-        told: dict[str, Any] = {
+        replaced: dict[str, Any] = {
             "backbone": _chosen_backbone(parts.backbone, backbone),
             "device": device,
             "serializer": parts.serializer,
         }
-        fresh = cls(**parts.parameters | told)
+        fresh = cls(**parts.parameters | replaced)
         training = Training(**{k: v for k, v in parts.settings.items() if k in options})
-        own = {k: v for k, v in parts.settings.items() if k not in options}
+        values = {k: v for k, v in parts.settings.items() if k not in options}
         if "n_members" in own_names:
-            own["n_members"] = len(parts.members)
-        fitted_with = cls(**own | told, training=training)
+            values["n_members"] = len(parts.members)
+        fitted_with = cls(**values | replaced, training=training)
         for clf in (fresh, fitted_with):
             check_declared(clf, *([] if clf.training is None else [clf.training]))
         resolved = resolve_backbone(fresh.backbone)
@@ -135,7 +135,7 @@ class SavingMixin(Savable):
             what="backbone's configuration",
         )
         facts = Facts(plan_from_config(resolved, adapt_blocks=0).n_blocks)
-        settings = fitted_with._settle(facts, parts.settings["random_state"])
+        settings = fitted_with._resolve_settings(facts, parts.settings["random_state"])
         precision = Precision.choose(settings.precision, chosen)
         loaded = load_backbone(resolved, pooling=parts.backbone["pooling"], dtype=precision.dtype)
         reader = RowReader(cls.__name__, parts.serializer)
@@ -263,8 +263,8 @@ def _refuse_inside(weights: Path | None, folder: Path) -> None:
 
 def _versions() -> dict[str, str]:
     named = ("torch", "transformers", "scikit-learn", "numpy")
-    told = {"Python": sys.version.split()[0], "sksve": __version__}
-    return told | {name: version(name) for name in named}
+    versions = {"Python": sys.version.split()[0], "sksve": __version__}
+    return versions | {name: version(name) for name in named}
 
 
 # -- the model card --------------------------------------------------------------------------------
@@ -290,8 +290,8 @@ def card_facts(
     -------
     CardFacts
     """
-    given = as_backbone(clf.settings_.backbone).source
-    name = "" if isinstance(given, tuple | list) else str(given)
+    source = as_backbone(clf.settings_.backbone).source
+    name = "" if isinstance(source, tuple | list) else str(source)
     on_hub = _ON_HUB.get(name, "")
     if not on_hub and _REPOSITORY.fullmatch(name) and not Path(name).exists():
         on_hub = name
@@ -328,12 +328,12 @@ def _is_shown(clf: Any, name: str) -> bool:
 
 def _last_epoch(history: list[dict[str, np.ndarray]]) -> dict[str, float]:
     """Mean over the members of each value in the last epoch the member ran."""
-    found = {}
+    means = {}
     for key in {key: None for row in history for key in row}:
         rows = np.array([row[key] for row in history if key in row], dtype=np.float64)
         ran = np.isfinite(rows)
         last = len(rows) - 1 - ran[::-1].argmax(axis=0)
         values = rows[last, np.arange(rows.shape[1])][ran.any(axis=0)]
         if len(values):
-            found[key] = float(values.mean())
-    return found
+            means[key] = float(values.mean())
+    return means

@@ -256,10 +256,10 @@ def _predict(
             turns = [slice(k, k + 1) for k in range(len(chosen))] if merge else [slice(None)]
             for turn in turns:
                 who = chosen[turn]
-                own: Any = nullcontext()
+                merged: Any = nullcontext()
                 if merge:
-                    own = merged_member(module, who[0], n_tokens, dtype=autocast)
-                with own, low_precision(device, autocast):
+                    merged = merged_member(module, who[0], n_tokens, dtype=autocast)
+                with merged, low_precision(device, autocast):
                     for rows, batch in zip(group, inputs):
                         logits[turn, rows] = _run(module, batch, who)
                         bar.advance(len(who) * int(dataset.lengths[rows].sum()))

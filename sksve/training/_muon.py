@@ -66,19 +66,21 @@ class CoreMuon(Optimizer):
     ) -> None:
         cores = list(cores)
         stages = [0] * len(cores) if stages is None else stages
-        own: list[dict[str, Any]] = [
+        core_groups: list[dict[str, Any]] = [
             {"params": [p for p, k in zip(cores, stages, strict=True) if k == stage], "lr": lr}
             | {"stage": stage}
             for stage in range(1 + max(stages, default=0))
         ]
-        self.momentum, self.n_own = momentum, len(own)
-        super().__init__([*own, *groups], {"lr": lr, "weight_decay": weight_decay})
-        self.adamw = AdamW(self.param_groups[self.n_own :], weight_decay=weight_decay, fused=True)
+        self.momentum, self.n_core_groups = momentum, len(core_groups)
+        super().__init__([*core_groups, *groups], {"lr": lr, "weight_decay": weight_decay})
+        self.adamw = AdamW(
+            self.param_groups[self.n_core_groups :], weight_decay=weight_decay, fused=True
+        )
         self._share()
 
     def _share(self) -> None:
         """Let AdamW use these very groups, which schedules write to, and this state, which is saved."""
-        self.adamw.param_groups = self.param_groups[self.n_own :]
+        self.adamw.param_groups = self.param_groups[self.n_core_groups :]
         self.adamw.state = self.state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -93,7 +95,7 @@ class CoreMuon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         by_size: dict[int, list[tuple[Tensor, dict[str, Any]]]] = {}
-        for group in self.param_groups[: self.n_own]:
+        for group in self.param_groups[: self.n_core_groups]:
             for p in group["params"]:
                 if p.grad is not None:
                     by_size.setdefault(p.shape[1], []).append((p, group))

@@ -1,4 +1,4 @@
-"""How members learn, as the user says it (`Training`) and as a fit has settled it (`Settings`)."""
+"""How members learn, as the user says it (`Training`) and as a fit has resolved it (`Settings`)."""
 
 import os
 from collections.abc import Mapping
@@ -202,5 +202,5 @@ class Settings:
                 "the parameters yourself."
             )
         names = declared(Training)
-        own = {name: value for name, value in self.values.items() if name not in names}
-        return own | {"training": self.training}
+        parameters = {name: value for name, value in self.values.items() if name not in names}
+        return parameters | {"training": self.training}
