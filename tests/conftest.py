@@ -24,6 +24,28 @@ def rng():
     return np.random.default_rng(0)
 
 
+@pytest.fixture(scope="session")
+def texts():
+    from tests.making import TEXTS
+
+    return list(TEXTS)
+
+
+@pytest.fixture(scope="session")
+def labels():
+    from tests.making import LABELS
+
+    return list(LABELS)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A (model, tokenizer) pair that many tests share: none may change it."""
+    from sksve.backbones import make_tiny_backbone
+
+    return make_tiny_backbone()
+
+
 # -- the survival report -------------------------------------------------------------------------
 
 _MARK = "survived: "

@@ -1,6 +1,27 @@
-"""Classifiers from flat settings, as tests like to write them."""
+"""Classifiers from flat settings, as tests like to write them, and what they are fitted on."""
+
+import atexit
+import shutil
+import tempfile
 
 from sksve import Training
+
+# Unequal lengths, so that batches hold padding.
+TEXTS = [
+    "good film",
+    "bad film",
+    "the story was great and very fun",
+    "the worst movie of all, dull and boring",
+    "loved it",
+    "hated it",
+    "a best movie",
+    "no story, poor plot than never",
+    "great",
+    "dull",
+    "very good and fun to the most",
+    "it is not good at all, it is bad",
+]
+LABELS = ["pos", "neg"] * 6
 
 
 def new(cls, backbone, **settings):
@@ -12,3 +33,25 @@ def new(cls, backbone, **settings):
     options = {name: settings.pop(name) for name in Training().get_params() if name in settings}
     training = Training(**options) if options else None
     return cls(Backbone(backbone, **how) if how else backbone, training=training, **settings)
+
+
+def save_tiny(folder, family="bert", **settings):
+    """Save a tiny model and its tokenizer in a folder; return the folder."""
+    from sksve.backbones import make_tiny_backbone
+
+    for part in make_tiny_backbone(family, **settings):
+        part.save_pretrained(folder)
+    return folder
+
+
+def temporary_tiny(**settings):
+    """`save_tiny` in a folder that goes when Python ends."""
+    folder = tempfile.mkdtemp(prefix="sksve-tiny-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return save_tiny(folder, **settings)
+
+
+def name_of(check):
+    """Name one of scikit-learn's checks, with its settings."""
+    settings = "-".join(f"{k}={v}" for k, v in getattr(check, "keywords", {}).items())
+    return "-".join(filter(None, (getattr(check, "func", check).__name__, settings)))

@@ -2,33 +2,16 @@
 
 import pytest
 
-from sksve.backbones import make_tiny_backbone
 from sksve.baselines import (
     BatchEnsembleClassifier,
     DeepEnsembleClassifier,
     FineTunedClassifier,
     LaplaceClassifier,
+    LinearProbeClassifier,
     LoRAEnsembleClassifier,
     MCDropoutClassifier,
 )
 from tests.making import new
-
-# Unequal lengths, so that batches hold padding.
-TEXTS = [
-    "good film",
-    "bad film",
-    "the story was great and very fun",
-    "the worst movie of all, dull and boring",
-    "loved it",
-    "hated it",
-    "a best movie",
-    "no story, poor plot than never",
-    "great",
-    "dull",
-    "very good and fun to the most",
-    "it is not good at all, it is bad",
-]
-LABELS = ["pos", "neg"] * 6
 
 #: name -> class and how many members, or samples, it predicts with.
 RIVALS = {
@@ -38,23 +21,8 @@ RIVALS = {
     "batch_ensemble": (BatchEnsembleClassifier, {"n_members": 3}),
     "mc_dropout": (MCDropoutClassifier, {"n_samples": 4}),
     "laplace": (LaplaceClassifier, {"n_samples": 4}),
+    "linear_probe": (LinearProbeClassifier, {"n_members": 3}),
 }
-
-
-@pytest.fixture(scope="session")
-def texts():
-    return list(TEXTS)
-
-
-@pytest.fixture(scope="session")
-def labels():
-    return list(LABELS)
-
-
-@pytest.fixture(scope="session")
-def tiny():
-    """A (model, tokenizer) pair that many tests share: none may change it."""
-    return make_tiny_backbone()
 
 
 @pytest.fixture(params=RIVALS)
@@ -79,7 +47,10 @@ def make(tiny):
             "precision": "float64",
             "random_state": 0,
         }
-        return new(cls, tiny if backbone is None else backbone, **(settings | own | changes))
+        settings |= own | changes
+        if name == "linear_probe":  # its heads are all there is to train
+            settings.pop("lr")
+        return new(cls, tiny if backbone is None else backbone, **settings)
 
     return make
 

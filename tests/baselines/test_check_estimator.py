@@ -1,14 +1,10 @@
 """scikit-learn's own checks on every rival: long, so marked slow."""
 
-import atexit
-import shutil
-import tempfile
-
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from sksve import Training
-from sksve.backbones import Backbone, make_tiny_backbone
+from sksve.backbones import Backbone
 from sksve.baselines import (
     BatchEnsembleClassifier,
     DeepEnsembleClassifier,
@@ -17,13 +13,12 @@ from sksve.baselines import (
     LoRAEnsembleClassifier,
     MCDropoutClassifier,
 )
+from tests.making import name_of as name
+from tests.making import temporary_tiny
 
 # A folder, not a pair: the checks compare joblib.hash of the parameters with that of a deep copy, and
 # joblib hashes no torch tensor like its own deep copy.
-FOLDER = tempfile.mkdtemp(prefix="sksve-tiny-")
-atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
-for part in make_tiny_backbone(n_blocks=1, max_positions=512):
-    part.save_pretrained(FOLDER)
+FOLDER = temporary_tiny(n_blocks=1, max_positions=512)
 
 # Many epochs at a high rate: the checks fit some twenty rows of two numbers. float64 and one full batch
 # make weights equal repetition to 1e-7.
@@ -55,17 +50,10 @@ WEIGHTS = "check_sample_weight_equivalence_on_dense_data"
 #: Checks that must fail, and why.
 EXPECTED_FAILURES = {
     "mc_dropout": {
-        WEIGHTS: "each row of a batch draws masks of its own: a row twice is two draws, weight 2 one",
+        WEIGHTS: "each row of a batch draws masks of its own: a row twice is two draws, weight 2 one"
     },
-    "laplace": {
-        WEIGHTS: "laplace-torch has no weights: a row of weight 2 adds its curvature once",
-    },
+    "laplace": {WEIGHTS: "laplace-torch has no weights: a row of weight 2 adds its curvature once"},
 }
-
-
-def name(check):
-    settings = "-".join(f"{k}={v}" for k, v in getattr(check, "keywords", {}).items())
-    return "-".join(filter(None, (getattr(check, "func", check).__name__, settings)))
 
 
 def each_check():

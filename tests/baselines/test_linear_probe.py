@@ -1,7 +1,6 @@
 """The linear probe: heads only, and the same contract as the ensemble."""
 
 import copy
-import pickle
 
 import numpy as np
 import pytest
@@ -9,25 +8,9 @@ import torch
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
-from sksve import SVEClassifier, predict_uncertainty
-from sksve.backbones import make_tiny_backbone
+from sksve import SVEClassifier
 from sksve.baselines import LinearProbeClassifier
-from tests.making import new
-
-TEXTS = [
-    "good film",
-    "bad film",
-    "the story was great",
-    "a dull and boring movie",
-    "fun",
-    "poor",
-] * 2
-LABELS = ["pos", "neg"] * 6
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return make_tiny_backbone()
+from tests.making import LABELS, TEXTS, new
 
 
 @pytest.fixture(scope="module")
@@ -81,21 +64,6 @@ def test__probe__converges_to_logistic_regression(make, tiny):
     )
 
 
-def test__probe__keeps_the_contract(fitted, make):
-    assert fitted.predict(TEXTS).dtype == np.array(LABELS).dtype
-    members = fitted.predict_proba_members(TEXTS)
-    np.testing.assert_allclose(fitted.predict_proba(TEXTS), members.mean(0), rtol=0, atol=1e-15)
-    u = predict_uncertainty(fitted, TEXTS)
-    np.testing.assert_allclose(u.total, u.aleatoric + u.epistemic, rtol=0, atol=1e-12)
-    alone = make(n_members=1).fit(TEXTS, LABELS)
-    np.testing.assert_allclose(alone.predict_proba_members(TEXTS)[0], members[0], rtol=0, atol=1e-9)
-    assert alone.predict_uncertainty(TEXTS).epistemic.tolist() == [0.0] * 12
-    copied = pickle.loads(pickle.dumps(fitted))
-    np.testing.assert_array_equal(copied.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
-    again = clone(fitted).fit(TEXTS, LABELS)
-    np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
-
-
 def test__probe__shares_streams_and_batches_with_the_ensemble(fitted, tiny):
     # Without noise and without adapter steps the ensemble is the probe.
     ensemble = new(
@@ -106,16 +74,3 @@ def test__probe__shares_streams_and_batches_with_the_ensemble(fitted, tiny):
     np.testing.assert_allclose(
         ensemble.predict_proba_members(TEXTS), probe.predict_proba_members(TEXTS), rtol=0, atol=1e-9
     )
-
-
-def test__probe__names_its_faulty_parameters(make):
-    with pytest.raises(ValueError, match="'n_members' parameter of LinearProbeClassifier"):
-        make(n_members=0).fit(TEXTS, LABELS)
-    with pytest.raises(ValueError, match="one class"):
-        make().fit(TEXTS, ["a"] * 12)
-
-
-@pytest.mark.parametrize("family", ["gpt2", "roberta"])
-def test__probe__works_on_other_families(family):
-    clf = LinearProbeClassifier(make_tiny_backbone(family), max_epochs=2, random_state=0)
-    assert np.isfinite(clf.fit(["", *TEXTS[1:]], LABELS).predict_proba(["", "good"])).all()

@@ -13,9 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sksve.backbones import make_tiny_backbone
-from sksve.training._data import bucketed_epoch
-from sksve.training._run import member_streams, shared_streams
-from tests.making import new
+from tests.estimators.test_reference import member_streams, rows_of_steps
 
 
 def pooled(model, tokenizer, texts):
@@ -50,28 +48,21 @@ def plain_fine_tuning(clf, k, texts, y, trained):
     )
     rates = [group["lr"] for group in optimizer.param_groups]
     lengths = np.array([len(tokenizer(text)["input_ids"]) for text in texts])
-    order, _ = shared_streams(how.random_state)
-    n_batches = -(-len(texts) // clf.batch_size)
-    n_steps = how.max_epochs * n_batches
+    n_steps = how.max_epochs * -(-len(texts) // how.batch_size)
     n_warmup = round(how.warmup * n_steps)
-    t = 0
-    for _ in range(how.max_epochs):
-        batches = bucketed_epoch(lengths, clf.batch_size, streams.batches)
-        for slot in order.permutation(n_batches):
-            rows = batches[slot]
-            factor = (t + 1) / n_warmup if t < n_warmup else (n_steps - t) / (n_steps - n_warmup)
-            t += 1
-            for group, rate in zip(optimizer.param_groups, rates):
-                group["lr"] = rate * factor
-            logits = head(pooled(model, tokenizer, [texts[i] for i in rows]))
-            optimizer.zero_grad()
-            F.cross_entropy(logits, torch.tensor(y[rows])).backward()
-            # Not clip_grad_norm_, which adds 1e-6 to the norm: after Adam that is a difference of 1e-8.
-            grads = [p.grad for p in (*body, *head.parameters()) if p.grad is not None]
-            norm = float(torch.stack([g.square().sum() for g in grads]).sum().sqrt())
-            for g in grads:
-                g.mul_(min(1.0, how.max_grad_norm / norm))
-            optimizer.step()
+    for t, rows in enumerate(rows_of_steps(how, lengths, streams.batches)):
+        factor = (t + 1) / n_warmup if t < n_warmup else (n_steps - t) / (n_steps - n_warmup)
+        for group, rate in zip(optimizer.param_groups, rates):
+            group["lr"] = rate * factor
+        logits = head(pooled(model, tokenizer, [texts[i] for i in rows]))
+        optimizer.zero_grad()
+        F.cross_entropy(logits, torch.tensor(y[rows])).backward()
+        # Not clip_grad_norm_, which adds 1e-6 to the norm: after Adam that is a difference of 1e-8.
+        grads = [p.grad for p in (*body, *head.parameters()) if p.grad is not None]
+        norm = float(torch.stack([g.square().sum() for g in grads]).sum().sqrt())
+        for g in grads:
+            g.mul_(min(1.0, how.max_grad_norm / norm))
+        optimizer.step()
     return model, head
 
 
@@ -146,16 +137,13 @@ def test_lora_and_batch_ensemble__count_their_parameters(fitted):
 
 def test_lora_and_batch_ensemble__start_as_the_probe(make, texts, labels):
     """Before their layers have moved, members are heads on the pretrained model."""
-    from sksve.baselines import LinearProbeClassifier
-
     still = {"lr": 1e-300, "max_grad_norm": None}
     own = {"lora_ensemble": {}, "batch_ensemble": {"init_scale": 0.0}, "deep_ensemble": {}}
     for name, changes in own.items():
         clf = make(name, **still, **changes).fit(texts, labels)
-        probe = new(
-            LinearProbeClassifier, clf.backbone, n_members=3, max_epochs=2, batch_size=4, head_lr=0.02,
-            weight_decay=clf.settings_.weight_decay, max_grad_norm=None, precision="float64", random_state=0,
-        ).fit(texts, labels)  # fmt: skip
+        probe = make(
+            "linear_probe", weight_decay=clf.settings_.weight_decay, max_grad_norm=None
+        ).fit(texts, labels)
         np.testing.assert_allclose(
             clf.predict_proba_members(texts), probe.predict_proba_members(texts), rtol=0, atol=1e-9
         )

@@ -3,41 +3,7 @@
 import pytest
 
 from sksve import SVEClassifier
-from sksve.backbones import make_tiny_backbone
 from tests.making import new
-
-# Unequal lengths, so that batches hold padding.
-TEXTS = [
-    "good film",
-    "bad film",
-    "the story was great and very fun",
-    "the worst movie of all, dull and boring",
-    "loved it",
-    "hated it",
-    "a best movie",
-    "no story, poor plot than never",
-    "great",
-    "dull",
-    "very good and fun to the most",
-    "it is not good at all, it is bad",
-]
-LABELS = ["pos", "neg"] * 6
-
-
-@pytest.fixture(scope="session")
-def texts():
-    return list(TEXTS)
-
-
-@pytest.fixture(scope="session")
-def labels():
-    return list(LABELS)
-
-
-@pytest.fixture(scope="session")
-def tiny():
-    """A (model, tokenizer) pair that many tests share: none may change it."""
-    return make_tiny_backbone()
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +23,16 @@ def make(tiny):
         return new(SVEClassifier, tiny if backbone is None else backbone, **(settings | changes))
 
     return make
+
+
+@pytest.fixture
+def no_loading(monkeypatch):
+    """Nothing may be loaded: whatever is wrong must have been said before."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("the backbone was loaded")
+
+    monkeypatch.setattr("sksve.estimators._base.load_backbone", refuse)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sksve import Backbone, SVEClassifier
 from sksve.backbones import make_tiny_backbone
+from tests.making import save_tiny
 
 SETTINGS = {"n_members": 2, "max_epochs": 1, "random_state": 0, "precision": "float64"}
 
@@ -39,8 +40,7 @@ def test_search__over_the_backbones_parameters(texts, labels):
 
 
 def test_saved__folder_keeps_how_the_backbone_is_used(texts, labels, tmp_path):
-    for part in make_tiny_backbone():
-        part.save_pretrained(tmp_path / "weights")
+    save_tiny(tmp_path / "weights")
     backbone = Backbone(str(tmp_path / "weights"), pooling="last", target_modules="attention")
     clf = SVEClassifier(backbone, **SETTINGS).fit(texts, labels)
     clf.save_pretrained(tmp_path / "saved")

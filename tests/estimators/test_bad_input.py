@@ -20,16 +20,6 @@ from sksve.calibration import CalibratedClassifier, SelectiveClassifier
 T, Y = ["good", "bad", "great", "dull"], [1, 0, 1, 0]
 
 
-@pytest.fixture
-def no_loading(monkeypatch):
-    """Nothing may be loaded: whatever is wrong must have been said before."""
-
-    def refuse(*args, **kwargs):
-        raise AssertionError("the backbone was loaded")
-
-    monkeypatch.setattr("sksve.estimators._base.load_backbone", refuse)
-
-
 def test__no_loading__would_be_noticed(no_loading, make):
     with pytest.raises(AssertionError, match="was loaded"):
         make().fit(T, Y)
@@ -170,11 +160,7 @@ BAD_Y = {
     "val-kind": (Y, {"X_val": np.zeros((4, 2)), "y_val": Y}, "kind 'text'"),
     "val-empty": (Y, {"X_val": [], "y_val": []}, r"0 sample\(s\)"),
     "val-none": (Y, {"X_val": ["a", None, "b", "c"], "y_val": Y}, "row 1 is None"),
-    "val-y-nan": (
-        [0.0, 1.0, 0.0, 1.0],
-        {"X_val": T, "y_val": [0.0, np.nan, 1.0, 1.0]},
-        "NaN|nan",
-    ),
+    "val-y-nan": ([0.0, 1.0, 0.0, 1.0], {"X_val": T, "y_val": [0.0, np.nan, 1.0, 1.0]}, "NaN|nan"),
 }
 
 
@@ -232,9 +218,16 @@ BAD_PARAMETERS = {
     "targets-empty": ({"target_modules": []}, r"'target_modules'.*Got \[\]"),
     "targets-regex": ({"target_modules": "query("}, r"regular expression.*'query\('"),
     "max-length-0": ({"max_length": 0}, "'max_length'.*Got 0"),
+    "max-length-129": ({"max_length": 129}, r"'max_length'.*at most 128.*Got 129"),
     "backbone-type": ({"backbone": 3}, "'backbone'.*Got 3"),
     "backbone-order": ({"backbone": ("a", "b")}, "'backbone'.*transformers model"),
-}
+    **{
+        f"{name}-no-float": ({name: 10**400}, f"'{name}' parameter of (SVEClassifier|Training)")
+        for name in (
+            "lr", "head_lr", "init_scale", "head_init_scale", "weight_decay", "max_grad_norm",
+        )
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD_PARAMETERS)
@@ -261,19 +254,10 @@ def test__fit__with_a_shape_that_no_split_can_hold(no_loading, make):
         make(early_stopping=True).fit(T, Y)
 
 
-def test__max_length__beyond_the_positions(no_loading, make):
-    with pytest.raises(ValueError, match=r"'max_length'.*at most 128.*Got 129"):
-        make(max_length=129).fit(T, Y)
-
-
 METHODS = [
-    "predict",
-    "predict_proba",
-    "predict_log_proba",
-    "decision_function",
-    "predict_proba_members",
+    "predict", "predict_proba", "predict_log_proba", "decision_function", "predict_proba_members",
     "predict_uncertainty",
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -281,13 +265,10 @@ METHODS = [
 def test__methods__need_fit_first(method, cls):
     with pytest.raises(NotFittedError, match=f"This {cls.__name__} instance is not fitted yet"):
         getattr(cls(), method)(T)
-
-
-def test__score_and_predict_uncertainty__need_fit_first():
     with pytest.raises(NotFittedError):
-        SVEClassifier().score(T, Y)
+        cls().score(T, Y)
     with pytest.raises(NotFittedError):
-        predict_uncertainty(SVEClassifier(), T)
+        predict_uncertainty(cls(), T)
 
 
 FAILURES = {
@@ -332,35 +313,12 @@ def test__class_weight__of_no_finite_number_is_refused(no_loading, make, weight)
             make(class_weight={0: 1.0, 1: weight}).fit(T, y)
 
 
-@pytest.mark.parametrize("X", [None, 3, np.array(3), len], ids=["None", "int", "0-d", "function"])
-def test__predict_proba_iter__of_what_cannot_be_iterated(make, X):
-    clf = make(max_epochs=1).fit(T, Y)
-    with pytest.raises(TypeError, match=f"X must hold rows.*Got {type(X).__name__}"):
-        clf.predict_proba_iter(X)
-
-
 def test__a_list_in_a_first_row_is_a_cell_as_in_any_other(make):
     rows = [[(1, 2), [1, [2]], 3], [1, 2, 3], [4, 5, 6], [7, 8, [9]]]
     clf = make(max_epochs=1).fit(rows, Y)
     expected = clf.predict_proba(rows)
     np.testing.assert_allclose(clf.predict_proba(rows[::-1]), expected[::-1], rtol=0, atol=1e-5)
     assert np.ptp(expected[:, 1]) > 0
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "lr",
-        "head_lr",
-        "init_scale",
-        "head_init_scale",
-        "weight_decay",
-        "max_grad_norm",
-    ],
-)
-def test__parameters__ints_that_no_float_can_hold_are_refused(no_loading, make, name):
-    with pytest.raises(ValueError, match=f"'{name}' parameter of (SVEClassifier|Training)"):
-        make(**{name: 10**400}).fit(T, Y)
 
 
 def test__parameters__numpys_floats_are_floats(make):

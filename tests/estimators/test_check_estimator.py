@@ -1,31 +1,20 @@
 """scikit-learn's own checks, on a real (tiny) transformer."""
 
-import atexit
-import shutil
-import tempfile
-
 import pytest
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from sksve import SVEClassifier, Training
-from sksve.backbones import make_tiny_backbone
 from sksve.baselines import LinearProbeClassifier
-
+from tests.making import name_of as name
+from tests.making import temporary_tiny
 
 # A folder, not a pair: the checks compare joblib.hash of the parameters with that of a deep copy, and
 # joblib hashes no torch tensor like its own deep copy.
-def folder_of(**sizes):
-    folder = tempfile.mkdtemp(prefix="sksve-tiny-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for part in make_tiny_backbone(n_blocks=1, max_positions=512, **sizes):
-        part.save_pretrained(folder)
-    return folder
-
-
-FOLDER = folder_of()
+SIZES = {"n_blocks": 1, "max_positions": 512}
+FOLDER = temporary_tiny(**SIZES)
 # A linear map of 16 random numbers cannot tell the letters of a number apart; one of 128 can.
-WIDE_FOLDER = folder_of(hidden_size=128, intermediate_size=128)
+WIDE_FOLDER = temporary_tiny(hidden_size=128, intermediate_size=128, **SIZES)
 
 # Few members and many epochs at a high rate: the checks fit some twenty rows of two numbers. float64 and
 # one full batch make weights equal repetition to 1e-7.
@@ -57,11 +46,6 @@ def each_check(estimator):
     return pytest.mark.parametrize(("estimator", "check"), pairs, ids=[name(c) for _, c in pairs])
 
 
-def name(check):
-    settings = "-".join(f"{k}={v}" for k, v in getattr(check, "keywords", {}).items())
-    return "-".join(filter(None, (getattr(check, "func", check).__name__, settings)))
-
-
 @each_check(ENSEMBLE)
 def test_sve_classifier(estimator, check):
     check(estimator)
@@ -78,7 +62,7 @@ FLOAT32 = clone(ENSEMBLE).set_params(precision="float32", batch_size=8)
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": (
         "a row of weight 2 is in one mini-batch, a row given twice may be in two: equal in the mean only"
-    ),
+    )
 }
 
 

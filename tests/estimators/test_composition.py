@@ -41,13 +41,6 @@ def test__pipeline__passes_everything_on(make, fitted, texts, labels):
     same(predict_uncertainty(nested, loud), fitted.predict_uncertainty(texts))
 
 
-def test__pipeline__keeps_the_index(make, texts, labels):
-    pipe = make_pipeline(FunctionTransformer(lower), make(max_epochs=1, n_members=1))
-    series = pd.Series(texts, index=range(30, 42))
-    frame = predict_uncertainty(pipe.fit(series, labels), series).to_frame()
-    assert frame.index.tolist() == list(range(30, 42))
-
-
 def test__pipeline__of_a_column(make, fitted, texts, labels):
     from sklearn.compose import ColumnTransformer
 
@@ -57,17 +50,12 @@ def test__pipeline__of_a_column(make, fitted, texts, labels):
     np.testing.assert_array_equal(pipe.predict_proba(frame), fitted.predict_proba(texts))
 
 
-def test__pipeline__routes_sample_weight(make, texts, labels):
-    weight = np.linspace(0, 3, 12)
-    direct = make(max_epochs=1).fit(texts, labels, sample_weight=weight)
+def test__weights_and_validation_data__are_handed_on_by_prefix_and_by_routing(make, texts, labels):
+    weight = np.linspace(0.1, 3, 12)
+    direct = make(max_epochs=1).fit(texts, labels, weight, X_val=texts, y_val=labels)
     pipe = make_pipeline(FunctionTransformer(), make(max_epochs=1))
     pipe.fit(texts, labels, sveclassifier__sample_weight=weight)
     np.testing.assert_array_equal(pipe.predict_proba(texts), direct.predict_proba(texts))
-
-
-def test__metadata_routing__hands_weights_and_validation_data_on(make, texts, labels):
-    weight = np.linspace(0.1, 3, 12)
-    direct = make(max_epochs=1).fit(texts, labels, weight, X_val=texts, y_val=labels)
     with sklearn.config_context(enable_metadata_routing=True):
         clf = make(max_epochs=1).set_fit_request(sample_weight=True, X_val=True, y_val=True)
         pipe = make_pipeline(FunctionTransformer(), clf)
@@ -91,33 +79,16 @@ def test__cross_validate__takes_texts(container, make, texts, labels):
     assert proba.shape == (12, 2)
 
 
-def test__grid_search__over_rank_and_members(make, texts, labels):
-    grid = {"rank": [2, 0.5, None], "n_members": [1, 2]}
-    search = GridSearchCV(
-        make(max_epochs=1), grid, cv=2, scoring="neg_log_loss", error_score="raise"
-    )
-    search.fit(texts, labels)
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert len(np.unique(search.cv_results_["mean_test_score"])) == 6
-    best = search.best_estimator_
-    same(predict_uncertainty(search, texts), best.predict_uncertainty(texts))
-    direct = make(max_epochs=1, **search.best_params_).fit(texts, labels)
-    np.testing.assert_array_equal(search.predict_proba(texts), direct.predict_proba(texts))
-
-
 def test__randomized_search__inside_a_pipeline(make, texts, labels):
     pipe = make_pipeline("passthrough", make(n_members=1, max_epochs=1))
     space = {"sveclassifier__training__init_scale": [0.0, 0.3]}
     search = RandomizedSearchCV(pipe, space, n_iter=2, cv=2, random_state=0, error_score="raise")
     search.fit(texts, labels)
-    same(
-        predict_uncertainty(search, texts),
-        search.best_estimator_[-1].predict_uncertainty(texts),
-    )
+    same(predict_uncertainty(search, texts), search.best_estimator_[-1].predict_uncertainty(texts))
 
 
 @pytest.mark.parametrize("method", ["temperature", "sigmoid", "isotonic"])
-def test__calibrated__after_training(method, fitted, texts, labels):
+def test__calibrated__after_training(method, fitted, fitted32, texts, labels):
     calibrated = CalibratedClassifierCV(FrozenEstimator(fitted), method=method)
     calibrated.fit(texts, labels)
     proba = calibrated.predict_proba(texts)
@@ -125,6 +96,9 @@ def test__calibrated__after_training(method, fitted, texts, labels):
     assert calibrated.classes_.tolist() == ["neg", "pos"]
     if method == "temperature":  # keeps every answer
         np.testing.assert_array_equal(calibrated.predict(texts), fitted.predict(texts))
+        three = CalibratedClassifierCV(FrozenEstimator(fitted32), method=method, cv=2)
+        three.fit(texts, [0, 1, 2] * 4)
+        np.testing.assert_array_equal(three.predict(texts), fitted32.predict(texts))
     same(predict_uncertainty(calibrated, texts), fitted.predict_uncertainty(texts))
 
 
@@ -138,12 +112,6 @@ def test__calibrated__by_cross_validation(ensemble, make, texts, labels):
     members = np.concatenate([clf.predict_proba_members(texts) for clf in inner])
     assert len(members) == (4 if ensemble else 2)
     same(predict_uncertainty(calibrated, texts), Uncertainty.from_members(members))
-
-
-def test__calibrated__on_three_classes_by_temperature(fitted32, texts):
-    calibrated = CalibratedClassifierCV(FrozenEstimator(fitted32), method="temperature", cv=2)
-    calibrated.fit(texts, [0, 1, 2] * 4)
-    np.testing.assert_array_equal(calibrated.predict(texts), fitted32.predict(texts))
 
 
 def test__frozen__and_threshold__keep_the_uncertainty(fitted, texts, labels):
@@ -168,14 +136,3 @@ def test__predict_uncertainty__wants_the_wrapper_fitted_too(fitted, texts):
     for wrapper in wrappers:
         with pytest.raises(NotFittedError):
             predict_uncertainty(wrapper, texts)
-
-
-def test__sksve_scorers__work_in_search(make, texts, labels):
-    from sksve.metrics import scorers
-
-    found = cross_validate(
-        make(n_members=2, max_epochs=1), texts, labels, cv=2, scoring=scorers(), error_score="raise"
-    )
-    scores = [v for k, v in found.items() if k.startswith("test_")]
-    assert len(scores) == len(scorers())
-    assert np.isfinite(scores).all()

@@ -8,8 +8,8 @@ from joblib import parallel_config
 from sklearn.model_selection import GridSearchCV
 
 from sksve import NonFiniteLossError
-from sksve.backbones import make_tiny_backbone
 from tests.estimators.test_members import assert_same_members
+from tests.making import save_tiny
 
 pytest.importorskip("dask.distributed", reason="the extra `dask` is not installed")
 
@@ -32,8 +32,7 @@ def client():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
-    for part in make_tiny_backbone():
-        part.save_pretrained(folder)
+    save_tiny(folder)
     return str(folder)
 
 

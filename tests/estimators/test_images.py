@@ -58,12 +58,10 @@ def test__no_noise_no_training__is_the_backbone_itself(
 @pytest.mark.parametrize("group", ["all-linear", "attention", "mlp"])
 def test__frozen_prefix__changes_nothing_but_the_time(family, group, make, pictures, labels):
     """The features of the prefix, kept or computed anew at each step, train the same members."""
-    import sksve.training._inference as inference
-
     settings = {"adapt_blocks": 1, "target_modules": group, "n_members": 2}
     clf = make(make_tiny_backbone(family), **settings).fit(pictures, labels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "FEATURE_BYTES", 1)
+        patch.setattr("sksve.training._inference.FEATURE_BYTES", 1)
         anew = make(make_tiny_backbone(family), **settings).fit(pictures, labels)
     members = clf.predict_proba_members(pictures)
     np.testing.assert_allclose(anew.predict_proba_members(pictures), members, rtol=0, atol=1e-10)
@@ -131,15 +129,14 @@ def test__grey_and_sizes__as_the_processor_has_it(fitted_on_images, pictures):
 def test__order_and_batches__do_not_matter(
     precision, atol, adapt_blocks, make, vit, pictures, labels, monkeypatch
 ):
-    import sksve.training._inference as inference
-
     clf = make(vit, **SETTINGS, precision=precision, adapt_blocks=adapt_blocks)
     clf.fit(pictures, labels)
     expected = clf.predict_proba(pictures)
     np.testing.assert_allclose(clf.predict_proba(pictures[::-1])[::-1], expected, rtol=0, atol=atol)
     np.testing.assert_allclose(clf.predict_proba(pictures[3:5]), expected[3:5], rtol=0, atol=atol)
-    monkeypatch.setattr(inference, "TOKENS_CPU", 50)  # batches of one and two images
-    monkeypatch.setattr(inference, "TURN_BYTES", 20_000)  # and several groups of them
+    inference = "sksve.training._inference"
+    monkeypatch.setattr(f"{inference}.TOKENS_CPU", 50)  # batches of one and two images
+    monkeypatch.setattr(f"{inference}.TURN_BYTES", 20_000)  # and several groups of them
     np.testing.assert_allclose(clf.predict_proba(pictures), expected, rtol=0, atol=atol)
 
 
@@ -187,16 +184,6 @@ def test__members__do_not_depend_on_n_jobs(make, vit, pictures, labels):
     )
 
 
-def test__warm_start__adds_members(make, vit, pictures, labels, tmp_path):
-    paths = [str(save(a, tmp_path, f"{i}.png")) for i, a in enumerate(pictures)]
-    clf = make(vit, n_members=2, max_epochs=1, warm_start=True).fit(paths, labels)
-    old = clf.predict_proba_members(pictures)
-    clf.set_params(n_members=3).fit(paths, labels)
-    new = clf.predict_proba_members(pictures)
-    assert len(new) == 3
-    np.testing.assert_allclose(new[:2], old, rtol=0, atol=1e-9)
-
-
 def test__search__over_images(make, vit, pictures, labels):
     X = [Image.fromarray(a) for a in pictures]
     search = GridSearchCV(make(vit, **SETTINGS), {"rank": [1, None]}, cv=2, error_score="raise")
@@ -209,10 +196,6 @@ def test__to_frame__has_the_index_of_the_images(fitted_on_images, pictures):
     series = pd.Series([Image.fromarray(a) for a in pictures[:3]], index=list("abc"), dtype=object)
     frame = fitted_on_images.predict_uncertainty(series).to_frame()
     assert frame.index.tolist() == ["a", "b", "c"]
-
-
-def refuse(*args, **kwargs):
-    raise AssertionError("the backbone was loaded")
 
 
 @pytest.mark.parametrize(
@@ -229,8 +212,7 @@ def refuse(*args, **kwargs):
     ],
     ids=["array", "pil", "table", "column", "texts", "path", "float", "alpha"],
 )
-def test__fit__refuses_what_the_backbone_cannot_read(family, X, words, make, monkeypatch):
-    monkeypatch.setattr("sksve.estimators._base.load_backbone", refuse)
+def test__fit__refuses_what_the_backbone_cannot_read(family, X, words, make, no_loading):
     with pytest.raises(ValueError, match=words):
         make(make_tiny_backbone(family, n_blocks=1)).fit(X, [0, 1])
 

@@ -92,7 +92,13 @@ TABLES = {
 
 
 @pytest.mark.parametrize("container", TABLES)
-def test__predict_proba__is_the_same_for_every_container_of_a_table(container, fitted_table, table):
+def test__predict_proba__is_the_same_for_every_container_of_a_table(
+    container, fitted_table, texts, table
+):
+    with pytest.raises(ValueError, match=r"kind 'table'.*Got 'text'"):
+        fitted_table.predict(texts)
+    with pytest.raises(ValueError, match="X has 3 features, but SVEClassifier is expecting 2"):
+        fitted_table.predict(np.zeros((2, 3)))
     assert fitted_table.input_kind_ == "table"
     assert fitted_table.n_features_in_ == 2
     X = TABLES[container](table)
@@ -195,6 +201,10 @@ def test__pipeline__with_a_serializer_equals_the_direct_fit(make, mixed, labels)
     direct = make(max_epochs=1, serializer=writer).fit(X, labels)
     pipe = make_pipeline(writer, make(max_epochs=1)).fit(X, labels)
     np.testing.assert_array_equal(direct.predict_proba(X), pipe.predict_proba(X))
+    written = list(writer.fit_transform(X))
+    as_texts = make(max_epochs=1).fit(written, labels)
+    np.testing.assert_array_equal(direct.predict_proba(X), as_texts.predict_proba(written))
+    assert direct.serializer is writer
     assert pipe.feature_names_in_.tolist() == direct.feature_names_in_.tolist() == list(mixed)
     frame = direct.predict_uncertainty(X).to_frame()
     assert frame.index.tolist() == list(range(100, 112))
@@ -229,25 +239,7 @@ def test__predict__refuses_another_kind_than_that_of_fit(X, kind, method, fitted
         getattr(fitted, method)(X)
 
 
-def test__predict__of_a_table_refuses_texts_and_another_width(fitted_table, texts):
-    with pytest.raises(ValueError, match=r"kind 'table'.*Got 'text'"):
-        fitted_table.predict(texts)
-    with pytest.raises(ValueError, match="X has 3 features, but SVEClassifier is expecting 2"):
-        fitted_table.predict(np.zeros((2, 3)))
-
-
-def test__serializer__writes_the_rows(make, table, labels):
-    serializer = TabularToText(template="{value}", separator=" ")
-    X = pd.DataFrame({"a": table[:, 0], "b": table[:, 1]})
-    clf = make(serializer=serializer).fit(X, labels)
-    as_texts = make().fit(list(serializer.fit_transform(X)), labels)
-    np.testing.assert_array_equal(
-        clf.predict_proba(X), as_texts.predict_proba(list(serializer.transform(X)))
-    )
-    assert clf.serializer is serializer
-
-
-def test__to_frame__has_the_index_of_X(fitted, fitted_table, texts, table):
+def test__to_frame__has_the_index_of_X(fitted, texts):
     index = pd.Index([f"row {i}" for i in range(12)], name="id")
     frame = fitted.predict_uncertainty(pd.Series(texts, index=index)).to_frame()
     pd.testing.assert_index_equal(frame.index, index)

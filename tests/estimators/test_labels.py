@@ -68,15 +68,14 @@ def test__columns__follow_classes_whatever_the_order_of_rows(make, texts):
         assert own.mean() > 0.8
 
 
-def test__decision_function__is_the_log_odds_of_the_second_of_two(fitted, texts):
+def test__decision_function__is_log_odds_of_two_and_log_probabilities_of_many(
+    fitted, fitted32, texts
+):
     proba = fitted.predict_proba(texts)
     scores = fitted.decision_function(texts)
     assert scores.shape == (12,)
     np.testing.assert_allclose(scores, np.log(proba[:, 1] / proba[:, 0]), atol=1e-12)
     np.testing.assert_array_equal(fitted.predict(texts), fitted.classes_[(scores > 0).astype(int)])
-
-
-def test__decision_function__is_the_log_probability_of_each_of_many(fitted32, texts):
     scores = fitted32.decision_function(texts)
     assert scores.shape == (12, 3)
     np.testing.assert_allclose(scores, np.log(fitted32.predict_proba(texts)), atol=1e-12)

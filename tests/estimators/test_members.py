@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from joblib import parallel_config
 from skorch.callbacks import Callback
 
 SETTINGS = [
@@ -35,15 +34,24 @@ def test__assert_same_members__can_fail(make, fitted, texts, labels):
 @parametrize_settings
 def test__member__is_the_same_whatever_their_number(settings, make, texts, labels):
     four = make(n_members=4, **settings).fit(texts, labels)
-    for m in (1, 2):
+    p = four.predict_proba_members(texts)
+    for m in (1, 2, 4):
         fewer = make(n_members=m, **settings).fit(texts, labels)
         assert_same_members(four, fewer)
-        np.testing.assert_allclose(
-            four.predict_proba_members(texts)[:m], fewer.predict_proba_members(texts),
-            rtol=0, atol=1e-9,
-        )  # fmt: skip
+        first = four.first_members(m)
+        for clf in (fewer, first):
+            np.testing.assert_allclose(clf.predict_proba_members(texts), p[:m], rtol=0, atol=1e-9)
+        assert_same_members(first, fewer)
+        assert first.n_members == m
+        same = {"training": None}  # two of one content: its own parameters are compared
+        assert first.get_params() | same == fewer.get_params() | same
+        assert first.adapter_report_ == fewer.adapter_report_
+        assert first.n_iter_ == fewer.n_iter_ == len(first.history_)
+        auto = {"training__patience": "auto", "training__validation_fraction": "auto"}
+        first.set_params(early_stopping=False, **auto).partial_fit(texts, labels)  # its own members
+    np.testing.assert_array_equal(four.predict_proba_members(texts), p)
+    assert four.n_members == 4
     # ... and no two members are the same
-    p = four.predict_proba_members(texts)
     assert min(np.abs(p[i] - p[j]).max() for i in range(4) for j in range(i)) > 1e-4
 
 
@@ -55,45 +63,25 @@ def test__member__is_the_same_in_float32(make, texts, labels):
     np.testing.assert_allclose(four[:2], two, rtol=0, atol=1e-4)
 
 
-@parametrize_settings
-def test__n_jobs__gives_the_same_members(settings, make, texts, labels):
-    joint = make(**settings).fit(texts, labels)
-    with parallel_config(backend="threading"):
-        split = make(n_jobs=2, **settings).fit(texts, labels)
-    assert_same_members(joint, split)
-    assert joint.n_iter_ == split.n_iter_
-    assert split.net_.member_ids == (0, 1, 2)
-    np.testing.assert_allclose(
-        split.predict_proba_members(texts), joint.predict_proba_members(texts), rtol=0, atol=1e-9
-    )
-
-
-@pytest.mark.slow
-def test__n_jobs__in_processes_gives_the_same_members(make, fitted, texts, labels):
-    assert_same_members(fitted, make(n_jobs=2).fit(texts, labels))
-
-
-def test__n_jobs__beyond_the_members_is_no_fault(make, fitted, texts, labels):
-    with parallel_config(backend="threading"):
-        assert_same_members(fitted, make(n_jobs=8).fit(texts, labels))
-
-
-class StopMember(Callback):
-    """Freeze one member after one epoch: what early stopping does, at a chosen time."""
-
-    def __init__(self, member):
-        self.member = member
-
-    def on_epoch_end(self, net, **kwargs):
-        if self.member in net.active_:
-            net.active_.remove(self.member)
-
-
 @pytest.mark.parametrize("shared_batches", [False, True])
-def test__member__does_not_feel_that_another_has_stopped(shared_batches, make, texts, labels):
+def test__stopped_member__stays_as_it_was_and_the_others_do_not_feel_it(
+    shared_batches, make, texts, labels
+):
+    class StopMember(Callback):
+        """Freeze one member after one epoch: what early stopping does, at a chosen time."""
+
+        def on_epoch_end(self, net, **kwargs):
+            if 1 in net.active_:
+                net.active_.remove(1)
+            seen.append([p.detach()[1].clone() for p in net.module_.member_parameters()])
+
+    seen = []
     settings = {"max_epochs": 3, "shared_batches": shared_batches}
     free = make(**settings).fit(texts, labels)
-    stopped = make(callbacks=[StopMember(1)], **settings).fit(texts, labels)
+    stopped = make(callbacks=[StopMember()], **settings).fit(texts, labels)
+    assert len(seen) == 3
+    for p, q in zip(seen[0], seen[-1]):  # neither momentum nor decay has moved it
+        np.testing.assert_array_equal(p, q)
     for p, q in zip(
         free.net_.module_.member_parameters(), stopped.net_.module_.member_parameters()
     ):
@@ -102,20 +90,6 @@ def test__member__does_not_feel_that_another_has_stopped(shared_batches, make, t
     assert np.isfinite(losses[:, [0, 2]]).all()
     assert np.isfinite(losses[0, 1])
     assert np.isnan(losses[1:, 1]).all()
-
-
-def test__stopped_member__stays_as_it_was(make, texts, labels):
-    # "a stopped member stays frozen while others go on": neither momentum nor decay may move it.
-    class Watch(StopMember):
-        def on_epoch_end(self, net, **kwargs):
-            super().on_epoch_end(net, **kwargs)
-            seen.append([p.detach()[1].clone() for p in net.module_.member_parameters()])
-
-    seen = []
-    make(callbacks=[Watch(1)], max_epochs=3).fit(texts, labels)
-    assert len(seen) == 3
-    for p, q in zip(seen[0], seen[-1]):
-        np.testing.assert_array_equal(p, q)
 
 
 def test__batches__are_each_members_own(make, texts, labels):

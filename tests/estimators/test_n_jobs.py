@@ -1,7 +1,6 @@
 """Member parallelism (n_jobs): the same estimator, whatever joblib's backend."""
 
 import pickle
-import random
 import threading
 
 import numpy as np
@@ -12,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
 from sksve import MemberSearchCV, NonFiniteLossError
-from sksve.adapters import _svd_linear as layer_module
+from sksve.adapters import svd_cache
 from sksve.backbones import SplitBackbone
 from sksve.baselines import (
     BatchEnsembleClassifier,
@@ -21,6 +20,7 @@ from sksve.baselines import (
     LoRAEnsembleClassifier,
 )
 from tests.estimators.test_members import assert_same_members, parametrize_settings
+from tests.estimators.test_seeds import global_states
 from tests.training.away import Away
 
 BASELINES = [
@@ -109,13 +109,9 @@ def test_n_jobs__member_search(away, make, texts, labels):
 
 
 def test_n_jobs__moves_no_global_random_state(away, make, texts, labels):
-    def state():
-        numpys = np.random.get_state()[1]  # noqa: NPY002
-        return random.getstate()[1], numpys.tolist(), torch.get_rng_state().tolist()
-
-    before = state()
+    before = global_states()
     make(n_jobs=2).fit(texts, labels)
-    assert state() == before
+    assert global_states() == before
 
 
 WARNED = {"members (0, 1) have run an epoch", "members (2,) have run an epoch"}
@@ -144,16 +140,16 @@ def test_n_jobs__an_error_names_the_members_and_changes_nothing(away, make, text
 
 
 def test_n_jobs__a_worker_with_another_lapack(away, make, texts, labels, monkeypatch):
-    decompose, here = layer_module.cached_decompose, threading.get_ident()
+    decompose, here = svd_cache.get, threading.get_ident()
 
-    def other_signs(weight, *rank):
-        U, S, Vh = decompose(weight)
+    def other_signs(weight, key=None):
+        U, S, Vh = decompose(weight, key)
         if threading.get_ident() == here:
             return U, S, Vh
         sign = torch.where(torch.arange(len(S)) % 3 == 0, -1.0, 1.0).to(U)
         return U * sign, S, Vh * sign[:, None]
 
-    monkeypatch.setattr(layer_module, "cached_decompose", other_signs)
+    monkeypatch.setattr(svd_cache, "get", other_signs)
     settings = {"rank": 3, "off_diagonals": 1}  # signs matter to a band
     joint, apart = (make(n_jobs=n, **settings).fit(texts, labels) for n in (None, 2))
     assert_equal_estimators(joint, apart, texts)
@@ -179,10 +175,12 @@ class Cores(Away):
 
 
 @pytest.mark.parametrize(("n_jobs", "tasks"), [(None, 0), (1, 0), (2, 2), (99, 3), (-1, 3)])
-def test_n_jobs__no_more_tasks_than_asked_for_or_members(n_jobs, tasks, make, texts, labels):
+def test_n_jobs__no_more_tasks_than_asked_for_or_members(
+    n_jobs, tasks, make, fitted, texts, labels
+):
     backend = Cores()
     with parallel_config(backend=backend):
-        make(n_jobs=n_jobs, max_epochs=1).fit(texts, labels)
+        assert_same_members(make(n_jobs=n_jobs).fit(texts, labels), fitted)
     assert len(backend.sent) == tasks
 
 

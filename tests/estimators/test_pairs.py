@@ -81,11 +81,7 @@ def test__order_and_padding__do_not_matter(fitted_on_pairs):
         ([("a", "b", "c")] * 2, r"Got shape \(2, 3\)"),
     ],
 )
-def test__bad_pairs__are_named_before_loading(X, words, make, monkeypatch, fitted_on_pairs):
-    def refuse(*args, **kwargs):
-        raise AssertionError("the backbone was loaded")
-
-    monkeypatch.setattr("sksve.estimators._base.load_backbone", refuse)
+def test__bad_pairs__are_named_before_loading(X, words, make, fitted_on_pairs, no_loading):
     with pytest.raises(ValueError, match=words):
         make(**SETTINGS).fit(X, [0, 1])
     with pytest.raises(ValueError, match=words):

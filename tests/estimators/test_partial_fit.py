@@ -22,9 +22,7 @@ def same(a, b, atol=0.0):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{}, {"adapt_blocks": 1}, {"shared_batches": True}],
-    ids=["all", "last", "shared"],
+    "settings", [{}, {"adapt_blocks": 1}, {"shared_batches": True}], ids=["all", "last", "shared"]
 )
 def test__first_call__is_a_fit_of_one_epoch(settings, make, texts, labels):
     part = make(max_epochs=9, **settings).partial_fit(texts, labels, classes=["pos", "neg"])
@@ -36,9 +34,7 @@ def test__first_call__is_a_fit_of_one_epoch(settings, make, texts, labels):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{}, {"adapt_blocks": 1}, {"shared_batches": True}],
-    ids=["all", "last", "shared"],
+    "settings", [{}, {"adapt_blocks": 1}, {"shared_batches": True}], ids=["all", "last", "shared"]
 )
 def test__calls__are_deterministic_and_go_on(settings, make, texts, labels):
     a = make(**settings).partial_fit(texts[:6], labels[:6], classes=["neg", "pos"])
@@ -189,23 +185,20 @@ def test__parameters__that_may_change(begun, texts, labels):
 @pytest.mark.parametrize(
     ("y", "classes", "words"),
     [
+        (["pos"] * 12, [None, 1], "classes must be a list of labels of one kind"),
         (["pos", "new"] * 6, None, "not among the classes: .'new'."),
         (["pos", "neg"] * 6, ["pos", "neg", "new"], "not the same as on the first call"),
         (["pos"] * 5, None, "inconsistent numbers"),
         (None, None, "requires y"),
     ],
-    ids=["label", "classes", "length", "none"],
+    ids=["kinds", "label", "classes", "length", "none"],
 )
-def test__data__that_cannot_be(y, classes, words, begun, texts):
+def test__data__that_cannot_be(y, classes, words, begun, texts, labels):
+    with pytest.raises(ValueError, match="kind 'text'"):
+        begun.partial_fit(np.zeros((12, 2)), labels)
     with pytest.raises(ValueError, match=words):
         begun.partial_fit(texts, y, classes=classes)
     assert begun.n_iter_ == 1
-
-
-def test__classes__of_several_kinds_are_refused(make, begun, texts, labels):
-    for clf in (make(), begun):
-        with pytest.raises(ValueError, match="classes must be a list of labels of one kind"):
-            clf.partial_fit(texts, labels, classes=[None, 1])
 
 
 def test__first_call__needs_classes(make, texts, labels):
@@ -213,11 +206,8 @@ def test__first_call__needs_classes(make, texts, labels):
         make().partial_fit(texts, labels)
     with pytest.raises(ValueError, match="at least two classes"):
         make().partial_fit(texts, labels, classes=["pos"])
-
-
-def test__kind_of_X__is_that_of_the_first_call(begun, labels):
-    with pytest.raises(ValueError, match="kind 'text'"):
-        begun.partial_fit(np.zeros((12, 2)), labels)
+    with pytest.raises(ValueError, match="classes must be a list of labels of one kind"):
+        make().partial_fit(texts, labels, classes=[None, 1])
 
 
 def test__warm_start__adds_members_afterwards(make, texts, labels):

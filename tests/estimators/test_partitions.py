@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.making import save_tiny
+
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -22,10 +24,7 @@ def recipe(word):
 @pytest.fixture
 def folder(tmp_path, monkeypatch, make, texts, labels):
     """A folder with a saved model and a file of reviews in several row groups, one of them empty."""
-    from sksve.backbones import make_tiny_backbone
-
-    for part in make_tiny_backbone():
-        part.save_pretrained(tmp_path / "backbone")
+    save_tiny(tmp_path / "backbone")
     clf = make(str(tmp_path / "backbone"), max_epochs=1).fit(texts, labels)
     clf.save_pretrained(tmp_path / "model")
     table = pa.table({"text": texts * 5, "stars": range(60)})

@@ -17,6 +17,16 @@ from sksve.training._data import bucketed_epoch
 from sksve.training._run import member_streams, shared_streams
 
 
+def rows_of_steps(settings, lengths, rng):
+    """The rows of each step's batch, one step after the other."""
+    order, _ = shared_streams(settings.random_state)
+    n_batches = -(-len(lengths) // settings.batch_size)
+    for _ in range(settings.max_epochs):
+        batches = bucketed_epoch(lengths, settings.batch_size, rng)
+        for slot in order.permutation(n_batches):
+            yield batches[slot]
+
+
 class ReferenceMember:
     """One member: a private model, its cores as plain leaf tensors, a head."""
 
@@ -131,45 +141,38 @@ class ReferenceMember:
         second = [torch.zeros_like(p) for p in leaves]
 
         lengths = np.array([len(self.tokenizer(text)["input_ids"]) for text in texts])
-        order, _ = shared_streams(how.random_state)
-        steps_per_epoch = -(-n // how.batch_size)
-        n_steps = how.max_epochs * steps_per_epoch
+        n_steps = how.max_epochs * -(-n // how.batch_size)
         stops = [self.stop_of(block, n_steps) for block in blocks]
-        t = 0
-        for _ in range(how.max_epochs):
-            batches = bucketed_epoch(lengths, how.batch_size, self.rng)
-            for slot in order.permutation(steps_per_epoch):
-                rows = batches[slot]
-                logits = self.logits([texts[i] for i in rows])
-                losses = F.cross_entropy(logits, torch.tensor(y[rows]), reduction="none")
-                loss = (losses * torch.tensor(weight[rows])).sum() / len(rows)
-                grads = torch.autograd.grad(loss, leaves)
-                learn = [t < stop for stop in stops]
-                norm = torch.stack([g.square().sum() for g, on in zip(grads, learn) if on])
-                shrink = min(1.0, how.max_grad_norm / float(norm.sum().sqrt()))
-                factors = [self.factor(t, stop, n_steps) for stop in stops]
-                t += 1
-                with torch.no_grad():  # AdamW, Loshchilov and Hutter (2019)
-                    for (p, lr, decay), start, g, m, v, factor, on in zip(
-                        rules, starts, grads, first, second, factors, learn
-                    ):
-                        if not on:
-                            continue
-                        g = g * shrink
-                        p.sub_(lr * factor * decay * (p - start))
-                        if how.optimizer == "muon" and id(p) in in_cores:
-                            continue
-                        m.mul_(0.9).add_(0.1 * g)
-                        v.mul_(0.999).add_(0.001 * g**2)
-                        p.sub_(
-                            lr * factor * (m / (1 - 0.9**t))
-                            / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
-                        )  # fmt: skip
-                    if how.optimizer == "muon":
-                        self.step_cores(
-                            dict(zip(map(id, leaves), grads)), shrink,
-                            dict(zip(map(id, leaves), factors)),
-                        )  # fmt: skip
+        for t, rows in enumerate(rows_of_steps(how, lengths, self.rng)):
+            logits = self.logits([texts[i] for i in rows])
+            losses = F.cross_entropy(logits, torch.tensor(y[rows]), reduction="none")
+            loss = (losses * torch.tensor(weight[rows])).sum() / len(rows)
+            grads = torch.autograd.grad(loss, leaves)
+            learn = [t < stop for stop in stops]
+            norm = torch.stack([g.square().sum() for g, on in zip(grads, learn) if on])
+            shrink = min(1.0, how.max_grad_norm / float(norm.sum().sqrt()))
+            factors = [self.factor(t, stop, n_steps) for stop in stops]
+            with torch.no_grad():  # AdamW, Loshchilov and Hutter (2019)
+                for (p, lr, decay), start, g, m, v, factor, on in zip(
+                    rules, starts, grads, first, second, factors, learn
+                ):
+                    if not on:
+                        continue
+                    g = g * shrink
+                    p.sub_(lr * factor * decay * (p - start))
+                    if how.optimizer == "muon" and id(p) in in_cores:
+                        continue
+                    m.mul_(0.9).add_(0.1 * g)
+                    v.mul_(0.999).add_(0.001 * g**2)
+                    p.sub_(
+                        lr * factor * (m / (1 - 0.9 ** (t + 1)))
+                        / ((v / (1 - 0.999 ** (t + 1))).sqrt() + 1e-8)
+                    )  # fmt: skip
+                if how.optimizer == "muon":
+                    self.step_cores(
+                        dict(zip(map(id, leaves), grads)), shrink,
+                        dict(zip(map(id, leaves), factors)),
+                    )  # fmt: skip
         return self
 
     def factor(self, t, stop, n_steps):
@@ -204,24 +207,12 @@ CASES = {
     "bert-rank-band": ("bert", {"rank": 5, "off_diagonals": 2, "train_bias": False}),
     "bert-dense-core": ("bert", {"rank": 5, "core": "full"}),
     "bert-own-values": ("bert", {"rank": 5, "direction_pool": 9}),
-    "bert-own-core": (
-        "bert",
-        {"rank": 5, "core": "full", "direction_pool": 9},
-    ),
+    "bert-own-core": ("bert", {"rank": 5, "core": "full", "direction_pool": 9}),
     "bert-tight-clip": ("bert", {"max_grad_norm": 0.05, "warmup": 0.5, "weight_decay": 0.3}),
-    "bert-anchored": (
-        "bert",
-        {"decay_to": "start", "weight_decay": 3.0, "off_diagonals": 2},
-    ),
+    "bert-anchored": ("bert", {"decay_to": "start", "weight_decay": 3.0, "off_diagonals": 2}),
     "bert-muon": (
         "bert",
-        {
-            "optimizer": "muon",
-            "rank": 5,
-            "core": "full",
-            "weight_decay": 3.0,
-            "decay_to": "start",
-        },
+        {"optimizer": "muon", "rank": 5, "core": "full", "weight_decay": 3.0, "decay_to": "start"},
     ),
     "bert-muon-own-core": (
         "bert",

@@ -20,34 +20,29 @@ from sklearn.model_selection import (
     cross_validate,
 )
 from sklearn.pipeline import make_pipeline
+from transformers import AutoModel
 
 from sksve import MemberSearchCV
 from sksve.adapters import clear_svd_cache, svd_cache
 from sksve.backbones import make_tiny_backbone
 from sksve.metrics import scorers
 from sksve.preprocessing import TabularToText
-from tests.private import svd_module
+from tests.making import save_tiny
 
 
 @pytest.fixture
 def decomposed(monkeypatch, tmp_path):
     """Count real decompositions by matrix, with nothing in the caches."""
     monkeypatch.setenv("SKSVE_CACHE", str(tmp_path))
-    monkeypatch.setattr(svd_module, "svd_cache", svd_module.SVDCache())
-    counts, real = Counter(), svd_module.decompose
+    svd_cache.clear()
+    counts, real = Counter(), torch.linalg.svd
 
-    def counting(weight):
-        counts[svd_module.weight_key(weight)] += 1
-        return real(weight)
+    def counting(weight, **kwargs):
+        counts[weight.double().numpy().tobytes()] += 1
+        return real(weight, **kwargs)
 
-    monkeypatch.setattr(svd_module, "decompose", counting)
+    monkeypatch.setattr(torch.linalg, "svd", counting)
     return counts
-
-
-def matrices(pair):
-    """Different weight matrices inside the blocks of a BERT."""
-    names = [n for n, p in pair[0].named_parameters() if ".layer." in n and p.ndim == 2]
-    return len(names)
 
 
 @pytest.mark.parametrize("kind", ["pair", "folder"])
@@ -55,39 +50,39 @@ def test__search__decomposes_each_matrix_once(kind, decomposed, make, texts, lab
     pair = make_tiny_backbone(random_state=77)
     backbone = pair
     if kind == "folder":
-        backbone = tmp_path / "model"
-        for part in pair:
-            part.save_pretrained(backbone)
+        backbone = save_tiny(tmp_path / "model", random_state=77)
     grid = {"rank": [2, None], "n_members": [1, 2]}
     clf = make(backbone, max_epochs=1)
     GridSearchCV(clf, grid, cv=2, error_score="raise").fit(texts, labels)
-    assert len(decomposed) == matrices(pair)
+    matrices = [n for n, p in pair[0].named_parameters() if ".layer." in n and p.ndim == 2]
+    assert len(decomposed) == len(matrices)
     assert set(decomposed.values()) == {1}
 
 
 def test__search__reads_a_folder_once(make, texts, labels, tmp_path, monkeypatch):
-    from sksve.backbones import _load
+    reads, real = [], AutoModel.from_pretrained
 
-    for part in make_tiny_backbone(random_state=78):
-        part.save_pretrained(tmp_path)
-    reads, real = [], _load._read
-    monkeypatch.setattr(_load, "_read", lambda folder: reads.append(folder) or real(folder))
-    clf = make(tmp_path, max_epochs=1, n_members=1)
+    def counting(*args, **kwargs):
+        reads.append(args)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(AutoModel, "from_pretrained", counting)
+    clf = make(save_tiny(tmp_path, random_state=78), max_epochs=1, n_members=1)
     GridSearchCV(clf, {"rank": [1, 2]}, cv=2, error_score="raise").fit(texts, labels)
     assert len(reads) == 1
 
 
 WORKER = """
-import json, sys
-from sksve.adapters import _decompose as _cache
+import json, torch
 from sksve import SVEClassifier
+from sksve.adapters import svd_cache
 from sksve.backbones import make_tiny_backbone
-counts, real = [0], _cache.decompose
-def counting(weight):
+counts, real = [0], torch.linalg.svd
+def counting(weight, **kwargs):
     counts[0] += 1
-    return real(weight)
-_cache.decompose = counting
-_cache.svd_cache.min_disk_size = 0
+    return real(weight, **kwargs)
+torch.linalg.svd = counting
+svd_cache.min_disk_size = 0
 clf = SVEClassifier(make_tiny_backbone(random_state=79), n_members=1, max_epochs=1, random_state=0)
 clf.fit(["good", "bad"] * 4, [0, 1] * 4)
 print(json.dumps([counts[0], clf.predict_proba(["good"]).tolist()]))
@@ -169,45 +164,6 @@ def test__halving_search__gives_the_survivors_more_rows(make, texts, labels):
     ).fit(texts, labels)  # fmt: skip
     assert search.n_resources_ == [6, 12]
     assert search.n_candidates_ == [4, 2]
-
-
-@pytest.mark.parametrize("n_members", [1, 2, 3])
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"adapt_blocks": 1, "off_diagonals": 1, "rank": 3},
-        {"off_diagonals": 2, "rank": 3, "direction_pool": 6},
-        {"shared_batches": True},
-        {
-            "early_stopping": True,
-            "patience": 1,
-            "validation_fraction": 0.4,
-            "max_epochs": 4,
-        },
-    ],
-    ids=["default", "band", "own-directions", "shared", "early-stopping"],
-)
-def test__first_members__are_a_smaller_fit(settings, n_members, make, texts, labels):
-    whole = make(**settings).fit(texts, labels)
-    before = whole.predict_proba_members(texts)
-    first = whole.first_members(n_members)
-    small = make(n_members=n_members, **settings).fit(texts, labels)
-    np.testing.assert_allclose(
-        first.predict_proba_members(texts), small.predict_proba_members(texts), rtol=0, atol=1e-9
-    )
-    assert first.n_members == n_members
-    assert repr(first.get_params()) == repr(small.get_params())
-    assert first.adapter_report_ == small.adapter_report_
-    assert first.n_iter_ == small.n_iter_
-    for row, other in zip(first.history_, small.history_, strict=True):
-        for key in other:
-            np.testing.assert_allclose(row[key], other[key], rtol=0, atol=1e-9)
-    first.set_params(
-        early_stopping=False, training__patience="auto", training__validation_fraction="auto"
-    ).partial_fit(texts, labels)  # its members are its own
-    np.testing.assert_array_equal(whole.predict_proba_members(texts), before)
-    assert whole.n_members == 3
 
 
 def test__first_members__share_the_frozen_tensors(fitted):

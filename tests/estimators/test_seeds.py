@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sksve.backbones import make_tiny_backbone
+from tests.making import save_tiny
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
@@ -22,31 +23,17 @@ def test__random_state__gives_identical_bits(precision, make, texts, labels):
             np.testing.assert_array_equal(row[key], other[key])
 
 
-def test__random_state__makes_the_difference(make, fitted, texts, labels):
-    other = make(random_state=1).fit(texts, labels)
-    assert np.abs(other.predict_proba(texts) - fitted.predict_proba(texts)).max() > 1e-4
+def test__random_state__makes_the_difference_and_may_be_a_generator(make, texts, labels):
+    def proba(state):
+        return make(random_state=state, max_epochs=1).fit(texts, labels).predict_proba(texts)
 
-
-def test__random_state__of_none_is_fresh_each_time(make, texts, labels):
-    a, b = (make(random_state=None, max_epochs=1).fit(texts, labels) for _ in range(2))
-    assert np.abs(a.predict_proba(texts) - b.predict_proba(texts)).max() > 1e-4
-
-
-def test__random_state__takes_a_RandomState_and_moves_it_once(make, texts, labels):
     state = np.random.RandomState(5)
-    a = make(random_state=state, max_epochs=1).fit(texts, labels)
-    b = make(random_state=state, max_epochs=1).fit(texts, labels)
-    c = make(random_state=np.random.RandomState(5), max_epochs=1).fit(texts, labels)
-    np.testing.assert_array_equal(a.predict_proba(texts), c.predict_proba(texts))
-    assert np.abs(a.predict_proba(texts) - b.predict_proba(texts)).max() > 1e-4
-
-
-def test__random_state__takes_a_Generator(make, texts, labels):
-    a, b = (
-        make(random_state=np.random.default_rng(5), max_epochs=1).fit(texts, labels)
-        for _ in range(2)
-    )
-    np.testing.assert_array_equal(a.predict_proba(texts), b.predict_proba(texts))
+    first, second = proba(state), proba(state)  # it is moved by each fit
+    np.testing.assert_array_equal(first, proba(np.random.RandomState(5)))
+    new = proba(np.random.default_rng(5))
+    np.testing.assert_array_equal(new, proba(np.random.default_rng(5)))
+    for a, b in [(first, second), (proba(0), proba(1)), (proba(None), proba(None))]:
+        assert np.abs(a - b).max() > 1e-4
 
 
 def global_states():
@@ -59,11 +46,7 @@ def global_states():
 def test__global_random_states__are_not_moved(
     random_state, from_folder, make, texts, labels, tmp_path
 ):
-    backbone = make_tiny_backbone()
-    if from_folder:
-        for part in backbone:
-            part.save_pretrained(tmp_path)
-        backbone = str(tmp_path)
+    backbone = str(save_tiny(tmp_path)) if from_folder else make_tiny_backbone()
     before = global_states()
     clf = make(backbone, random_state=random_state, early_stopping=True, validation_fraction=0.3)
     clf.fit(texts, labels)

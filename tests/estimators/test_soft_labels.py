@@ -4,10 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-import torch
 from sklearn.model_selection import GridSearchCV, cross_val_score
-
-from sksve.training._module import member_cross_entropy, member_hits
 
 ONE_BATCH = {"batch_size": 64, "max_grad_norm": None}
 
@@ -33,28 +30,6 @@ def test__one_hot__equals_the_plain_fit(make, texts, labels):
     for a, b in zip(soft.history_, hard.history_, strict=True):
         for key in b:
             np.testing.assert_allclose(a[key], b[key], rtol=1e-12)
-
-
-def test__loss__is_that_of_rows_repeated_with_weights(rng):
-    # One soft row is one row per class, each weighted with its share.
-    logits = torch.tensor(rng.normal(size=(2, 5, 3)), requires_grad=True)
-    y = torch.tensor(rng.dirichlet([1, 1, 1], size=(2, 5)))
-    weight = torch.tensor(rng.uniform(0.5, 2, size=(2, 5)))
-    soft = member_cross_entropy(logits, y, weight)
-    gradient = torch.autograd.grad(soft.sum(), logits)[0]
-    by_class = sum(
-        member_cross_entropy(logits, torch.full((2, 5), k), weight * y[..., k]) for k in range(3)
-    )
-    torch.testing.assert_close(soft, by_class, rtol=1e-12, atol=0)
-    other = torch.autograd.grad(by_class.sum(), logits)[0]
-    torch.testing.assert_close(gradient, other, rtol=1e-12, atol=1e-15)
-
-
-def test__hits__are_expected_ones(rng):
-    logits = torch.tensor([[[2.0, 1.0], [0.0, 3.0]], [[0.0, 1.0], [0.0, 3.0]]])
-    y = torch.tensor([[0.75, 0.25], [0.4, 0.6]], dtype=torch.float64)
-    torch.testing.assert_close(member_hits(logits, y), torch.tensor([1.35, 0.85]).double())
-    assert member_hits(logits, torch.tensor([0, 1])).tolist() == [2.0, 1.0]
 
 
 def test__fit__equals_weighted_duplicated_rows(make, texts, shares):

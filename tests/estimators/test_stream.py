@@ -4,6 +4,9 @@ from collections import deque
 
 import numpy as np
 import pandas as pd
+import polars
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.exceptions import NotFittedError
 
@@ -13,27 +16,30 @@ def joined(clf, X, **kwargs):
 
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 1024])
-def test__predict_proba_iter__equals_predict_proba(make, texts, labels, chunk_size):
-    clf = make(max_epochs=1).fit(texts, labels)
-    expected = clf.predict_proba(texts)
+def test__predict_proba_iter__equals_predict_proba(fitted, texts, chunk_size):
+    expected = fitted.predict_proba(texts)
     for rows in (list(texts), iter(texts), deque(texts), pd.Series(texts), np.array(texts)):
-        got = joined(clf, rows, chunk_size=chunk_size)
-        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+        got = joined(fitted, rows, chunk_size=chunk_size)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
 
-def test__predict_proba_iter__reads_no_further_than_needed(make, texts, labels):
-    clf = make(max_epochs=1).fit(texts, labels)
+@pytest.mark.parametrize(
+    ("piece", "chunk_size", "pieces", "read"),
+    [("a good film", 5, [5], 5), (pd.Series(["a good film"] * 4), 2, [2, 2, 2], 2)],
+    ids=["rows", "chunks"],
+)
+def test__predict_proba_iter__reads_no_further_than_needed(piece, chunk_size, pieces, read, fitted):
     taken = []
 
     def endless():
         while True:
             taken.append(1)
-            yield "a good film"
+            yield piece
 
-    stream = clf.predict_proba_iter(endless(), chunk_size=5)
+    stream = fitted.predict_proba_iter(endless(), chunk_size=chunk_size)
     assert taken == []
-    assert next(stream).shape == (5, 2)
-    assert len(taken) == 5
+    assert [len(next(stream)) for _ in pieces] == pieces
+    assert len(taken) == read
 
 
 def test__predict_proba_iter__memory_mapped_table(make, tmp_path):
@@ -47,49 +53,42 @@ def test__predict_proba_iter__memory_mapped_table(make, tmp_path):
     np.testing.assert_allclose(joined(clf, iter(X), chunk_size=6), expected, rtol=0, atol=1e-5)
 
 
-def test__predict_proba_iter__faults_are_raised_at_once(make, texts, labels):
+def test__predict_proba_iter__faults_are_named(make, fitted, texts):
     with pytest.raises(NotFittedError):
         make().predict_proba_iter(texts)
-    clf = make(max_epochs=1).fit(texts, labels)
     for bad in (0, -1, 2.5, True):
         with pytest.raises(ValueError, match="chunk_size"):
-            clf.predict_proba_iter(texts, chunk_size=bad)
+            fitted.predict_proba_iter(texts, chunk_size=bad)
     with pytest.raises(ValueError, match="str"):
-        clf.predict_proba_iter("one text")
+        fitted.predict_proba_iter("one text")
     with pytest.raises(ValueError, match="Got dict instead"):
-        clf.predict_proba_iter({"text": texts})
+        fitted.predict_proba_iter({"text": texts})
+    for bad in (None, 3, np.array(3), len):
+        with pytest.raises(TypeError, match=f"X must hold rows.*Got {type(bad).__name__}"):
+            fitted.predict_proba_iter(bad)
+    with pytest.raises(ValueError, match="row 1 is None"):
+        joined(fitted, iter([pa.array(["good", None])]))
 
 
-# -- chunks: Parquet, pandas, polars -------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def on_texts(make, texts, labels):
-    return make(max_epochs=1).fit(texts, labels)
-
-
-def test__predict_proba_iter__record_batches_of_texts(on_texts, texts, tmp_path):
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+def test__predict_proba_iter__record_batches_of_texts(fitted, texts, tmp_path):
     table = pa.table({"text": texts, "stars": range(len(texts))})
     pq.write_table(table, tmp_path / "texts.parquet", row_group_size=5)
-    expected = on_texts.predict_proba(texts)
+    expected = fitted.predict_proba(texts)
 
     def batches():
         return pq.ParquetFile(tmp_path / "texts.parquet").iter_batches(5, columns=["text"])
 
-    got = list(on_texts.predict_proba_iter(batches(), chunk_size=3))
+    got = list(fitted.predict_proba_iter(batches(), chunk_size=3))
     # 12 rows in record batches of 5, cut into pieces of 3: no piece has rows of two batches.
     assert [len(p) for p in got] == [3, 2, 3, 2, 2]
     np.testing.assert_allclose(np.concatenate(got), expected, rtol=0, atol=1e-12)
     arrays = (batch["text"] for batch in batches())
     text_only = table.select(["text"])
     for chunks in (arrays, text_only, table["text"], iter([text_only])):
-        np.testing.assert_allclose(joined(on_texts, chunks), expected, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(joined(fitted, chunks), expected, rtol=0, atol=1e-12)
 
 
 def test__predict_proba_iter__chunks_of_a_table_with_missing_cells(make, tmp_path):
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    polars = pytest.importorskip("polars")
     frame = pd.DataFrame(
         {
             "age": [31, 45, 22, 67, 38, 51, 29],
@@ -111,28 +110,7 @@ def test__predict_proba_iter__chunks_of_a_table_with_missing_cells(make, tmp_pat
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
 
-def test__predict_proba_iter__a_stream_without_rows_gives_nothing(on_texts):
-    pa = pytest.importorskip("pyarrow")
+def test__predict_proba_iter__a_stream_without_rows_gives_nothing(fitted):
     empty = pa.table({"text": pa.array([], pa.string())}).to_batches()
     for nothing in (iter([]), iter(empty), [], iter([pa.array([], pa.string())])):
-        assert list(on_texts.predict_proba_iter(nothing)) == []
-
-
-def test__predict_proba_iter__a_missing_text_of_a_chunk_is_named(on_texts):
-    pa = pytest.importorskip("pyarrow")
-    with pytest.raises(ValueError, match="1"):
-        joined(on_texts, iter([pa.array(["good", None])]))
-
-
-def test__predict_proba_iter__reads_chunks_as_far_as_needed(on_texts):
-    taken = []
-
-    def endless():
-        while True:
-            taken.append(1)
-            yield pd.Series(["a good film"] * 4)
-
-    stream = on_texts.predict_proba_iter(endless(), chunk_size=2)
-    assert taken == []
-    assert [len(next(stream)) for _ in range(3)] == [2, 2, 2]
-    assert len(taken) == 2
+        assert list(fitted.predict_proba_iter(nothing)) == []

@@ -1,11 +1,9 @@
 """What a skorch user expects of training: callbacks, history, early stopping, errors that help."""
 
-import copy
 import re
 
 import numpy as np
 import pytest
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss, roc_auc_score
 from skorch.callbacks import (
     BatchScoring,
@@ -40,20 +38,11 @@ def test__learns_a_separable_task(cls, rng):
     assert clf.score(X_test, y_test) > 0.9
 
 
-def test__history__has_one_row_per_epoch_and_one_value_per_member(make, texts, labels):
-    clf = make(max_epochs=3).fit(texts, labels)
-    assert clf.n_iter_ == len(clf.history_) == 3
-    for row in clf.history_:
-        assert row.keys() == {"train_loss", "padding"}
-        assert row["train_loss"].shape == row["padding"].shape == (3,)
-        assert np.isfinite(row["train_loss"]).all()
-
-
-def test__history__padding_is_counted_and_is_the_members_own(make):
+def test__history__padding_is_counted_and_is_the_members_own(make, tiny):
     # One batch of lengths 3, 3, 3, 6 (with the special tokens): 9 of 24 places are padding.
     texts, labels = ["a", "b", "c", "a b c d"], ["x", "y", "x", "y"]
     clf = make(max_epochs=1, batch_size=4).fit(texts, labels)
-    lengths = [len(clf._tokenizer(t)["input_ids"]) for t in texts]
+    lengths = [len(tiny[1](t)["input_ids"]) for t in texts]
     expected = 1 - sum(lengths) / (4 * max(lengths))
     np.testing.assert_allclose(clf.history_[0]["padding"], expected, rtol=1e-12)
     rng = np.random.default_rng(0)
@@ -65,9 +54,15 @@ def test__history__padding_is_counted_and_is_the_members_own(make):
     assert alone[0] == together[0]
 
 
-def test__history__of_X_val_is_what_the_members_would_score(make, texts, labels):
+def test__history__has_one_value_per_member_and_X_val_only_watches(make, fitted, texts, labels):
+    assert fitted.n_iter_ == len(fitted.history_) == 2
+    for row in fitted.history_:
+        assert row.keys() == {"train_loss", "padding"}
+        assert row["train_loss"].shape == row["padding"].shape == (3,)
+        assert np.isfinite(row["train_loss"]).all()
     X_val, y_val = texts[:5], np.array(labels)[[0, 1, 2, 3, 5]]
-    clf = make(max_epochs=2).fit(texts, labels, X_val=X_val, y_val=y_val)
+    clf = make().fit(texts, labels, X_val=X_val, y_val=y_val)
+    np.testing.assert_array_equal(clf.predict_proba(texts), fitted.predict_proba(texts))
     last = clf.history_[-1]
     assert last.keys() == {"train_loss", "valid_loss", "valid_accuracy", "padding"}
     members = clf.predict_proba_members(X_val)
@@ -89,11 +84,6 @@ def test__weight_decay__bounds_how_far_values_move(make, texts, labels, decay):
         return max(p.abs().max().item() for p in clf.net_.module_.adapter_parameters())
 
     assert moved(decay) < 1.5 / decay < moved(0.0)
-
-
-def test__X_val__only_watches(make, fitted, texts, labels):
-    clf = make().fit(texts, labels, X_val=texts[:3], y_val=labels[:3])
-    np.testing.assert_array_equal(clf.predict_proba(texts), fitted.predict_proba(texts))
 
 
 def test__train_loss__of_the_first_epoch_without_learning_is_the_start_s(make, texts, labels):
@@ -209,19 +199,18 @@ def test__infinite_gradient__of_a_finite_loss_is_named(clip, make, texts, labels
 def test__callbacks__are_copied_before_use(make, texts, labels):
     class Count(Callback):
         def __init__(self):
-            self.n = 0
+            self.n, self.box = 0, []
 
         def on_epoch_end(self, net, **kwargs):
             self.n += 1
-            seen.append(self.n)
+            self.box.append(1)
+            seen.append((self.n, len(self.box)))
 
     seen, callback = [], Count()
     clf = make(callbacks=[("count", callback)], max_epochs=2)
-    clf.fit(texts, labels)
-    clf.fit(texts, labels)
-    assert seen == [1, 2, 1, 2]
-    assert callback.n == 0
-    assert vars(callback) == {"n": 0}
+    clf.fit(texts, labels).fit(texts, labels)
+    assert seen == [(1, 1), (2, 2)] * 2
+    assert vars(callback) == {"n": 0, "box": []}
 
 
 def test__callbacks__of_skorch_score_and_stop(make, texts, labels):
@@ -238,16 +227,11 @@ def test__callbacks__of_skorch_score_and_stop(make, texts, labels):
     assert clf.n_iter_ == 2  # no better at once
 
 
-def test__callbacks__score_by_name(make, texts, labels):
-    clf = make(callbacks=[EpochScoring("accuracy", name="acc", lower_is_better=False)])
-    clf.fit(texts, labels, X_val=texts, y_val=labels)
-    assert clf.net_.history[-1, "acc"] == clf.score(texts, labels)
-
-
 def test__callbacks__score_by_any_metric(make, texts, labels):
     y = (np.asarray(labels) == "pos").astype(int)
     callbacks = [
         EpochScoring("roc_auc", name="auc"),
+        EpochScoring("accuracy", name="acc", lower_is_better=False),
         EpochScoring("roc_auc", name="plain", use_caching=False),
         EpochScoring("neg_log_loss", name="train", on_train=True),
         ("named", EpochScoring(None, name="default", on_train=True)),
@@ -255,6 +239,7 @@ def test__callbacks__score_by_any_metric(make, texts, labels):
     clf = make(callbacks=callbacks).fit(texts, labels, X_val=texts[:9], y_val=labels[:9])
     proba, row = clf.predict_proba(texts), clf.net_.history[-1]
     assert row["auc"] == row["plain"] == roc_auc_score(y[:9], proba[:9, 1])
+    assert row["acc"] == clf.score(texts[:9], labels[:9])
     np.testing.assert_allclose(row["train"], -log_loss(y, proba), rtol=1e-9)
     assert row["default"] == clf.score(texts, labels)
     without = make(callbacks=callbacks[:1]).fit(texts, labels)  # nothing to judge it on
@@ -303,18 +288,6 @@ def test__verbose__prints_losses_and_is_silent_otherwise(make, texts, labels, ca
     assert "member_train_loss" not in printed
 
 
-def test__interrupt__from_the_keyboard_keeps_what_was_trained(make, texts, labels):
-    class Interrupt(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            if len(net.history) == 2:
-                raise KeyboardInterrupt
-
-    with pytest.warns(ConvergenceWarning, match="interrupted in epoch 2 of 5, after 6 steps"):
-        clf = make(max_epochs=5, callbacks=[Interrupt()]).fit(texts, labels)
-    assert clf.n_iter_ == 2
-    assert np.isfinite(clf.predict_proba(texts)).all()
-
-
 @pytest.mark.parametrize("batch_size", [1, 5, 12, 100])
 def test__batch_size__may_be_anything(batch_size, make, texts, labels):
     clf = make(max_epochs=1, batch_size=batch_size).fit(texts, labels)
@@ -339,20 +312,6 @@ def test__max_grad_norm__none_is_no_limit(make, texts, labels):
     )
     np.testing.assert_array_equal(free, wide)
     assert np.abs(free - tight).max() > 1e-4
-
-
-def test__copy__of_the_callbacks_is_deep(make, texts, labels):
-    class Keep(Callback):
-        def __init__(self, box):
-            self.box = box
-
-        def on_epoch_end(self, net, **kwargs):
-            self.box.append(1)
-
-    callback = Keep([])
-    before = copy.copy(callback.box)
-    make(callbacks=[callback], max_epochs=1).fit(texts, labels)
-    assert callback.box == before
 
 
 def test__decay_to_start__ends_at_the_start_instead_of_at_zero(make, texts, labels):

@@ -11,19 +11,13 @@ def proba(clf, texts):
     return clf.predict_proba_members(texts)
 
 
-def test__zero_weight__equals_a_dropped_row(make, texts, labels):
+@pytest.mark.parametrize("kind", ["texts", "table"])
+def test__zero_weight__equals_a_dropped_row(kind, make, texts, labels, rng):
+    X = np.array(texts) if kind == "texts" else rng.integers(0, 9, size=(12, 2))
     weight = np.array([1, 2, 0, 1, 1, 0, 3, 1, 1, 1, 0, 1.0])
     kept = np.flatnonzero(weight)
-    a = make().fit(texts, labels, sample_weight=weight)
-    b = make().fit([texts[i] for i in kept], np.array(labels)[kept], sample_weight=weight[kept])
-    np.testing.assert_array_equal(proba(a, texts), proba(b, texts))
-
-
-def test__zero_weight__rows_are_dropped_from_tables_too(make, labels):
-    X = np.random.default_rng(0).integers(0, 9, size=(12, 2))
-    weight = np.array([1, 2, 0] * 4)
-    a = make(max_epochs=1).fit(X, labels, sample_weight=weight)
-    b = make(max_epochs=1).fit(X[weight > 0], np.array(labels)[weight > 0], weight[weight > 0])
+    a = make().fit(X, labels, sample_weight=weight)
+    b = make().fit(X[kept], np.array(labels)[kept], sample_weight=weight[kept])
     np.testing.assert_array_equal(proba(a, X), proba(b, X))
 
 
@@ -38,16 +32,13 @@ def test__integer_weights__equal_repeated_rows_in_one_batch(make, texts, labels)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 7.0, 1e6])
-def test__weights__matter_up_to_scale_only(scale, make, texts, labels):
+def test__weights__matter_up_to_scale_only(scale, make, fitted, texts, labels):
+    equal = make().fit(texts, labels, sample_weight=np.full(12, scale))
+    np.testing.assert_allclose(proba(equal, texts), proba(fitted, texts), rtol=0, atol=1e-9)
     weight = np.linspace(0.5, 2, 12)
     a = make(max_epochs=1).fit(texts, labels, weight)
     b = make(max_epochs=1).fit(texts, labels, scale * weight)
     np.testing.assert_allclose(proba(a, texts), proba(b, texts), rtol=0, atol=1e-9)
-
-
-def test__equal_weights__equal_none(make, fitted, texts, labels):
-    clf = make().fit(texts, labels, sample_weight=np.full(12, 3.0))
-    np.testing.assert_array_equal(proba(clf, texts), proba(fitted, texts))
 
 
 @pytest.fixture(scope="module")
