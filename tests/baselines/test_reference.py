@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from sksve.backbones import make_tiny_backbone
-from tests.estimators.test_reference import member_streams, rows_of_steps
+from tests.estimators.test_reference import rows_of_steps
+from tests.private import member_streams
 
 
 def pooled(model, tokenizer, texts):

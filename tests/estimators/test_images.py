@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sksve import predict_uncertainty
 from sksve.backbones import TINY_VISION_FAMILIES, make_tiny_backbone
+from tests.private import inference
 
 SETTINGS = {"n_members": 2, "max_epochs": 1}
 
@@ -61,7 +62,7 @@ def test__frozen_prefix__changes_nothing_but_the_time(family, group, make, pictu
     settings = {"adapt_blocks": 1, "target_modules": group, "n_members": 2}
     clf = make(make_tiny_backbone(family), **settings).fit(pictures, labels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sksve.training._inference.FEATURE_BYTES", 1)
+        patch.setattr(inference, "FEATURE_BYTES", 1)
         anew = make(make_tiny_backbone(family), **settings).fit(pictures, labels)
     members = clf.predict_proba_members(pictures)
     np.testing.assert_allclose(anew.predict_proba_members(pictures), members, rtol=0, atol=1e-10)
@@ -134,16 +135,13 @@ def test__order_and_batches__do_not_matter(
     expected = clf.predict_proba(pictures)
     np.testing.assert_allclose(clf.predict_proba(pictures[::-1])[::-1], expected, rtol=0, atol=atol)
     np.testing.assert_allclose(clf.predict_proba(pictures[3:5]), expected[3:5], rtol=0, atol=atol)
-    inference = "sksve.training._inference"
-    monkeypatch.setattr(f"{inference}.TOKENS_CPU", 50)  # batches of one and two images
-    monkeypatch.setattr(f"{inference}.TURN_BYTES", 20_000)  # and several groups of them
+    monkeypatch.setattr(inference, "TOKENS_CPU", 50)  # batches of one and two images
+    monkeypatch.setattr(inference, "TURN_BYTES", 20_000)  # and several groups of them
     np.testing.assert_allclose(clf.predict_proba(pictures), expected, rtol=0, atol=atol)
 
 
 def test__predict__holds_few_pixels_at_once(make, vit, pictures, labels, monkeypatch):
     """With every block adapted, all members pass over a group of images before the next is decoded."""
-    import sksve.training._inference as inference
-
     clf = make(vit, **SETTINGS).fit(pictures, labels)
     held = []
     groups_of = inference._groups

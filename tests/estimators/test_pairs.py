@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sksve.backbones import TINY_FAMILIES, make_tiny_backbone
+from tests.private import inference
 
 SETTINGS = {"n_members": 2, "max_epochs": 1, "serializer": "pair"}
 PAIRS = [
@@ -43,7 +44,7 @@ def fitted_on_pairs(make, labels):
 @pytest.mark.parametrize("merge", [True, False])
 def test__both_routes__know_the_token_types(merge, fitted_on_pairs, monkeypatch):
     expected = fitted_on_pairs.predict_proba(PAIRS)
-    monkeypatch.setattr("sksve.training._inference.merging_pays", lambda *a: merge)
+    monkeypatch.setattr(inference, "merging_pays", lambda *a: merge)
     np.testing.assert_allclose(fitted_on_pairs.predict_proba(PAIRS), expected, rtol=0, atol=1e-12)
     swapped = [(b, a) for a, b in PAIRS]
     assert np.abs(fitted_on_pairs.predict_proba(swapped) - expected).max() > 1e-3

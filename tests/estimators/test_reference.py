@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from sksve.backbones import make_tiny_backbone
-from sksve.training._data import bucketed_epoch
-from sksve.training._run import member_streams, shared_streams
+from tests.private import bucketed_epoch, member_streams, shared_streams
 
 
 def rows_of_steps(settings, lengths, rng):
