@@ -65,7 +65,7 @@ def start(tree):
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, str(HERE), "--worker", str(tree)]
-    return subprocess.Popen(
+    return subprocess.Popen(  # nosec B603 # the command is ours, there is no shell
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=tree
     )
 
