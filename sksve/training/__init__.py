@@ -18,6 +18,7 @@ from sksve.training._fit import (
 )
 from sksve.training._inference import (
     compute_features,
+    frozen_vectors,
     pooled_vectors,
     predict_logits,
     softmax64,
@@ -66,6 +67,7 @@ __all__ = [
     "clear_checkpoints",
     "compute_features",
     "describe_frozen",
+    "frozen_vectors",
     "is_auto",
     "join",
     "join_processes",

@@ -22,6 +22,7 @@ from sksve.training._progress import Progress
 
 __all__ = [
     "compute_features",
+    "frozen_vectors",
     "low_precision",
     "merging_pays",
     "pooled_vectors",
@@ -185,6 +186,42 @@ def compute_features(
     assert flat is not None
     dataset.set_features(flat, lengths)
     return True
+
+
+@torch.no_grad()
+def frozen_vectors(
+    split: Any,
+    dataset: MemberDataset,
+    *,
+    device: str | torch.device = "cpu",
+    autocast: torch.dtype | None = None,
+) -> np.ndarray:
+    """Pooled vectors (n_samples, d), float64, of the backbone as it was pretrained.
+
+    Parameters
+    ----------
+    split : SplitBackbone
+        On `device`; no layer of it is adapted.
+    dataset : MemberDataset
+        The output of the frozen blocks stays in it, for the training that follows.
+    device, autocast
+        As :func:`predict_logits`.
+    """
+    device = torch.device(device)
+    compute_features(split, dataset, device=device, autocast=autocast)
+    batches = token_batches(dataset, _budget(device))
+    parts = []
+    for rows in batches:
+        batch = _with_features(split, dataset, rows, device, autocast)
+        if split.has_suffix:
+            with low_precision(device, autocast):
+                hidden = split.suffix(batch.features, batch.input_ids, batch.attention_mask)
+                parts.append(split.pool(hidden, batch.attention_mask))
+        else:
+            assert batch.features is not None
+            parts.append(batch.features[:, 0])  # pooled already
+    vectors: np.ndarray = torch.cat(parts).double().cpu().numpy()
+    return vectors[np.argsort(np.concatenate(batches))]
 
 
 def _budget(device: torch.device) -> int:

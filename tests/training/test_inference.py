@@ -22,6 +22,7 @@ from sksve.training import (
     TokenDataset,
     Training,
     build_module,
+    frozen_vectors,
     predict_logits,
     softmax64,
     train,
@@ -74,6 +75,21 @@ def test_predict_logits__every_route_gives_the_same(adapt_blocks, family):
         close(predict_logits(module, cached, merge=merge), expected)
     one_by_one = [predict_logits(module, dataset([t]), merge=False)[:, 0] for t in TEXTS]
     close(np.stack(one_by_one, axis=1), expected)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+@pytest.mark.parametrize("adapt_blocks", [None, 1, 0])
+def test_frozen_vectors__are_what_the_model_gives_each_text(adapt_blocks, family):
+    backbone = load_backbone(resolve_backbone(make_tiny_backbone(family)), dtype=torch.float64)
+    plan = plan_adaptation(backbone.model, adapt_blocks=adapt_blocks)
+    ids = tokenize(backbone.processor, TEXTS, 64)
+    data = TokenDataset(ids, pad_token_id=0, dtype=torch.float64)
+    vectors = frozen_vectors(SplitBackbone(backbone, plan), data)
+    assert data.has_features is (adapt_blocks is not None)
+    with torch.no_grad():
+        hidden = [backbone.model(torch.tensor([row])).last_hidden_state[0] for row in ids]
+    pooled = [h[-1] if family == "gpt2" else h.mean(dim=0) for h in hidden]
+    close(vectors, torch.stack(pooled).numpy())
 
 
 @pytest.mark.parametrize("merge", [True, False])
