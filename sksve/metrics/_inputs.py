@@ -6,6 +6,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
+from sksve._arrays import (
+    as_array,
+    as_float64,
+    as_real,
+    column_names,
+    in_label_order,
+    is_missing,
+    labels_of_names,
+    match_names,
+    shown,
+)
+
 # How far a row of probabilities may sum from 1 and still be renormalised (half precision passes).
 ROW_SUM_TOLERANCE = 1e-3
 # Rows this near to 1 are left alone: dividing by 1 - 1e-16 would push 0.7 over the bin edge 0.7.
@@ -37,10 +49,18 @@ def validate_inputs(
     sample_weight: Any = None,
     *,
     normalise: bool = True,
+    names: list[Any] | None = None,
 ) -> Rows:
-    """Check shapes, labels, weights and probabilities, and drop the rows of weight zero."""
+    """Check shapes, labels, weights and probabilities, and drop the rows of weight zero.
+
+    A frame's columns are found by their names; `names` are those of a `y_proba` that was a frame before.
+    """
     y = as_array(y_true, "y_true")
+    names = column_names(y_proba) if names is None else names
+    series = getattr(y_proba, "name", None)
     proba = as_real(y_proba, "y_proba")
+    if y.ndim == 2 and y.shape[1] == 1:  # as scikit-learn
+        y = y[:, 0]
     if y.ndim != 1:
         raise ValueError(f"y_true must have shape (n_samples,), one label a row. Got {y.shape}.")
     if proba.ndim not in (1, 2) or proba.shape[1:] in ((0,), (1,)):
@@ -60,8 +80,29 @@ def validate_inputs(
         positive = weight > 0
         y, proba, weight = y[positive], proba[positive], weight[positive]
     labels = None if labels is None else as_array(labels, "labels")
-    codes, labels = encode_labels(y, 2 if proba.ndim == 1 else proba.shape[1], labels)
+    named = names if proba.ndim == 2 else None
+    n_classes = 2 if proba.ndim == 1 else proba.shape[1]
+    y, seen = _distinct(y)
+    if named is not None and labels is None:
+        labels = labels_of_names(named, seen)
+    elif named is not None:
+        order = match_names(named, _check_labels(labels, n_classes))
+        proba = proba if order is None else proba[:, order]
+    codes, labels = _encode(y, seen, n_classes, labels)
+    if proba.ndim == 1 and series is not None:
+        _check_series_name(series, labels)
     return Rows(codes, normalise_rows(proba, "y_proba") if normalise else proba, weight, labels)
+
+
+def _check_series_name(series, labels):
+    """Refuse a series that carries the name of the class that is not the positive one."""
+    if isinstance(series, str) or labels.tolist() == [0, 1]:
+        first = labels[0].item() if isinstance(labels[0], np.generic) else labels[0]
+        if series == first:
+            raise ValueError(
+                f"A one-dimensional y_proba is the probability of the positive class, {labels[1]}, but the "
+                f"series is named {series!r}. Pass 1 - y_proba.to_numpy(), or the other class's column."
+            )
 
 
 def top_label(y_true, y_proba, labels=None, sample_weight=None) -> TopLabel:
@@ -95,7 +136,12 @@ def reduce_rows(codes, proba):
 
 def check_members(y_proba_members):
     """Return member probabilities as float64 ``(m, n, c)`` whose rows sum to 1, or raise."""
-    members = as_real(y_proba_members, "y_proba_members")
+    members = y_proba_members
+    if isinstance(members, (list, tuple)) and members:
+        names = column_names(members[0], "y_proba_members")
+        if names is not None:  # frames: each member's columns as the first's
+            members = [in_label_order(p, np.asarray(names), "y_proba_members") for p in members]
+    members = as_real(members, "y_proba_members")
     if members.ndim != 3:
         raise ValueError(
             "y_proba_members must have shape (n_members, n_samples, n_classes). "
@@ -163,33 +209,6 @@ def _show(row):
     return f"[{words}{', ...' if len(row) > 6 else ''}]"
 
 
-def as_array(values, name):
-    """Return an array, or say that the rows are ragged."""
-    try:
-        return np.asarray(values)
-    except ValueError:
-        raise ValueError(f"{name} must be an array. Its rows differ in length.") from None
-
-
-def as_float64(values):
-    """Return float64; a longdouble beyond its range becomes infinite, which later checks refuse."""
-    with np.errstate(over="ignore", under="ignore"):
-        return values.astype(np.float64, copy=False)
-
-
-def as_real(values, name):
-    """Return an array of real numbers, or say what it holds instead."""
-    values = as_array(values, name)
-    if values.dtype.kind in "fiub":
-        return values
-    try:
-        if values.dtype.kind == "c":
-            raise TypeError
-        return values.astype(np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} must hold real numbers. Got dtype {values.dtype}.") from None
-
-
 def check_sample_weight(sample_weight, n_samples):
     """Return None or float64 weights of shape ``(n,)``: finite, none negative, not all zero."""
     if sample_weight is None:
@@ -231,25 +250,32 @@ def make_generator(random_state) -> np.random.Generator:
 
 def encode_labels(y, n_classes, labels=None):
     """Return each row's column in ``y_proba``, and the labels in the order of the columns."""
+    return _encode(*_distinct(y), n_classes, labels)
+
+
+def _distinct(y):
+    """Return labels of one plain kind, and the different ones among them, sorted."""
     y = _plain(y)
     try:
         if y.dtype.kind == "i" and y.min() >= 0 and y.max() < len(y):  # ten times faster
-            seen = np.flatnonzero(np.bincount(y)).astype(y.dtype)
-        else:
-            seen = np.unique(y)
+            return y, np.flatnonzero(np.bincount(y)).astype(y.dtype)
+        seen = np.unique(y)
+        if seen.dtype.kind not in "fMO" or not any(map(is_missing, seen.tolist())):
+            return y, seen
     except TypeError:
-        kinds = sorted({type(label).__name__ for label in y.tolist()})
-        raise ValueError(
-            f"y_true must hold labels of one kind. Got {', '.join(kinds)}; "
-            "missing labels (None, NaN) must be removed first."
-        ) from None
-    if seen.dtype.kind == "f" and np.isnan(seen[-1]):
-        raise ValueError("y_true must not hold NaN. Remove rows without a label first.")
+        pass
+    if missing := sum(map(is_missing, y.tolist())):
+        raise ValueError(f"y_true has {missing} missing labels. Remove rows without a label first.")
+    kinds = sorted({type(label).__name__ for label in y.tolist()})
+    raise ValueError(f"y_true must hold labels of one kind. Got {', '.join(kinds)}.")
+
+
+def _encode(y, seen, n_classes, labels):
     if labels is None and len(seen) != n_classes:
         raise ValueError(
             f"y_true holds {len(seen)} different labels, but y_proba has {n_classes} columns, so "
             "which column belongs to which label cannot be known. Pass labels= with one label a "
-            f"column, in the columns' order. Found in y_true: {_short(seen)}."
+            f"column, in the columns' order. Found in y_true: {shown(seen)}."
         )
     labels = seen if labels is None else _check_labels(labels, n_classes)
     if label_kind(seen) != label_kind(labels):
@@ -272,8 +298,8 @@ def _columns_of(seen, labels):
     unknown = seen[labels[column] != seen]
     if len(unknown):
         raise ValueError(
-            f"y_true holds labels that are not in labels: {_short(unknown)}. "
-            f"labels is {_short(labels)}."
+            f"y_true holds labels that are not in labels: {shown(unknown)}. "
+            f"labels is {shown(labels)}."
         )
     return column
 
@@ -317,8 +343,3 @@ def label_kind(labels):
     if labels.dtype.kind in "UT" or all(isinstance(label, str) for label in labels.tolist()):
         return "strings"
     return "objects"
-
-
-def _short(values):
-    words = [repr(value) for value in np.asarray(values).tolist()]
-    return f"[{', '.join(words[:10])}{', ...' if len(words) > 10 else ''}]"

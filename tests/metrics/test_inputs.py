@@ -161,7 +161,7 @@ def test_metrics__weight_two_is_the_row_twice(name, problem, seed):
 
 WRONG = [
     ([0, 1, 2], np.eye(3)[:2], {}, r"same number of rows. Got 3 labels.*\(2, 3\)"),
-    ([[0], [1]], np.eye(2), {}, r"y_true must have shape \(n_samples,\).*\(2, 1\)"),
+    ([[0, 1], [1, 0]], np.eye(2), {}, r"y_true must have shape \(n_samples,\).*\(2, 2\)"),
     ([0, 1], np.zeros((2, 2, 2)), {}, r"y_proba must have shape .*Got \(2, 2, 2\)"),
     ([0, 1], [[1.0], [1.0]], {}, r"Got \(2, 1\)"),
     ([], np.zeros((0, 2)), {}, "At least one row"),
@@ -186,8 +186,9 @@ WRONG = [
     (["0", "1"], np.eye(2), {"labels": [0, 1]}, "strings in y_true and numbers in labels"),
     ([0, 1], np.eye(2), {"labels": [0, 1, 2]}, r"2 columns, but labels has shape \(3,\)"),
     ([0, 1], np.eye(2), {"labels": [1, 1]}, "must differ"),
-    (["a", None], np.eye(2), {}, "labels of one kind. Got NoneType, str"),
-    ([0.0, np.nan], np.eye(2), {}, "must not hold NaN"),
+    (["a", None], np.eye(2), {}, "y_true has 1 missing labels"),
+    (np.array(["a", 1], dtype=object), np.eye(2), {}, "labels of one kind. Got int, str"),
+    ([0.0, np.nan], np.eye(2), {}, "y_true has 1 missing labels"),
     (
         [0, 1],
         np.eye(2),
