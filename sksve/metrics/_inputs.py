@@ -250,7 +250,8 @@ def make_generator(random_state) -> np.random.Generator:
 
 def encode_labels(y, n_classes, labels=None):
     """Return each row's column in ``y_proba``, and the labels in the order of the columns."""
-    return _encode(*_distinct(y), n_classes, labels)
+    y, seen = _distinct(y)
+    return _encode(y, seen, n_classes, labels)
 
 
 def _distinct(y):
