@@ -9,6 +9,7 @@ from dataclasses import Field, field, fields
 from numbers import Real
 from typing import Any, Literal
 
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -22,6 +23,7 @@ __all__ = [
     "ListOf",
     "Number",
     "Scope",
+    "brief",
     "check_container",
     "check_declared",
     "check_parameters",
@@ -153,6 +155,25 @@ def _shown(value: Any) -> str:
     except Exception:  # whatever a stranger's class does here
         return f"an object of class {type(value).__name__}"
     return words if len(words) <= MOST_SHOWN else f"{words[:MOST_SHOWN]}..."
+
+
+class _Name:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def brief(value: Any) -> Any:
+    """Return what to print for a value: of a model or tokenizer in a pair, the name of its class."""
+    if not isinstance(value, tuple | list):
+        return value
+    lines = [(item, repr(item).count("\n")) for item in value]
+    return type(value)(
+        _Name(type(item).__name__) if n and not isinstance(item, BaseEstimator) else item
+        for item, n in lines
+    )
 
 
 def check_container(X: Any) -> None:

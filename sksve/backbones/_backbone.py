@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from torch import nn
 
-from sksve._validation import check_parameters
+from sksve._validation import brief, check_parameters
 from sksve.backbones._pooling import POOLINGS
 
 __all__ = ["Backbone", "as_backbone", "base_model"]
@@ -75,6 +75,10 @@ class Backbone(BaseEstimator):
         return bool(self.get_params(deep=False) == other.get_params(deep=False))
 
     __hash__ = None  # type: ignore[assignment]  # set_params changes it
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        shown = {name: brief(value) for name, value in self.get_params(deep=False).items()}
+        return str(BaseEstimator.__repr__(Backbone(**shown), N_CHAR_MAX))
 
 
 def as_backbone(backbone: Any) -> Backbone:

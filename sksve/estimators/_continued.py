@@ -21,6 +21,7 @@ from sksve.training import (
     Training,
     choose_device,
     join_processes,
+    same_value,
     take_first,
     train_further,
 )
@@ -194,18 +195,6 @@ def _members_of(net: MemberNet, history: list[dict[str, np.ndarray]]) -> Trained
     return TrainedMembers(net.member_ids, state, history, net.history)
 
 
-def _same_value(a: Any, b: Any) -> bool:
-    """Whether two values of a parameter are the same; what cannot be compared is not."""
-    if a is b:
-        return True
-    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
-        return len(a) == len(b) and all(_same_value(x, y) for x, y in zip(a, b))
-    try:
-        return bool(a == b)
-    except (TypeError, ValueError):
-        return False
-
-
 class WarmStartMixin:
     """``warm_start``: members that stay while others are trained."""
 
@@ -213,7 +202,7 @@ class WarmStartMixin:
         """Parameters of these scopes whose value is not that of the former fit."""
         now = settings.of_scope(*scopes)
         before = self.settings_
-        return sorted(k for k, v in now.items() if not _same_value(v, getattr(before, k)))
+        return sorted(k for k, v in now.items() if not same_value(v, getattr(before, k)))
 
     def _members_to_keep(self: Any, settings: Settings, classes: np.ndarray) -> TrainedMembers:
         """Members of the former fit, if those to be trained now can stand beside them."""

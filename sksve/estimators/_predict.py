@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sksve._validation import brief
 from sksve.estimators._data import RowReader, expected_accuracy, read_soft_labels
 from sksve.inputs import CheckedRows, read_rows
 from sksve.metrics import Uncertainty
@@ -245,6 +246,10 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         """
         logits, rows = self._member_logits(X)
         return Uncertainty.from_members(softmax64(logits), index=rows.index)
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        shown = {name: brief(value) for name, value in self.get_params(deep=False).items()}
+        return str(BaseEstimator.__repr__(type(self)(**shown), N_CHAR_MAX))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -68,7 +68,7 @@ class SavingMixin(Savable):
             )
         content = {
             "parameters": _saved_values(self.get_params(deep=False), type(self)),
-            "settings": _saved_values(self.settings_.values, type(self), Training),
+            "settings": _saved_values(self.settings_.plain_values(), type(self), Training),
             "serializer": {
                 "parameter": _checked_serializer(self.settings_.serializer),
                 "fitted": _checked_serializer(self._reader.writer),

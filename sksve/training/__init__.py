@@ -37,7 +37,7 @@ from sksve.training._run import (
     join_processes,
     sample_seeds,
 )
-from sksve.training._settings import AUTO, Settings, Training, is_auto
+from sksve.training._settings import AUTO, Settings, Training, is_auto, same_value
 
 __all__ = [
     "AUTO",
@@ -75,6 +75,7 @@ __all__ = [
     "pooled_vectors",
     "predict_logits",
     "restore_net",
+    "same_value",
     "sample_seeds",
     "saved_state",
     "softmax64",

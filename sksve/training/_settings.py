@@ -1,17 +1,21 @@
 """How members learn, as the user says it (`Training`) and as a fit has resolved it (`Settings`)."""
 
+import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
+from types import MappingProxyType
 from typing import Any
 
-from sklearn.base import BaseEstimator
+import torch
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import StrOptions
 
-from sksve._validation import ListOf, Number, Scope, declared, parameter
+from sksve._validation import ListOf, Number, Scope, brief, declared, parameter
+from sksve.backbones import Backbone, describe_config, describe_processor
 
-__all__ = ["AUTO", "Settings", "Training", "is_auto"]
+__all__ = ["AUTO", "Settings", "Training", "is_auto", "same_value"]
 
 #: Constraint of a parameter that may be left to the rules of ``sksve.estimators``.
 AUTO = StrOptions({"auto"})
@@ -128,11 +132,12 @@ class Training(BaseEstimator):
     __hash__ = None  # type: ignore[assignment]  # set_params changes it
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Settings:
     """Every value a fit was made with, "auto" replaced by what it stood for; read-only.
 
-    A value is an attribute: ``settings_.lr``, ``settings_.head_lr``.
+    A value is an attribute: ``settings_.lr``, ``settings_.head_lr``. Values are copies, but for callbacks
+    and for the model and processor of a pair, which nobody changes. Records are equal if their values are.
 
     Attributes
     ----------
@@ -151,15 +156,33 @@ class Settings:
     idle: Mapping[str, Any] = field(default_factory=dict)
     scopes: Mapping[str, Scope] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for part in ("values", "idle", "scopes"):
+            held = {name: _frozen(value) for name, value in getattr(self, part).items()}
+            object.__setattr__(self, part, MappingProxyType(held))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a MappingProxyType goes into no pickle
+        return type(self), (self.method, self.plain_values(), dict(self.idle), dict(self.scopes))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Settings):
+            return NotImplemented
+        return all(same_value(a, b) for a, b in zip(self.__reduce__()[1], other.__reduce__()[1]))
+
+    def __hash__(self) -> int:
+        values = self.values.items()
+        plain = [(k, v) for k, v in values if isinstance(v, Real) and type(v) is not bool]
+        return hash((self.method, frozenset(plain)))
+
     def __getattr__(self, name: str) -> Any:
         for part in ("values", "idle"):
             if name in (held := self.__dict__.get(part, ())):
-                return held[name]
+                return _frozen(held[name])
         raise AttributeError(f"There is no setting {name!r}.")
 
     def __repr__(self) -> str:
         width = max(map(len, self.values))
-        lines = [f"  {name:<{width}} = {value!r:.200}" for name, value in self.values.items()]
+        lines = [f"  {name:<{width}} = {_one_line(value)}" for name, value in self.values.items()]
         return "\n".join([f"Settings of {self.method}", *lines])
 
     def of_scope(self, *scopes: Scope) -> dict[str, Any]:
@@ -180,7 +203,12 @@ class Settings:
     def training(self) -> Training:
         """The values of `Training`."""
         names = declared(Training)
-        return Training(**{name: value for name, value in self.values.items() if name in names})
+        return Training(**{k: v for k, v in self.values.items() if k in names})
+
+    def plain_values(self) -> dict[str, Any]:
+        """Return the values as a constructor takes them."""
+        copies = {name: _frozen(value) for name, value in self.values.items()}
+        return {k: dict(v) if isinstance(v, Mapping) else v for k, v in copies.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return parameters that reproduce the fit, given the same data.
@@ -202,5 +230,47 @@ class Settings:
                 "the parameters yourself."
             )
         names = declared(Training)
-        parameters = {name: value for name, value in self.values.items() if name not in names}
+        parameters = {k: v for k, v in self.plain_values().items() if k not in names}
         return parameters | {"training": self.training}
+
+
+def _frozen(value: Any) -> Any:
+    """A copy; models and processors, which are large and which nobody changes, are shared."""
+    if isinstance(value, Mapping):
+        return MappingProxyType(dict(value))
+    if isinstance(value, tuple | list):
+        return tuple(value)
+    if isinstance(value, Backbone):
+        return copy.copy(value).set_params(
+            source=_frozen(value.source), target_modules=_frozen(value.target_modules)
+        )
+    return clone(value) if isinstance(value, BaseEstimator) else value
+
+
+def _one_line(value: Any) -> str:
+    words = " ".join(repr(brief(value)).split())
+    return words if len(words) <= 80 else f"{words[:80]}..."
+
+
+def same_value(a: Any, b: Any) -> bool:
+    """Whether two values of a parameter are the same; what cannot be compared is not."""
+    if a is b:
+        return True
+    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
+        return len(a) == len(b) and all(map(same_value, a, b))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(same_value(a[key], b[key]) for key in a)
+    try:
+        if a == b or type(a) is not type(b):
+            return bool(a == b)
+        if hasattr(a, "get_params"):
+            return same_value(a.get_params(deep=False), b.get_params(deep=False))
+        if isinstance(a, torch.nn.Module):
+            if describe_config(a.config) != describe_config(b.config):
+                return False
+            one, other = a.state_dict(), b.state_dict()
+            same = (torch.equal(one[name].cpu(), other[name].cpu()) for name in one)
+            return one.keys() == other.keys() and all(same)
+        return callable(a) and describe_processor(a) == describe_processor(b) != {}
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
+        return False

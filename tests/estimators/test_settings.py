@@ -1,6 +1,8 @@
 """Parameters declared once: what "auto" becomes, what is refused, what reproduces a fit."""
 
+import copy
 import inspect
+import itertools
 import pickle
 import time
 
@@ -9,10 +11,13 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import FunctionTransformer
 from skorch.callbacks import Callback
 
 from sksve import RANDOM_SUBSPACES, SVEClassifier, Training, baselines
+from sksve.backbones import Backbone, make_tiny_backbone
 from sksve.estimators._auto import SVE, Facts, resolve
+from sksve.preprocessing import TabularToText
 
 CLASSES = [SVEClassifier, *(getattr(baselines, name) for name in baselines.__all__)]
 
@@ -206,6 +211,67 @@ def test__settings__say_what_auto_was_and_cannot_be_changed(tiny, texts, labels)
         clf.settings_.speed  # noqa: B018
 
 
+def record_of(**changes):
+    changes = {"weights": {"a": 1.0}} | changes
+    how = {"class_weight": changes.pop("weights"), "serializer": TabularToText(), "backbone": "x"}
+    return settle(**how | changes)
+
+
+def test__settings__are_copies_that_cannot_be_changed():
+    weights, modules = {"a": 1.0}, ["query", "value"]
+    used = {"serializer": TabularToText(), "backbone": Backbone("x", target_modules=modules)}
+    record = record_of(weights=weights, **used)
+    known = repr(record)
+    weights["a"] = 9.0
+    modules.append("key")
+    used["serializer"].set_params(digits=1)
+    used["backbone"].pooling = "cls"
+    record.backbone.pooling = "cls"
+    record.serializer.digits = 1
+    record.to_dict()["class_weight"]["a"] = 9.0
+    with pytest.raises(TypeError):
+        record.values["lr"] = 1.0
+    with pytest.raises(TypeError):
+        record.class_weight["a"] = 1.0
+    assert repr(record) == known
+    assert record == record_of(backbone=Backbone("x", target_modules=["query", "value"]))
+    assert record.to_dict()["class_weight"] == {"a": 1.0}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"serializer": FunctionTransformer(str.lower)}, {"callbacks": [Callback()]}]
+)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test__settings__equal_their_copy(changes, copied, tiny):
+    for pair in (tiny, Backbone(tiny, pooling="cls")):
+        record = record_of(backbone=pair, **changes)
+        assert (twin := copied(record)) == record
+        assert hash(twin) == hash(record)
+
+
+def test__settings__that_differ_are_unequal(tiny):
+    other_weights = (make_tiny_backbone(random_state=1)[0], tiny[1])
+    other_words = (tiny[0], make_tiny_backbone(vocab=["a"])[1])
+    records = [
+        record_of(backbone=tiny), record_of(backbone=other_weights), record_of(backbone=other_words),
+        record_of(), record_of(weights={"a": 2.0}), record_of(lr=0.5), record_of(serializer="pair"),
+        record_of(serializer=TabularToText(digits=1)), record_of(backbone=Backbone("x")),
+    ]  # fmt: skip
+    for one, other in itertools.combinations(records, 2):
+        assert one != other
+
+
+def test__repr__of_a_pair_fits_a_screen(tiny):
+    words = repr(SVEClassifier(tiny, n_members=2))
+    assert words == f"SVEClassifier(backbone=(BertModel, {type(tiny[1]).__name__}), n_members=2)"
+    assert repr(Backbone(tiny)) == f"Backbone(source=(BertModel, {type(tiny[1]).__name__}))"
+    lines = repr(
+        record_of(backbone=Backbone(tiny), weights=dict.fromkeys(range(99), 1.0))
+    ).splitlines()
+    assert len(lines) < 40
+    assert max(map(len, lines)) <= 105
+
+
 REPRODUCED = {
     "SVEClassifier": {"n_members": 2, "off_diagonals": 1, "rank": 3},
     "LoRAEnsembleClassifier": {"n_members": 2},
@@ -223,7 +289,7 @@ def test__settings__reproduce_the_fit_bit_for_bit(name, tiny, texts, labels):
         again.predict_proba_members(texts), clf.predict_proba_members(texts)
     )
     copied = pickle.loads(pickle.dumps(clf))
-    assert repr(copied.settings_) == repr(clf.settings_)
+    assert copied.settings_ == clf.settings_
 
 
 def test__settings__of_a_fit_with_callbacks_do_not_claim_to_reproduce_it(make, texts, labels):
