@@ -1,0 +1,156 @@
+"""How should each rival's "auto" depend on rows and classes? Few trials each, the same number for all.
+
+    python -m benchmarks.studies.rivals search    # 50 rows, two classes and eight: six trials a rival
+    python -m benchmarks.studies.rivals judge     # bare calls, on data that chose nothing
+
+At 200 and 1,000 rows the trials of the evidence (results/evidence*.jsonl, "tuning") are enough: their rates
+are the same for all sizes, and what changes is the number of epochs. So the search is at 50 rows: two rates
+(those of the evidence for two classes and for more) times three numbers of epochs; of Laplace, whose model is
+the fine-tuned one, six prior precisions at 50 and 200 rows. A row of results/rivals.jsonl is written after
+every trial, so that an interrupted run keeps what it has.
+
+Development rows: Amazon sentences and Reuters R8, two drawings each, judged on 400 rows that no drawing trains
+on. `judge` takes tweets and four topics of newsgroups; a row whose label is not among the training rows is
+left out.
+"""
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+
+from benchmarks.common.datasets import (
+    fetch_amazon_reviews,
+    fetch_newsgroups,
+    fetch_reuters_r8,
+    fetch_tweets,
+)
+from benchmarks.common.estimators import make_estimator
+from benchmarks.common.results import RESULTS, Table, write
+from sksve.backbones import fetch_backbone
+from sksve.metrics import expected_calibration_error, negative_log_likelihood
+
+EPOCHS = (5, 10, 20)
+# name -> class, what is fixed, and rates (lr, head_lr) for two classes and for more, as the evidence chose.
+METHODS = {
+    "deep": ("DeepEnsembleClassifier", {"n_members": 2}, [(3e-5, 3e-3), (1.2e-4, 1e-2)]),
+    "lora": ("LoRAEnsembleClassifier", {"n_members": 2}, [(3e-4, 3e-3), (6e-4, 1e-2)]),
+    "batch": ("BatchEnsembleClassifier", {"n_members": 2}, [(5e-3, 3e-3), (1e-2, 1e-2)]),
+    "dropout": ("MCDropoutClassifier", {"n_samples": 5}, [(3e-5, 3e-3), (1e-4, 1e-2)]),
+}
+PRIORS = ["marglik", 1.0, 10.0, 100.0, 1000.0, 10000.0]
+BARE = [
+    "LinearProbeClassifier", "FineTunedClassifier", "DeepEnsembleClassifier", "LoRAEnsembleClassifier",
+    "BatchEnsembleClassifier", "MCDropoutClassifier", "LaplaceClassifier",
+]  # fmt: skip
+TOPICS = ("sci.space", "rec.autos", "comp.graphics", "talk.politics.mideast")
+
+
+def newsgroups():
+    posts = fetch_newsgroups()
+    names = np.array(posts.target_names)[posts.target]
+    chosen = np.flatnonzero(np.isin(names, TOPICS))
+    return posts.data[chosen], posts.target[chosen]
+
+
+DATA = {
+    "amazon": lambda: fetch_amazon_reviews(return_X_y=True),
+    "r8": lambda: fetch_reuters_r8(return_X_y=True),
+    "tweets": lambda: fetch_tweets(return_X_y=True),
+    "newsgroups_4": newsgroups,
+}
+
+
+def drawing(name, rows, seed):
+    """Training rows of one drawing, and the 400 rows that all are judged on."""
+    X, y = DATA[name]()
+    train = slice(400 + 1000 * seed, 400 + 1000 * seed + rows)
+    known = np.isin(y[:400], y[train])
+    return X[train], y[train], X[:400][known], y[:400][known]
+
+
+def judge(clf, data):
+    X, y, X_test, y_test = data
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        clf.fit(X, y)
+        seconds = time.process_time() - start
+        proba = clf.predict_proba(X_test)
+    return {
+        "nll": negative_log_likelihood(y_test, proba, labels=clf.classes_),
+        "accuracy": float(np.mean(clf.classes_[proba.argmax(1)] == y_test)),
+        "ece": expected_calibration_error(y_test, proba, labels=clf.classes_),
+        "cpu_seconds": round(seconds, 2),
+    }
+
+
+def record(name, content, make, datasets, rows, seeds):
+    """Judge one classifier on some drawings, unless it has been done."""
+    if Table(RESULTS / "rivals.jsonl").get(name):
+        return
+    found = {
+        f"{dataset}-{n}-{seed}": judge(make(), drawing(dataset, n, seed))
+        for dataset in datasets
+        for n in rows
+        for seed in seeds
+    }
+    write("rivals", {**content, "found": found}, name)
+    print(name, {k: round(v["nll"], 3) for k, v in found.items()}, flush=True)
+
+
+def search(methods):
+    common = {"batch_size": 16, "max_length": 64, "random_state": 0}
+    for method in methods:
+        if method == "laplace":
+            for prior in PRIORS:
+                for rows, epochs in ((50, 10), (200, 4)):
+                    for dataset, (lr, head_lr) in zip(("amazon", "r8"), METHODS["deep"][2]):
+                        settings = {"lr": lr, "head_lr": head_lr, "max_epochs": epochs, "prior_precision": prior}
+                        record(
+                            f"laplace-{prior}-{dataset}-{rows}", {"settings": settings},
+                            lambda s=settings: make_estimator("LaplaceClassifier", **common, **s),
+                            [dataset], [rows], [0],
+                        )  # fmt: skip
+            continue
+        cls, fixed, rates = METHODS[method]
+        for lr, head_lr in rates:
+            for epochs in EPOCHS:
+                settings = {"lr": lr, "head_lr": head_lr, "max_epochs": epochs}
+                record(
+                    f"{method}-{lr:g}-{epochs}", {"settings": settings},
+                    lambda s=settings: make_estimator(cls, **common, **fixed, **s),
+                    ["amazon", "r8"], [50], [0, 1],
+                )  # fmt: skip
+
+
+def judge_bare(methods, label):
+    for method in methods or BARE:
+        members = {"n_members": 3} if "Ensemble" in method else {}
+        for dataset in ("tweets", "newsgroups_4"):
+            for rows in (50, 200):
+                record(
+                    f"{label}-{method}-{dataset}-{rows}", {"settings": members},
+                    lambda: make_estimator(method, max_length=64, random_state=0, **members),
+                    [dataset], [rows], [0],
+                )  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["search", "judge"])
+    parser.add_argument("methods", nargs="*")
+    parser.add_argument("--label", default="bare", help="of the bare calls' rows")
+    args = parser.parse_args()
+    fetch_backbone("all-MiniLM-L6-v2")
+    if args.what == "search":
+        search(args.methods or [*METHODS, "laplace"])
+    else:
+        judge_bare(args.methods, args.label)
+
+
+if __name__ == "__main__":
+    main()
