@@ -9,12 +9,13 @@ are the same for all sizes, and what changes is the number of epochs. So the sea
 the fine-tuned one, six prior precisions at 50 and 200 rows. A row of results/rivals.jsonl is written after
 every trial, so that an interrupted run keeps what it has.
 
-Development rows: Amazon sentences and Reuters R8, two drawings each, judged on 400 rows that no drawing trains
-on. `judge` takes tweets and four topics of newsgroups; a row whose label is not among the training rows is
-left out.
+Development rows: Amazon sentences and Reuters R8, two drawings each, judged on 400 rows that no drawing
+trains on. `judge` takes tweets and four topics of newsgroups; a row whose label is not among the training
+rows is left out.
 """
 
 import argparse
+import itertools
 import time
 import warnings
 
@@ -86,17 +87,17 @@ def judge(clf, data):
     }
 
 
-def record(name, content, make, datasets, rows, seeds):
+def record(name, cls, settings, datasets, rows, seeds):
     """Judge one classifier on some drawings, unless it has been done."""
     if Table(RESULTS / "rivals.jsonl").get(name):
         return
     found = {
-        f"{dataset}-{n}-{seed}": judge(make(), drawing(dataset, n, seed))
+        f"{dataset}-{n}-{seed}": judge(make_estimator(cls, **settings), drawing(dataset, n, seed))
         for dataset in datasets
         for n in rows
         for seed in seeds
     }
-    write("rivals", {**content, "found": found}, name)
+    write("rivals", {"class": cls, "settings": settings, "found": found}, name)
     print(name, {k: round(v["nll"], 3) for k, v in found.items()}, flush=True)
 
 
@@ -104,37 +105,34 @@ def search(methods):
     common = {"batch_size": 16, "max_length": 64, "random_state": 0}
     for method in methods:
         if method == "laplace":
-            for prior in PRIORS:
-                for rows, epochs in ((50, 10), (200, 4)):
-                    for dataset, (lr, head_lr) in zip(("amazon", "r8"), METHODS["deep"][2]):
-                        settings = {"lr": lr, "head_lr": head_lr, "max_epochs": epochs, "prior_precision": prior}
-                        record(
-                            f"laplace-{prior}-{dataset}-{rows}", {"settings": settings},
-                            lambda s=settings: make_estimator("LaplaceClassifier", **common, **s),
-                            [dataset], [rows], [0],
-                        )  # fmt: skip
+            search_laplace(common)
             continue
         cls, fixed, rates = METHODS[method]
         for lr, head_lr in rates:
             for epochs in EPOCHS:
-                settings = {"lr": lr, "head_lr": head_lr, "max_epochs": epochs}
-                record(
-                    f"{method}-{lr:g}-{epochs}", {"settings": settings},
-                    lambda s=settings: make_estimator(cls, **common, **fixed, **s),
-                    ["amazon", "r8"], [50], [0, 1],
-                )  # fmt: skip
+                settings = {**common, **fixed, "lr": lr, "head_lr": head_lr, "max_epochs": epochs}
+                record(f"{method}-{lr:g}-{epochs}", cls, settings, ["amazon", "r8"], [50], [0, 1])
+
+
+def search_laplace(common):
+    for prior, (rows, epochs) in itertools.product(PRIORS, ((50, 10), (200, 4))):
+        for dataset, (lr, head_lr) in zip(("amazon", "r8"), METHODS["deep"][2]):
+            settings = {
+                "lr": lr,
+                "head_lr": head_lr,
+                "max_epochs": epochs,
+                "prior_precision": prior,
+            }
+            name = f"laplace-{prior}-{dataset}-{rows}"
+            record(name, "LaplaceClassifier", {**common, **settings}, [dataset], [rows], [0])
 
 
 def judge_bare(methods, label):
     for method in methods or BARE:
-        members = {"n_members": 3} if "Ensemble" in method else {}
-        for dataset in ("tweets", "newsgroups_4"):
-            for rows in (50, 200):
-                record(
-                    f"{label}-{method}-{dataset}-{rows}", {"settings": members},
-                    lambda: make_estimator(method, max_length=64, random_state=0, **members),
-                    [dataset], [rows], [0],
-                )  # fmt: skip
+        settings = {"max_length": 64, "random_state": 0}
+        settings |= {"n_members": 3} if "Ensemble" in method else {}
+        for dataset, rows in itertools.product(("tweets", "newsgroups_4"), (50, 200)):
+            record(f"{label}-{method}-{dataset}-{rows}", method, settings, [dataset], [rows], [0])
 
 
 def main():

@@ -22,6 +22,7 @@ from sksve.training._inference import (
     pooled_vectors,
     predict_logits,
     softmax64,
+    unit_rows,
 )
 from sksve.training._module import EnsembleModule, WholeBackbone
 from sksve.training._muon import CoreMuon
@@ -83,5 +84,6 @@ __all__ = [
     "take_first",
     "train",
     "train_further",
+    "unit_rows",
     "without_bars",
 ]

@@ -29,6 +29,7 @@ __all__ = [
     "predict_logits",
     "softmax64",
     "token_batches",
+    "unit_rows",
 ]
 
 # Tokens a forward pass holds at once. Small enough for a laptop's cache hierarchy, large enough that
@@ -51,7 +52,15 @@ def softmax64(logits: np.ndarray) -> np.ndarray:
     return p / p.sum(axis=-1, keepdims=True)
 
 
-def token_batches(dataset: MemberDataset, budget: int) -> list[np.ndarray]:
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to Euclidean length 1; a row of zeros stays as it is."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1.0)
+
+
+def token_batches(
+    dataset: MemberDataset, budget: int, most_rows: int | None = None
+) -> list[np.ndarray]:
     """Cut the rows, sorted by (length, tokens), into batches of at most `budget` padded tokens.
 
     Sorting by content as well makes a batch depend on the set of rows, not on their order.
@@ -61,6 +70,8 @@ def token_batches(dataset: MemberDataset, budget: int) -> list[np.ndarray]:
     dataset : MemberDataset
     budget : int
         A row longer than this is a batch of its own.
+    most_rows : int, optional
+        Rows of a batch, instead of the tokens.
 
     Returns
     -------
@@ -71,7 +82,8 @@ def token_batches(dataset: MemberDataset, budget: int) -> list[np.ndarray]:
     batches: list[np.ndarray] = []
     current: list[int] = []
     for row in dataset.sorted_rows():  # lengths rise, so the newest row is the longest
-        if current and (len(current) + 1) * lengths[row] > budget:
+        n = len(current)
+        if n and ((n + 1) * lengths[row] > budget if most_rows is None else n == most_rows):
             batches.append(np.array(current))
             current = []
         current.append(row)
@@ -145,6 +157,7 @@ def compute_features(
     *,
     device: str | torch.device = "cpu",
     autocast: torch.dtype | None = None,
+    most_rows: int | None = None,
 ) -> bool:
     """Run the frozen part of the backbone once over all rows and keep its output in the data set.
 
@@ -156,6 +169,8 @@ def compute_features(
         Changed: its features are set.
     device, autocast
         As :func:`predict_logits`.
+    most_rows
+        As :func:`token_batches`.
 
     Returns
     -------
@@ -171,7 +186,7 @@ def compute_features(
     if int(starts[-1]) * split.model.config.hidden_size * dataset.dtype.itemsize > FEATURE_BYTES:
         return False
     flat: Tensor | None = None
-    for rows in token_batches(dataset, _budget(device)):
+    for rows in token_batches(dataset, _budget(device), most_rows):
         batch = _one_member(dataset, rows, device)
         with low_precision(device, autocast):
             out = split.features(batch.input_ids, batch.attention_mask)
@@ -195,6 +210,7 @@ def frozen_vectors(
     *,
     device: str | torch.device = "cpu",
     autocast: torch.dtype | None = None,
+    most_rows: int | None = None,
 ) -> np.ndarray:
     """Pooled vectors (n_samples, d), float64, of the backbone as it was pretrained.
 
@@ -204,12 +220,12 @@ def frozen_vectors(
         On `device`; no layer of it is adapted.
     dataset : MemberDataset
         The output of the frozen blocks stays in it, for the training that follows.
-    device, autocast
-        As :func:`predict_logits`.
+    device, autocast, most_rows
+        As :func:`compute_features`.
     """
     device = torch.device(device)
-    compute_features(split, dataset, device=device, autocast=autocast)
-    batches = token_batches(dataset, _budget(device))
+    compute_features(split, dataset, device=device, autocast=autocast, most_rows=most_rows)
+    batches = token_batches(dataset, _budget(device), most_rows)
     parts = []
     for rows in batches:
         batch = _with_features(split, dataset, rows, device, autocast)

@@ -107,6 +107,22 @@ def tabular(source: Source, world: Any) -> None:
         assert len(found) == len(X)
 
 
+@fuzz("preprocessing.BackboneFeatures", share=0.5)
+def features(source: Source, world: Any) -> None:
+    made = preprocessing.BackboneFeatures(world.tiny(), max_length=24)
+    if source.seldom(2):
+        name = source.one_of(["normalize", "batch_size", "max_length", "serializer", "precision"])
+        made.set_params(**{name: junk(source)})
+    X = any_input(source, source.int(1, 5))[0]
+    done, _ = attempt(made.fit, X)
+    if done:
+        X = any_input(source, source.int(1, 5))[0] if source.seldom() else X
+        done, found = attempt(made.transform, X, watch=(made,))
+        if done:
+            assert found.shape == (len(X), 16)
+            assert np.isfinite(found).all()
+
+
 # -- inputs --------------------------------------------------------------------------------------
 
 
