@@ -237,9 +237,9 @@ class MemberClassifier(
                 for rows, targets in parts
             ]
             run = replace(Run.on(device, precision, len(classes)), checkpoint_dir=folder)
-        for_training = settings.for_training()
         if max_epochs is not None:
-            for_training = for_training.with_values(max_epochs=max_epochs)
+            settings = settings.with_values(max_epochs=max_epochs)
+        for_training = settings.for_training()
         for_training, run = processes.share(for_training, run, data)
         ids = range(0 if old is None else len(old.ids), self.n_members)
         valid = data[1] if len(data) > 1 else None

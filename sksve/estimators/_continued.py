@@ -69,8 +69,9 @@ class PartialFitMixin:
         ------
         ValueError
             If classes are missing in the first call or others later, if a label is unknown, or if a
-            parameter has changed that shapes the members (learning rates and the like may change;
-            `max_epochs`, `n_jobs` and `warm_start` do not matter here).
+            parameter has changed that shapes the members, `random_state` among them (learning rates and
+            the like may change; `max_epochs`, `n_jobs` and `warm_start` do not matter here).
+            ``settings_`` stays that of the first call, or of ``fit``.
 
         Examples
         --------
@@ -122,7 +123,6 @@ class PartialFitMixin:
         self.net_, self.history_ = members.net, members.history
         self.n_iter_ = len(members.history)
         self._notes = self._notes | {"n_parts": self._notes["n_parts"] + 1}
-        self.settings_ = settings
         return self
 
     def _unchanged_settings(self: Any) -> Settings:
@@ -135,7 +135,7 @@ class PartialFitMixin:
             changed.append("n_members")
         if changed:
             raise ValueError(
-                f"partial_fit goes on with the members there are, so {', '.join(changed)} cannot "
+                f"partial_fit continues training the existing members, so {', '.join(changed)} cannot "
                 "change. Set the old value again, or call fit to train anew."
             )
         return settings
@@ -202,7 +202,11 @@ class WarmStartMixin:
         """Parameters of these scopes whose value is not that of the former fit."""
         now = settings.of_scope(*scopes)
         before = self.settings_
-        return sorted(k for k, v in now.items() if not same_value(v, getattr(before, k)))
+        changed = [k for k, v in now.items() if not same_value(v, getattr(before, k))]
+        seed = self.random_state  # None or a generator: that of the former fit
+        if isinstance(seed, Integral) and seed != before.random_state:
+            changed.append("random_state")
+        return sorted(changed)
 
     def _members_to_keep(self: Any, settings: Settings, classes: np.ndarray) -> TrainedMembers:
         """Members of the former fit, if those to be trained now can stand beside them."""

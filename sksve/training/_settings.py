@@ -3,7 +3,7 @@
 import copy
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any
@@ -105,8 +105,10 @@ class Training(BaseEstimator):
 
     optimizer: str = parameter("auto", StrOptions({"auto", "adamw", "muon"}))
     head_lr: float | str = parameter("auto", Number(Real, 0, None, closed="neither"), AUTO)
-    init_scale: float | str = parameter("auto", Number(Real, 0, None, closed="left"), AUTO)
-    head_init_scale: float = parameter(0.01, Number(Real, 0, None, closed="left"))
+    init_scale: float | str = parameter(
+        "auto", Number(Real, 0, None, closed="left"), AUTO, scope="member"
+    )
+    head_init_scale: float = parameter(0.01, Number(Real, 0, None, closed="left"), scope="member")
     train_bias: bool | str = parameter("auto", "boolean", AUTO, scope="member")
     decay_to: str = parameter("auto", StrOptions({"auto", "pretrained", "start", "zero"}))
     warmup: float = parameter(0.1, Number(Real, 0, 1, closed="both"))
@@ -157,12 +159,11 @@ class Settings:
     scopes: Mapping[str, Scope] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for part in ("values", "idle", "scopes"):
-            held = {name: _frozen(value) for name, value in getattr(self, part).items()}
-            object.__setattr__(self, part, MappingProxyType(held))
+        for part in fields(self):
+            object.__setattr__(self, part.name, _frozen(getattr(self, part.name)))
 
     def __reduce__(self) -> tuple[Any, ...]:  # a MappingProxyType goes into no pickle
-        return type(self), (self.method, self.plain_values(), dict(self.idle), dict(self.scopes))
+        return type(self), tuple(_plain(getattr(self, part.name)) for part in fields(self))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Settings):
@@ -207,11 +208,12 @@ class Settings:
 
     def plain_values(self) -> dict[str, Any]:
         """Return the values as a constructor takes them."""
-        copies = {name: _frozen(value) for name, value in self.values.items()}
-        return {k: dict(v) if isinstance(v, Mapping) else v for k, v in copies.items()}
+        return dict(_plain(_frozen(self.values)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return parameters that reproduce the fit, given the same data.
+
+        The fit is the first one: later calls of ``partial_fit`` do not change the record.
 
         Returns
         -------
@@ -237,7 +239,7 @@ class Settings:
 def _frozen(value: Any) -> Any:
     """A copy; models and processors, which are large and which nobody changes, are shared."""
     if isinstance(value, Mapping):
-        return MappingProxyType(dict(value))
+        return MappingProxyType({key: _frozen(item) for key, item in value.items()})
     if isinstance(value, tuple | list):
         return tuple(value)
     if isinstance(value, Backbone):
@@ -245,6 +247,10 @@ def _frozen(value: Any) -> Any:
             source=_frozen(value.source), target_modules=_frozen(value.target_modules)
         )
     return clone(value) if isinstance(value, BaseEstimator) else value
+
+
+def _plain(value: Any) -> Any:
+    return {k: _plain(v) for k, v in value.items()} if isinstance(value, Mapping) else value
 
 
 def _one_line(value: Any) -> str:

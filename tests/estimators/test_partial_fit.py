@@ -156,13 +156,18 @@ def begun(make, texts, labels):
     ("changes", "words"),
     [
         ({"rank": 1}, "rank cannot change"),
+        (
+            {"training__init_scale": 0.7, "random_state": 5},
+            "so init_scale, random_state cannot change",
+        ),
+        ({"training__head_init_scale": 0.7}, "head_init_scale cannot change"),
         ({"n_members": 2}, "n_members cannot change"),
         ({"precision": "float32", "max_length": 64}, "max_length, precision cannot change"),
         ({"early_stopping": True}, "does not support early_stopping"),
         ({"class_weight": "balanced"}, "not supported for partial_fit"),
         ({"lr": -1.0}, "'lr' parameter"),
     ],
-    ids=["rank", "members", "two", "stopping", "balanced", "bad"],
+    ids=["rank", "start", "heads", "members", "two", "stopping", "balanced", "bad"],
 )
 def test__parameters__that_cannot_change(changes, words, begun, texts, labels):
     clf = copy.deepcopy(begun).set_params(**changes)
@@ -170,16 +175,23 @@ def test__parameters__that_cannot_change(changes, words, begun, texts, labels):
         clf.partial_fit(texts, labels)
 
 
-def test__parameters__that_may_change(begun, texts, labels):
+def test__parameters__that_may_change(make, begun, texts, labels):
+    """A call learns with the values it is given; ``settings_`` tells those of the first."""
     changes = {
         "lr": 0.1,
         "batch_size": 2,
         "training__warmup": 0.0,
         "max_epochs": 7,
-        "random_state": 5,
+        "random_state": None,
     }
     clf = copy.deepcopy(begun).set_params(**changes).partial_fit(texts, labels)
-    assert clf.n_iter_ == 2
+    steps = clf.net_.history[-1]["batches"]
+    assert len(steps) == 6
+    np.testing.assert_allclose([b["lr"] for b in steps], 0.1 * (1 - np.arange(6) / 6), rtol=1e-12)
+    assert clf.settings_ == begun.settings_
+    assert (clf.settings_.max_epochs, clf.settings_.batch_size) == (1, make().batch_size)
+    again = SVEClassifier(**clf.settings_.to_dict()).fit(texts, labels)
+    same(again, begun)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def warm(make, texts, labels):
     [
         ({"n_members": 2}, "n_members=2 must be larger or equal to 3"),
         ({"n_members": 4, "rank": 2}, "rank cannot change"),
+        ({"n_members": 4, "random_state": 99}, "random_state cannot change"),
         ({"n_members": 4, "lr": 0.5, "max_epochs": 9}, "lr, max_epochs cannot change"),
         ({"n_members": 4, "precision": "float32"}, "precision cannot change"),
         ({"n_members": 4, "class_weight": "balanced"}, "class_weight cannot change"),
@@ -93,7 +94,7 @@ def test__warm_start__refuses_another_width(make, labels):
 
 
 def test__warm_start__goes_on_after_a_copy_with_what_shapes_no_member(warm, make, texts, labels):
-    clf = copy.deepcopy(warm).set_params(n_members=4, random_state=99, verbose=0, device="cpu")
+    clf = copy.deepcopy(warm).set_params(n_members=4, random_state=None, verbose=0, device="cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         clf.fit(texts, labels)
