@@ -6,9 +6,10 @@ sksve is refused in the words a scikit-learn user already knows.
 
 from collections.abc import Iterator, Mapping, MappingView, Sequence, Set
 from dataclasses import Field, field, fields
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Literal
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -20,6 +21,7 @@ from sklearn.utils._param_validation import (
 from sksve._exceptions import NotRowsError
 
 __all__ = [
+    "SEED",
     "ListOf",
     "Number",
     "Scope",
@@ -42,6 +44,10 @@ class Number(Interval):
 
     def is_satisfied_by(self, val: Any) -> bool:
         return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+#: Constraints of a `random_state`; scikit-learn's own takes True for 1.
+SEED = (Number(Integral, 0, 2**32 - 1, closed="both"), np.random.RandomState, None)
 
 
 class ListOf(HasMethods):

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from sksve._validation import check_parameters
+from sksve._validation import SEED, check_parameters
 
 __all__ = ["CONSTRAINTS", "check", "row_order"]
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "shuffle": ["boolean"],
-    "random_state": ["random_state"],
+    "random_state": [*SEED],
     "return_X_y": ["boolean"],
     "data_home": [str, os.PathLike, None],
     "download_if_missing": ["boolean"],

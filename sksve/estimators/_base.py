@@ -1,6 +1,5 @@
 """What every classifier with members shares: the order of events in fit."""
 
-import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -10,13 +9,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from sksve._validation import check_declared, check_parameters, declared
+from sksve._validation import check_declared, declared
 from sksve.backbones import (
     AdaptationPlan,
     LoadedBackbone,
     ResolvedBackbone,
     adapter_report,
-    as_backbone,
     is_vision,
     load_backbone,
     plan_from_config,
@@ -26,7 +24,7 @@ from sksve.estimators._auto import Facts, resolve
 from sksve.estimators._continued import FirstMembersMixin, PartialFitMixin, WarmStartMixin
 from sksve.estimators._data import RowReader, Targets, data_sizes, read_targets
 from sksve.estimators._export import ExportMixin
-from sksve.estimators._parameters import CommonParameters
+from sksve.estimators._parameters import CommonParameters, NestedOptions
 from sksve.estimators._predict import MemberPredictor
 from sksve.estimators._saving import SavingMixin
 from sksve.inputs import CheckedRows, check_max_length
@@ -58,6 +56,7 @@ Parts = list[tuple[CheckedRows, Targets]]
 
 
 class MemberClassifier(
+    NestedOptions,
     PartialFitMixin,
     WarmStartMixin,
     FirstMembersMixin,
@@ -94,33 +93,6 @@ class MemberClassifier(
             target_modules=self._target_modules if is_auto(chosen) else chosen,
             adapt_blocks=settings.adapt_blocks,
         )
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters; those of `training` and `backbone` as ``training__<name>``, ``backbone__<name>``.
-
-        Parameters
-        ----------
-        **params : dict
-
-        Returns
-        -------
-        self
-        """
-        for name in ("training", "backbone"):
-            start = f"{name}__"
-            options = {k.removeprefix(start): v for k, v in params.items() if k.startswith(start)}
-            if options:
-                value = params.get(name, getattr(self, name))
-                value = self._checked_training(value) if name == "training" else as_backbone(value)
-                params = {k: v for k, v in params.items() if not k.startswith(start)}
-                # A copy: whoever shares it (another classifier, a preset) keeps theirs.
-                params[name] = copy.copy(value).set_params(**options)
-        return super().set_params(**params)
-
-    def _checked_training(self, value: Any) -> Training:
-        allowed = {"training": [Training, None]}
-        check_parameters(allowed, {"training": value}, owner=type(self).__name__)
-        return Training() if value is None else value
 
     def fit(
         self,

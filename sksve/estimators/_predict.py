@@ -108,9 +108,9 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         X : iterable of rows or of chunks, or as in fit
             A generator of texts (images, rows of a table) is read as far as it is needed; of an array,
             memory-mapped or not, a frame or a list, `chunk_size` rows are looked at at a time. Chunks
-            are pyarrow record batches, tables or arrays, such as ``ParquetFile(...).iter_batches()``
-            gives, or frames and series of pandas or polars; no piece holds rows of two chunks. Rows
-            must be of the kind seen in fit.
+            are lists of texts or of images, arrays (2-D of a table), pyarrow record batches, tables or
+            arrays, such as ``ParquetFile(...).iter_batches()`` gives, or frames and series of pandas or
+            polars; no piece holds rows of two chunks. Rows must be of the kind seen in fit.
         chunk_size : int, default=1024
             Rows of a piece. Lengths are sorted, and members merged, within a piece, so small pieces
             are slower.
@@ -160,7 +160,7 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
     def _stream(self, X: Any, chunk_size: int) -> Iterator[np.ndarray]:
         total = len(X) if hasattr(X, "__len__") else None
         with Progress(total, "row", show=self.verbose >= 1) as bar:
-            for piece in _pieces(X, chunk_size, texts=self.input_kind_ == "text"):
+            for piece in _pieces(X, chunk_size, self.input_kind_):
                 with without_bars():
                     proba = self.predict_proba(piece)
                 bar.advance(len(proba))
@@ -273,24 +273,24 @@ def _pooled_log_proba(logits: np.ndarray) -> np.ndarray:
 # -- rows that do not fit in memory together -----------------------------------------------------
 
 
-def _pieces(X: Any, size: int, *, texts: bool) -> Iterator[Any]:
+def _pieces(X: Any, size: int, kind: str) -> Iterator[Any]:
     """Cut rows into pieces of at most `size`, one at a time.
 
     What can be sliced is sliced, so that a memory-mapped array is read piece by piece; anything else is
-    iterated once. Chunks (record batches, tables and arrays of pyarrow, frames and series of pandas or
-    polars) are cut each by itself. `texts`: of a pyarrow table with one column, take that column.
+    iterated once. Chunks are cut each by itself. `kind` is that of the rows seen in fit.
     """
     if _is_sliced(X):
-        yield from _slices(X, size, texts)
-        return
+        if not isinstance(X, (list, tuple)) or not X or not _is_chunk(X[0], kind):
+            yield from _slices(X, size, kind)
+            return
     rows = iter(X)
     for first in rows:
         rows = chain([first], rows)
-        if not _is_chunk(first):
+        if not _is_chunk(first, kind):
             yield from _batched(rows, size)
             return
         for chunk in rows:
-            yield from _slices(chunk, size, texts)
+            yield from _slices(chunk, size, kind)
 
 
 def _is_sliced(X: Any) -> bool:
@@ -299,16 +299,24 @@ def _is_sliced(X: Any) -> bool:
     return hasattr(X, "__getitem__") and hasattr(X, "__len__")
 
 
-def _slices(X: Any, size: int, texts: bool) -> Iterator[Any]:
+def _slices(X: Any, size: int, kind: str) -> Iterator[Any]:
     rows = getattr(X, "iloc", X)  # of a frame or a series: by position
     for start in range(0, len(X), size):
         piece = rows[start : start + size]
-        if texts and getattr(piece, "num_columns", 0) == 1:  # pyarrow's
+        if kind == "text" and getattr(piece, "num_columns", 0) == 1:  # pyarrow's
             piece = piece.column(0)
         yield from_arrow(piece)
 
 
-def _is_chunk(x: Any) -> bool:
+_AXES_OF_CHUNKS = {"text": 1, "image": 4}  # of arrays; of tables two
+
+
+def _is_chunk(x: Any, kind: str) -> bool:
+    """Whether an item of a stream holds several rows."""
+    if isinstance(x, np.ndarray):
+        return x.ndim == _AXES_OF_CHUNKS.get(kind, 2)
+    if isinstance(x, (list, tuple)):  # of a table: a row
+        return kind in _AXES_OF_CHUNKS
     return hasattr(x, "__len__") and type(x).__module__.partition(".")[0] in _CHUNKS
 
 

@@ -240,6 +240,8 @@ def make_generator(random_state) -> np.random.Generator:
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31, size=4))
     try:
+        if isinstance(random_state, (bool, np.bool_)):
+            raise TypeError("numpy takes True for 1")
         return np.random.default_rng(random_state)
     except (TypeError, ValueError):
         raise ValueError(

@@ -206,6 +206,7 @@ BAD_PARAMETERS = {
     "class-weight-unknown": ({"class_weight": {0: 1.0, 7: 2.0}}, "not in class_weight"),
     "n-jobs": ({"n_jobs": 0}, "'n_jobs'.*Got 0"),
     "seed": ({"random_state": -1}, "'random_state'.*Got -1"),
+    "seed-bool": ({"random_state": True}, "'random_state'.*Got True"),
     "device": ({"device": "abacus"}, "'device'.*Got 'abacus'"),
     "device-number": ({"device": "cuda:99"}, "'device'.*Got 'cuda:99'"),
     "callbacks-one": ({"callbacks": "progress"}, "'callbacks'.*Got 'progress'"),

@@ -4,6 +4,7 @@ import copy
 import inspect
 import itertools
 import pickle
+import re
 import time
 
 import numpy as np
@@ -140,6 +141,34 @@ def test__set_params__makes_a_training_and_changes_nobody_elses():
     with pytest.raises(ValueError, match="Invalid parameter 'heat'"):
         clf.set_params(training__heat=1)
     assert clf.set_params(training=None).training is None
+
+
+MOVED = [
+    ("head_lr", "training=Training(..., head_lr=...)"),
+    ("pooling", "set_params(backbone__pooling="),
+]
+
+
+@pytest.mark.parametrize(("name", "words"), MOVED)
+@pytest.mark.parametrize("cls", CLASSES)
+def test__an_option__among_the_parameters_is_told_its_place(cls, name, words):
+    words = f"{cls.__name__} has no parameter {name!r}: .*{re.escape(words)}"
+    with pytest.raises(TypeError, match=words):
+        cls("x", **{name: 1})
+    with pytest.raises(ValueError, match=words):
+        cls("x").set_params(**{name: 1})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'speed'"):
+        cls("x", speed=1)
+
+
+def test__get_params__lists_the_options_of_training():
+    params = SVEClassifier().get_params()
+    assert {k: v for k, v in params.items() if k.startswith("training__")} == {
+        f"training__{name}": value for name, value in Training().get_params().items()
+    }
+    assert SVEClassifier(training=Training(warmup=0.3)).get_params()["training__warmup"] == 0.3
+    assert not [name for name in SVEClassifier().get_params(deep=False) if "__" in name]
+    assert SVEClassifier().training is None
 
 
 def test__training__can_be_searched_over(make, tiny, texts, labels):

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.exceptions import NotFittedError
 
+from sksve.backbones import make_tiny_backbone
+
 
 def joined(clf, X, **kwargs):
     return np.concatenate(list(clf.predict_proba_iter(X, **kwargs)))
@@ -108,6 +110,33 @@ def test__predict_proba_iter__chunks_of_a_table_with_missing_cells(make, tmp_pat
     ):
         got = joined(clf, chunks, chunk_size=4)
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
+
+
+def test__predict_proba_iter__chunks_that_are_lists_and_arrays(make, fitted, texts):
+    expected = fitted.predict_proba(texts)
+    parts = [texts[:5], [], texts[5:]]
+    for chunks in (parts, iter(parts), map(tuple, parts), (np.array(p) for p in parts if p)):
+        got = list(fitted.predict_proba_iter(chunks, chunk_size=4))
+        assert [len(p) for p in got] == [4, 1, 4, 3]
+        np.testing.assert_allclose(np.concatenate(got), expected, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="one bare str"):
+        joined(fitted, [texts[:5], texts[5]])
+    X = np.random.default_rng(0).normal(size=(12, 3))
+    clf = make(max_epochs=1).fit(X, [0, 1] * 6)
+    got = joined(clf, iter([X[:5], X[5:]]), chunk_size=4)
+    np.testing.assert_allclose(got, clf.predict_proba(X), rtol=0, atol=1e-12)
+
+
+def test__predict_proba_iter__chunks_of_images(make):
+    images = np.random.default_rng(0).integers(0, 256, size=(6, 14, 14, 3), dtype=np.uint8)
+    clf = make(make_tiny_backbone("vit"), max_epochs=1).fit(images, [0, 1] * 3)
+    expected = clf.predict_proba(images)
+    for chunks in (
+        iter([images[:4], images[4:]]),
+        [list(images[:4]), list(images[4:])],
+        iter(images),
+    ):
+        np.testing.assert_allclose(joined(clf, chunks, chunk_size=3), expected, rtol=0, atol=1e-12)
 
 
 def test__predict_proba_iter__a_stream_without_rows_gives_nothing(fitted):
