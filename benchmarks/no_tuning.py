@@ -172,7 +172,8 @@ def tuned_settings(name: str, rows: int) -> dict[str, Any]:
     table = Table(RESULTS / f"evidence{'_new_data' if base in LATER else ''}.jsonl").rows()
     sizes = [n for n in (200, 1000, 3000) if f"{base}/tuning-deep-n{n}" in table]
     size = min(sizes, key=lambda n: abs(n - rows))
-    chosen = {"batch_size": 16} | table[f"{base}/tuning-deep-n{size}"]["chosen"]
+    always = {"batch_size": 16, "weight_decay": 0.01, "adapt_blocks": None}  # what had no trials
+    chosen = always | table[f"{base}/tuning-deep-n{size}"]["chosen"]
     return {f"training__{k}" if k == "head_lr" else k: v for k, v in chosen.items()}
 
 

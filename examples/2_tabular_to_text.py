@@ -20,7 +20,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from sksve import SVEClassifier, Training
+from sksve import SVEClassifier
 from sksve.backbones import fetch_backbone
 from sksve.datasets import fetch_loans
 from sksve.metrics import expected_calibration_error, negative_log_likelihood
@@ -32,7 +32,6 @@ parser.add_argument("--backbone", default="all-MiniLM-L6-v2", help="name or fold
 parser.add_argument("--train-rows", type=int, default=1000)
 parser.add_argument("--test-rows", type=int, default=500)
 parser.add_argument("--members", type=int, default=5)
-parser.add_argument("--epochs", type=int, default=4)
 parser.add_argument("--output", type=Path, default=Path("outputs"), help="folder of the diagram")
 args = parser.parse_args()
 
@@ -67,9 +66,6 @@ print("In sentences:\n  " + sentences.fit(X_train).transform(X_train[:1])[0])
 ensemble = SVEClassifier(
     args.backbone,
     n_members=args.members,
-    adapt_blocks=2,
-    training=Training(init_scale=0.3),
-    max_epochs=args.epochs,
     max_length=160,
     serializer=writer,
     random_state=0,

@@ -20,13 +20,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from sksve import SVEClassifier, Training, compare_calibration
+from sksve import SVEClassifier, compare_calibration
 from sksve.backbones import fetch_backbone
 from sksve.datasets import fetch_movie_reviews
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--backbone", default="all-MiniLM-L6-v2", help="name or folder")
-parser.add_argument("--train-rows", type=int, default=1500)
+parser.add_argument("--train-rows", type=int, default=1000)
 parser.add_argument("--rows", type=int, default=1000, help="calibration rows, and test rows")
 parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
 parser.add_argument("--output", type=Path, default=Path("outputs"), help="folder of the page")
@@ -55,13 +55,7 @@ models = {
     "logistic regression": make_pipeline(
         TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10, max_iter=1000)
     ),
-    "SVE": SVEClassifier(
-        args.backbone,
-        n_members=5,
-        adapt_blocks=2,
-        random_state=0,
-        training=Training(init_scale=0.3),
-    ),
+    "SVE": SVEClassifier(args.backbone, random_state=0),
 }
 for name, model in models.items():
     print(f"Fitting {name} on {len(X_train)} reviews ...", flush=True)

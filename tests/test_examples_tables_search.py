@@ -54,7 +54,7 @@ def loans():
 @pytest.mark.filterwarnings("ignore::sksve.TruncationWarning")  # the tiny tokenizer spells words
 def test__tabular_to_text(run, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sksve.datasets, "fetch_loans", loans)
-    options = ["--train-rows", "36", "--test-rows", "20", "--members", "2", "--epochs", "1"]
+    options = ["--train-rows", "36", "--test-rows", "20", "--members", "2"]
     shown = run("2_tabular_to_text.py", *options)
     out = capsys.readouterr().out
     assert "loan purpose: " in out
@@ -68,7 +68,7 @@ def test__grid_search(run, monkeypatch, capsys, tmp_path):
     texts = np.array(["good film", "bad film", "great fun", "dull story"] * 6, dtype=object)
     reviews = Bunch(data=texts, target=np.array([1, 0] * 12))
     monkeypatch.setattr(sksve.datasets, "fetch_movie_reviews", lambda: reviews)
-    options = ["--rows", "24", "--epochs", "1", "--members", "1", "2", "--ranks", "1", "16"]
+    options = ["--rows", "24", "--members", "1", "2", "--ranks", "1", "16"]
     shown = run("5_grid_search.py", *options)
     assert "12 members were trained in the search" in capsys.readouterr().out
     assert len(shown["table"]) == 4
