@@ -9,7 +9,6 @@ from benchmarks.evidence.ablations import (
     VARIANTS,
     Ablations,
     ablation_section,
-    layers_of,
     load_ablations,
     mean_of_logits,
     score_members,
@@ -55,39 +54,6 @@ def test_cell__validation_rows_of_the_drawing_and_no_others(ablations):
     assert work(ablations, "base")[0] == []  # goes on where it was
 
 
-@pytest.mark.slow
-def test_cell__settings_and_callbacks_reach_the_fit(ablations):
-    names = ("base", "noise_0", "one_head_noise_0", "one_head_shared_batches", "members_16")
-    _, cells = work(ablations, *names)
-    assert cells["members_16"]["n_members"] == 16
-    assert set(cells["members_16"]["nll_of_first_members"]) >= {"1", "2", "16"}
-    first = [cells[n]["nll_of_first_members"] for n in ("base", "members_16")]
-    assert first[0]["2"] == pytest.approx(first[1]["2"], rel=1e-4)  # members are independent
-    spread = {name: cell["diversity"]["mutual_information"] for name, cell in cells.items()}
-    assert spread["base"] > 3 * spread["one_head_noise_0"]
-    assert len(set(spread.values())) == len(spread)
-
-
-@pytest.mark.parametrize("kind", ["heads", "biases", "values"])
-def test_freeze__each_kind_stays_at_its_start(kind, ablations):
-    task = ablations.grid.task("toy", 24, 0)
-    kept = []
-    for epochs in (1, 2):
-        settings = {"callbacks": variant(f"frozen_{kind}").callbacks()}
-        settings |= {"max_epochs": epochs, "head_lr": 1e-2}
-        clf = ablations.grid.classifier("toy", "sve", settings, 0, 2)
-        clf.fit(task.train.X, task.train.y)
-        layer = next(iter(layers_of(clf.net_)))
-        kinds = {
-            "heads": next(clf.net_.module_.heads.parameters()),
-            "biases": layer.bias_delta,
-            "values": layer.values,
-        }
-        kept.append({name: p.detach().clone() for name, p in kinds.items()})
-    moved = {name for name, p in kept[0].items() if not p.equal(kept[1][name])}
-    assert moved == {"heads", "biases", "values"} - {kind}
-
-
 def test_mean_of_logits__is_the_normalised_geometric_mean():
     got = mean_of_logits(np.array([[[0.9, 0.1]], [[0.5, 0.5]]]))
     odds = np.sqrt(9.0)
@@ -128,22 +94,3 @@ def test_section__differences_to_the_base(tmp_path):
     assert any(line.startswith("Not run yet: one_head, ") for line in lines)
     assert any(line.startswith("NLL by number of members (base): 1: 0.") for line in lines)
     assert not any("on every data set" in line for line in lines)  # there is but one
-
-
-def test_section__says_what_wins_and_loses_on_every_data_set(tmp_path):
-    table = Table(tmp_path / "ablations.jsonl")
-    nll = cells_of(
-        table,
-        {
-            "base": (1.0, 1.0), "noise_0": (3.0, 3.0), "no_bias": (0.1, 0.1), "one_head": (3.0, 0.1),
-            "mlp": (3.0, None),
-        },
-    )  # fmt: skip
-    lines = ablation_section(load_ablations(table))
-    said = next(line for line in lines if "on every data set" in line)
-    better, worse = said.split("Better than the base: ")[1].split(" Worse: ")
-    for text, name in ((better, "noise_0"), (worse, "no_bias")):
-        told = text.removeprefix(f"{name} (").removesuffix(").").split(", ")
-        # Data sets by name: "that" stands before "this".
-        gaps = [nll[d, name, 0] - nll[d, "base", 0] for d in ("that", "this")]
-        np.testing.assert_allclose([float(v) for v in told], gaps, atol=2e-3)

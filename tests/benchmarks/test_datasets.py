@@ -23,7 +23,6 @@ from benchmarks.common.datasets import (
     fetch_reuters_r52,
     read_idx,
 )
-from sksve import FetchError, IntegrityError
 from sksve.datasets import _loans
 from tests.fetching import skip_without_registry
 from tests.private import sha256_of
@@ -113,24 +112,6 @@ def test_debian__is_fetched_once_and_again_when_damaged(apt, tmp_path, small):
         np.testing.assert_array_equal(found.data, small["train"][0])
     assert commands == ["apt-get", "dpkg-deb"] * 2
     assert sorted(p.name for p in new.rglob("*") if p.is_file()) == sorted(datasets.HASHES)
-
-
-def test_debian__every_failure_says_what_helps(apt, home, tmp_path):
-    contents, _ = apt
-    new = {"data_home": tmp_path / "new"}
-    with pytest.raises(OSError, match=r"download_if_missing.*put .*train-images"):
-        fetch_fashion_mnist(**new, download_if_missing=False)
-    contents["code"] = 100
-    with pytest.raises(FetchError, match=r"Unable to locate package.*apt-get update"):
-        fetch_fashion_mnist(**new)
-    contents["code"], contents["which"] = 0, None
-    with pytest.raises(FetchError, match="there is no apt-get"):
-        fetch_fashion_mnist(**new)
-    contents["which"] = "apt-get"
-    contents["tar"] = archive_of(home, list(datasets.HASHES)[:3])
-    with pytest.raises(IntegrityError, match="does not hold the files that sksve knows"):
-        fetch_fashion_mnist(**new)
-    assert not [p for p in new["data_home"].rglob("*") if p.is_file()]
 
 
 def test_read_idx__refuses_other_files(tmp_path):

@@ -10,8 +10,6 @@ from benchmarks.common.estimators import make_estimator
 from benchmarks.evidence import data
 from benchmarks.evidence import grid as grids
 from benchmarks.evidence.grid import planned, read_config, work_off
-from benchmarks.evidence.run import Evidence
-from benchmarks.evidence.score import unpack_rows
 from benchmarks.evidence.tuning import best_of, search
 from sksve.backbones import make_tiny_backbone
 from sksve.metrics import negative_log_likelihood
@@ -122,61 +120,6 @@ def test_run__first_member_of_the_deep_ensemble_is_a_fine_tuned_model(evidence):
     np.testing.assert_allclose(alone["scores"]["test"]["before"]["nll"], nll, rtol=1e-5)
 
 
-def test_finals__several_members_may_choose_what_one_did_not(evidence, monkeypatch):
-    grid = evidence(["deep", "fine_tuned"])
-    methods = grid.config["methods"]
-    methods["fine_tuned"]["trials"] = [{"head_lr": rate} for rate in (1e-4, 1e-3, 1e-2)]
-    methods["deep"]["finals"] = {"trials": 2, "members": 2}
-    asked = []
-
-    def trial(dataset, method, settings):  # one member: the highest rate; two: the lowest
-        asked.append((method, settings["head_lr"], grid.tuning.members(method)))
-        sign = -1 if method == "fine_tuned" else 1
-        return {"settings": settings, "nll": settings["head_lr"] * sign}
-
-    monkeypatch.setattr(grid, "_try", trial)
-    finish(grid.jobs())
-    assert asked == [("fine_tuned", r, 1) for r in (1e-4, 1e-3, 1e-2)] + [
-        ("deep", r, 2) for r in (1e-2, 1e-3)  # the best two of them again
-    ]  # fmt: skip
-    deep, alone = read(grid, "deep"), read(grid, "fine_tuned")
-    assert (deep["chosen"], alone["chosen"]) == ({"head_lr": 1e-3}, {"head_lr": 1e-2})
-    assert "derived" not in alone  # a run of its own
-    assert 2 * alone["cost"]["trainable"] == deep["cost"]["trainable"]
-
-    # Another best trial of one member: it is tried with two, the rest stays.
-    asked.clear()
-    methods["fine_tuned"]["last"] = [{"head_lr": 3e-2}]
-    assert not all(job.done for job in grid.jobs())
-    finish(grid.jobs())
-    assert asked == [("fine_tuned", 3e-2, 1), ("deep", 3e-2, 2)]
-    assert read(grid, "deep")["chosen"] == {"head_lr": 1e-2}
-    assert read(grid, "fine_tuned")["chosen"] == {"head_lr": 3e-2}
-
-
-@pytest.mark.parametrize("vision", [True, False])
-def test_rounds__images_may_have_a_trial_of_their_own(vision, evidence):
-    grid = evidence(["probe"])
-    grid.config["datasets"]["toy"]["vision"] = vision
-    grid.config["methods"]["probe"]["then"] = [
-        {"lr": 1e-2, "adapt_blocks": 1, "vision": {"lr": 1e-3}},
-        {"lr": 1e-4},
-    ]
-    own = {"lr": 1e-3} if vision else {"lr": 1e-2, "adapt_blocks": 1}
-    assert grid.tuning.rounds("toy", "probe")[1] == [own, {"lr": 1e-4}]
-
-
-def test_tuning__keeps_the_setting_with_the_lowest_nll(evidence):
-    grid = evidence(["probe"])
-    finish(grid.jobs()[:1])
-    found = trials_of(grid, "probe")
-    assert len(found["trials"]) == len({t["nll"] for t in found["trials"]}) == 2
-    assert found["chosen"] == min(found["trials"], key=lambda t: t["nll"])["settings"]
-    for trial in found["trials"]:  # two drawings, each with rows of its own
-        assert trial["nll"] == pytest.approx(np.mean(trial["nll_by_drawing"]))
-        assert len(set(trial["nll_by_drawing"])) == 2
-
-
 def test_search__later_trials_change_the_best_of_earlier_ones():
     nll = {1: 0.5, 2: 0.3, 3: 0.4}
     made = []
@@ -197,38 +140,6 @@ def test_search__later_trials_change_the_best_of_earlier_ones():
     search(rounds, trial_of, start)
     assert made == [start, {"a": 1, "b": 6.0}, {"a": 2, "b": 9.0}]
     assert start == {"a": 1, "b": 4.0}
-
-
-def test_start__is_what_fewer_rows_chose(evidence):
-    few, more = evidence(["deep", "fine_tuned"]), evidence(["deep", "fine_tuned"])
-    few.config["methods"]["deep"].pop("finals")
-    more.config["tuning"] |= {"rows": 20, "seeds": [0], "start_rows": 16}
-    methods = more.config["methods"]
-    methods["fine_tuned"] = {
-        "class": "FineTunedClassifier", "tuned_as": "deep", "first_member_of": "deep",
-    }  # fmt: skip
-    del methods["deep"]["tuned_as"], methods["deep"]["finals"]
-    methods["deep"] |= {
-        "starts_as": ["deep", "fine_tuned"], "trials": [{}, {"times": {"head_lr": 0.5}}],
-    }  # fmt: skip
-    said = []
-    assert not work_off(more.jobs(), seconds=None, say=said.append)
-    assert "Make the trials with 16 rows first" in said[0]
-
-    finish(few.jobs()[:1])
-    chosen = few.tuning.chosen("toy", "fine_tuned")["head_lr"]
-    finish(more.jobs())
-    found = trials_of(more, "deep")
-    assert [t["settings"]["head_lr"] for t in found["trials"]] == [chosen, chosen / 2]
-    for method in ("deep", "fine_tuned"):
-        run = read(more, method)
-        assert run["tuning"] == "toy/tuning-deep-n20"
-        assert run["chosen"] == found["chosen"]
-    assert "derived" in read(more, "fine_tuned")
-
-    # The method's own choice counts first; trials that begin elsewhere are no longer current.
-    few.table.put("toy/tuning-deep-n16", {"chosen": {"head_lr": 0.1}})
-    assert not more.jobs()[0].done
 
 
 def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, monkeypatch):
@@ -255,48 +166,6 @@ def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, monkey
     finish(grid.jobs())
     assert read(grid, "probe")["chosen"] == worse
 
-    # A later round, and the last one, which changes the best of both.
-    for key, change in (("then", {"weight_decay": 0.1}), ("last", {"max_epochs": 2})):
-        best = trials_of(grid, "probe")["chosen"]
-        probe[key] = [change]
-        fits.clear()
-        finish(grid.jobs())
-        assert fits[:2] == [{**best, **change}] * 2
-    del probe["then"], probe["last"]
-
-    # A setting of the method itself, the number of a trial's members, other drawings: all anew.
-    for part, change in (
-        (probe, {"settings": {"warmup": 0.3}}),
-        (probe, {"trial_members": 2}),
-        (grid.config["tuning"], {"seeds": [3, 4]}),
-    ):
-        fits.clear()
-        part |= change
-        assert not any(job.done for job in grid.jobs()[:1])
-        finish(grid.jobs())
-        assert fits[:2] == [worse, worse]
-
-
-@pytest.mark.parametrize("same", [True, False], ids=["same_choice", "another"])
-def test_grid__other_trials_take_a_run_over_if_they_chose_its_settings(same, evidence, monkeypatch):
-    grid = evidence(["deep"])
-    finals = grid.config["methods"]["deep"].pop("finals")
-    finish(grid.jobs())
-    before = read(grid, "deep")
-    assert before["tuning"] == "toy/tuning-fine_tuned-n16"
-
-    # From now on the method has trials of its own.
-    grid.config["methods"]["deep"]["finals"] = finals
-
-    def trial(dataset, method, settings):
-        return {"settings": settings, "nll": float((settings == before["chosen"]) != same)}
-
-    monkeypatch.setattr(grid, "_try", trial)
-    finish(grid.jobs())
-    after = read(grid, "deep")
-    assert after["tuning"] == "toy/tuning-deep-n16"
-    assert (after | {"tuning": before["tuning"]} == before) == same
-
 
 # -- rows and drawings -------------------------------------------------------------------------------
 
@@ -317,22 +186,6 @@ def test_load_task__skips_the_first_rows(evidence):
     assert list(task(None, None, test=4).test.X) == list(whole.test.X)[4:]
     assert list(part.train.X) == list(whole.train.X)
     assert list(part.validation.X) == list(whole.validation.X)
-
-
-def test_grid__has_what_another_grids_trials_chose(evidence):
-    grid = evidence(["probe"])
-    finish(grid.jobs())
-    config = grid.config | {"results": "unseen", "tuned_in": "made"}
-    config["rows"] = config["rows"] | {"test": 5, "skip": {"test": 4, "foreign": 2}}
-    config["stages"] = [config["stages"][0] | {"seeds": [3]}]
-    unseen = Evidence(config, grid.results)
-    made = grid.table.path.read_bytes()
-    assert len(finish(unseen.jobs())) == 1  # a run, no trials
-    run, seen = unseen.table.rows()["toy/probe-n24-seed3"], read(grid, "probe")
-    assert (run["tuning"], run["chosen"]) == (seen["tuning"], seen["chosen"])
-    assert run["cost"]["saved_bytes"]  # its first seed is 3
-    assert len(unpack_rows(run["scores"]["rows"]["before"])["nll"]) == 5
-    assert made == grid.table.path.read_bytes()
 
 
 def test_new_data__are_none_of_the_rows_judged_before(monkeypatch):
@@ -380,37 +233,6 @@ def test_real_config__stages_know_their_methods_and_data_and_trials_are_as_many(
         assert dataset in config["datasets"]
         assert method in methods
     assert set(config["datasets"]) <= set(data.DATASETS)
-
-
-@pytest.mark.parametrize(
-    ("name", "like", "more"),
-    [
-        ("more_rows", "grid", ("rows", "datasets")),
-        ("new_data", "grid", ("rows", "tuning", "methods")),
-        ("unseen", "grid", ("tuning", "methods", "datasets")),
-        ("unseen_more_rows", "more_rows", ("tuning", "methods", "datasets")),
-    ],
-)
-def test_real_config__shares_with_the_grid_what_must_be_equal(name, like, more):
-    config, grid = read_config(name), read_config(like)
-    for part in ("members", "backbones", "shared", *more):
-        assert config[part] == grid[part]
-    if name == "new_data":
-        assert not set(config["datasets"]) & set(REAL["datasets"])
-
-
-def test_real_config__with_more_rows_has_trials_of_its_own():
-    config = read_config("more_rows")
-    about_trials = {"trials", "then", "last", "finals", "tuned_as", "starts_as", "text_settings"}
-    for name, spec in config["methods"].items():
-        of_texts = REAL["methods"][name].get("text_settings", {})  # each trial says its own
-        for trial in spec.get("trials", []) if of_texts else []:
-            assert of_texts.keys() <= trial.keys()
-            assert not of_texts.keys() & trial["vision"].keys()
-        assert {k: v for k, v in spec.items() if k not in about_trials} == {
-            k: v for k, v in REAL["methods"][name].items() if k not in about_trials
-        }
-    assert config["tuning"]["start_rows"] == REAL["tuning"]["rows"]
 
 
 @pytest.mark.parametrize(("name", "like"), [("unseen", "grid"), ("unseen_more_rows", "more_rows")])

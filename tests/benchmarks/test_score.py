@@ -62,16 +62,6 @@ def test_score__before_and_after_temperature_scaling():
         assert score.unpack_rows(found["rows"][when])["nll"].mean() == pytest.approx(nll, rel=1e-3)
 
 
-def test_score__a_class_without_validation_rows_has_a_temperature_all_the_same():
-    validation, y_validation = made(0, 30)
-    test, y = made(1, 300)
-    y_validation = np.minimum(y_validation, 1)
-    found = score.score_run(
-        {"validation": validation, "test": test}, {"validation": y_validation, "test": y}
-    )
-    assert np.isfinite(found["test"]["after"]["nll"])
-
-
 def test_score__foreign_rows_that_members_quarrel_over():
     agreed = np.tile([[0.9, 0.1]], (3, 50, 1))
     quarrel = np.array([[[0.95, 0.05]], [[0.05, 0.95]], [[0.95, 0.05]]]).repeat(20, axis=1)
