@@ -51,26 +51,28 @@ def fetch_reuters_r8(*, subset="train", **usual):
     Lower-case letters only; 52 % are of the class "earn". D.D. Lewis (1997), Reuters-21578; preprocessed by
     A. Cardoso-Cachopo (2007). Distributed by Reuters for research purposes only.
     """
-    usual = {**USUAL, **usual}
-    return fetch_topics("reuters-r8", "", owner="fetch_reuters_r8", subset=subset, **usual)
+    params = {"subset": subset, **USUAL, **usual}
+    return fetch_topics("reuters-r8", "", owner="fetch_reuters_r8", params=params)
 
 
 def fetch_reuters_r52(*, subset="train", **usual):
     """6,532 and 2,568 of them with 44 rarer topics as well: foreign to a classifier of R8."""
-    usual = {**USUAL, **usual}
-    return fetch_topics("reuters-r52", "", owner="fetch_reuters_r52", subset=subset, **usual)
+    params = {"subset": subset, **USUAL, **usual}
+    return fetch_topics("reuters-r52", "", owner="fetch_reuters_r52", params=params)
 
 
 def fetch_credit(**usual):
     """4,454 credit applications, 1,254 bad; 13 columns with missing cells (R package modeldata, MIT)."""
-    usual = {**USUAL, **usual}
-    return fetch_table("modeldata/credit_data", "Status", "", owner="fetch_credit", **usual)
+    return fetch_table(
+        "modeldata/credit_data", "Status", "", owner="fetch_credit", params={**USUAL, **usual}
+    )
 
 
 def fetch_churn(**usual):
     """7,043 customers of a telephone company, 1,869 of whom left; 19 columns (R package modeldata, MIT)."""
-    usual = {**USUAL, **usual}
-    return fetch_table("modeldata/wa_churn", "churn", "", owner="fetch_churn", **usual)
+    return fetch_table(
+        "modeldata/wa_churn", "churn", "", owner="fetch_churn", params={**USUAL, **usual}
+    )
 
 
 def fetch_fine_foods(*, subset="train", **usual):

@@ -116,18 +116,9 @@ def fetch_loans(
     >>> table.data.shape  # doctest: +SKIP
     (10000, 44)
     """
-    return fetch_table(
-        "openintro/loans_full_schema",
-        "grade",
-        _DESCR,
-        owner="fetch_loans",
-        drop=_KNOWN_LATER,
-        shuffle=shuffle,
-        random_state=random_state,
-        return_X_y=return_X_y,
-        data_home=data_home,
-        download_if_missing=download_if_missing,
-    )
+    params = locals()
+    what = ("openintro/loans_full_schema", "grade", _DESCR)
+    return fetch_table(*what, owner="fetch_loans", drop=_KNOWN_LATER, params=params)
 
 
 def fetch_table(
@@ -137,30 +128,20 @@ def fetch_table(
     *,
     owner: str,
     drop: Collection[str] = (),
-    shuffle: bool,
-    random_state: int | np.random.RandomState | None,
-    return_X_y: bool,
-    data_home: str | os.PathLike[str] | None,
-    download_if_missing: bool,
+    params: dict[str, Any],
 ) -> Bunch | tuple[Any, NDArray[np.int64]]:
     """Fetch one table of the wheel as a Bunch, without the columns named in `drop`."""
-    params = {
-        "shuffle": shuffle,
-        "random_state": random_state,
-        "return_X_y": return_X_y,
-        "data_home": data_home,
-        "download_if_missing": download_if_missing,
-    }
     check(params, owner)
     import pandas as pd
 
-    (columns,) = fetch_columns([item], data_home=data_home, download_if_missing=download_if_missing)
+    where = {k: params[k] for k in ("data_home", "download_if_missing")}
+    (columns,) = fetch_columns([item], **where)
     names, codes = np.unique(columns[target].astype(str), return_inverse=True)
-    rows = row_order(len(codes), shuffle, random_state)
+    rows = row_order(len(codes), params["shuffle"], params["random_state"])
     left_out = {"rownames", target, *drop}
     data = pd.DataFrame({n: column[rows] for n, column in columns.items() if n not in left_out})
     codes = codes.astype(np.int64)[rows]
-    if return_X_y:
+    if params["return_X_y"]:
         return data, codes
     return Bunch(
         data=data,

