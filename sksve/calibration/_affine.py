@@ -9,10 +9,13 @@ from numpy import ndarray
 from sklearn.utils._param_validation import Interval
 
 from sksve.calibration._base import Calibrator
-from sksve.calibration._losses import TINY_RIDGE, MultinomialLoss, minimise
+from sksve.calibration._losses import TINY_RIDGE, DiagonalLoss, MultinomialLoss, minimise
 from sksve.calibration._scores import shares, softmax
 
 __all__ = ["DirichletCalibration", "MatrixScaling", "VectorScaling"]
+
+# Products per pass over the rows from which a matrix with more numbers than rows is refused: seconds.
+MOST_PRODUCTS = 5e8
 
 
 class VectorScaling(Calibrator):
@@ -22,7 +25,7 @@ class VectorScaling(Calibrator):
               w, b = \arg\min -\sum_i w_i \log q_{i, y_i},
 
     with :math:`z_i = \log p_i` for probabilities, and the logits as they are for logits. Convex;
-    solved by Newton's method with the exact Hessian.
+    solved by Newton's method with the exact Hessian (preconditioned L-BFGS above 300 classes).
 
     Parameters
     ----------
@@ -51,7 +54,8 @@ class VectorScaling(Calibrator):
     Notes
     -----
     A pull of 1e-8 times the squared distance from w = 1, b = 0 is added to the published loss. It
-    keeps a class without rows finite, and makes the optimum unique.
+    keeps separable classes finite, and makes the optimum unique. A class without calibration rows has
+    no factor and no offset: its probability stays as it is.
 
     References
     ----------
@@ -74,10 +78,10 @@ class VectorScaling(Calibrator):
 
     def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
         c = scores.shape[1]
-        x = np.stack([scores.T, np.ones_like(scores.T)], axis=1)  # its own logit for each class
         penalty = np.full((c, 2), TINY_RIDGE)
         centre = np.column_stack([np.ones(c), np.zeros(c)])
-        problem = MultinomialLoss(x, codes, shares(weight, len(codes)), penalty, centre)
+        share = shares(weight, len(codes))
+        problem = DiagonalLoss(np.ascontiguousarray(scores.T), codes, share, penalty, centre)
         theta = minimise(problem, centre.ravel()).reshape(c, 2)
         return {"scale_": theta[:, 0].copy(), "intercept_": theta[:, 1] - theta[:, 1].mean()}
 
@@ -94,6 +98,15 @@ class _FullMap(Calibrator):
     @abstractmethod
     def _penalty(self, n_classes: int) -> ndarray:
         """Penalty of every coefficient ``(c, c + 1)``, the intercept last."""
+
+    def _demand_quick(self, n_samples: int, n_classes: int) -> None:
+        size = n_classes * (n_classes + 1)
+        if size > n_samples and size * n_samples > MOST_PRODUCTS:
+            raise ValueError(
+                f"{type(self).__name__} would learn {size:,} numbers from {n_samples:,} rows of "
+                f"{n_classes:,} classes, which takes minutes and overfits. Use VectorScaling "
+                "(two numbers per class) or TemperatureScaling, or give more rows than numbers."
+            )
 
     def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
         n, c = scores.shape
@@ -213,8 +226,8 @@ class DirichletCalibration(_FullMap):
 
     Notes
     -----
-    A pull of 1e-8 to the identity is added to the published loss on every coefficient. It keeps a
-    class without rows finite.
+    A pull of 1e-8 to the identity is added to the published loss on every coefficient. It keeps
+    separable classes finite.
 
     References
     ----------

@@ -1,5 +1,6 @@
 """What every calibrator shares: checks, labels, spaces."""
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -10,8 +11,9 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
+from sksve._exceptions import CalibrationWarning
 from sksve._validation import check_parameters
-from sksve.calibration._scores import as_columns, keep_argmax, to_space
+from sksve.calibration._scores import as_columns, keep_argmax, restrict, to_space
 from sksve.metrics._inputs import validate_inputs
 
 __all__ = ["Calibrator"]
@@ -21,7 +23,8 @@ class Calibrator(ABC, BaseEstimator):
     """Base of all calibrators: a map from probabilities to probabilities, learned from labels.
 
     A subclass says on which scores it works (`_space`), learns its numbers in `_fit` and applies them
-    in `_map`. Everything fitted is a number, a string, an array, or a list of arrays, in attributes
+    in `_map`. Both see only classes with calibration rows: a class without keeps its probability, and
+    what the others have together is calibrated among them. Everything fitted is a number, a string, an array, or a list of arrays, in attributes
     that end in an underscore; so ``get_params()`` and those attributes are the whole calibrator.
 
     Parameters
@@ -37,7 +40,7 @@ class Calibrator(ABC, BaseEstimator):
 
     # "logits", "log_proba" or "proba": see sksve.calibration._scores.to_space.
     _space: ClassVar[str]
-    # Whether the map must never change which class comes first.
+    # Whether the map is one for all classes and must never change which class comes first.
     _monotone: ClassVar[bool] = False
     _parameter_constraints: ClassVar[dict[str, list]] = {"input": [StrOptions({"proba", "logits"})]}
     # y_proba is data, not metadata to be routed.
@@ -45,6 +48,7 @@ class Calibrator(ABC, BaseEstimator):
     __metadata_request__predict_proba: ClassVar[dict[str, str]] = {"y_proba": UNUSED}
 
     classes_: ndarray
+    has_rows_: ndarray
 
     def __init__(self, *, input: str = "proba") -> None:
         self.input = input
@@ -62,7 +66,8 @@ class Calibrator(ABC, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights; weight 2 equals the row twice, weight 0 its absence.
         labels : array-like of shape (n_classes,), default=None
-            The columns' labels. None: the sorted labels of `y`. Needed where `y` misses a class.
+            The columns' labels. None: the sorted labels of `y`. Needed where `y` misses a class, which
+            then keeps its probability (temperatures, one map for all classes, apply to it as well).
 
         Returns
         -------
@@ -72,8 +77,13 @@ class Calibrator(ABC, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter, shapes, labels, probabilities or weights are not as above. A failed fit
-            leaves the calibrator as it was.
+            If a parameter, shapes, labels, probabilities or weights are not as above, or the fit would
+            take minutes; the message names an alternative. A failed fit leaves the calibrator as it was.
+
+        Warns
+        -----
+        CalibrationWarning
+            If a class has no rows of positive weight.
         """
         check_parameters(
             self._parameter_constraints, self.get_params(deep=False), owner=type(self).__name__
@@ -84,11 +94,24 @@ class Calibrator(ABC, BaseEstimator):
         y = np.asarray(y)
         if labels is None and sample_weight is not None:
             # A class seen only in rows of weight zero still has its column.
-            labels = validate_inputs(y, scores, normalise=False).labels
-        rows = validate_inputs(y, scores, labels, sample_weight, normalise=False)
-        fitted = self._fit(rows.proba, rows.codes, rows.weight)
+            labels = validate_inputs(y, columns, normalise=False).labels
+        rows = validate_inputs(y, columns, labels, sample_weight, normalise=False)
+        codes, has_rows, some = rows.codes, None, rows.proba
+        if not self._monotone:
+            has_rows = np.bincount(codes, minlength=len(rows.labels)) > 0
+            if not has_rows.all():
+                _warn_absent(rows.labels[~has_rows].tolist())
+                some, codes = restrict(some, has_rows, self.input), has_rows.cumsum()[codes] - 1
+        if some is not columns:
+            scores = to_space(some, self.input, self._space)
+        fitted = {}
+        if has_rows is None or has_rows.sum() > 1:  # of one class alone nothing can be learned
+            self._demand_quick(*scores.shape)
+            fitted = self._fit(scores, codes, rows.weight)
         for name, value in fitted.items():
             setattr(self, name, value)
+        if has_rows is not None:
+            self.has_rows_ = has_rows
         self.classes_ = rows.labels
         return self
 
@@ -114,8 +137,20 @@ class Calibrator(ABC, BaseEstimator):
         """
         check_is_fitted(self, "classes_")
         columns = as_columns(y_proba, self.input, len(self.classes_))
-        proba = self._map(to_space(columns, self.input, self._space))
-        return keep_argmax(proba, columns) if self._monotone else proba
+        scores = to_space(columns, self.input, self._space)
+        if self._monotone:
+            return keep_argmax(self._map(scores), columns)
+        if self.has_rows_.all():
+            return self._map(scores)
+        proba = to_space(columns, self.input, "proba").copy()
+        if self.has_rows_.sum() > 1:
+            some = restrict(columns, self.has_rows_, self.input)
+            among = self._map(to_space(some, self.input, self._space))
+            proba[:, self.has_rows_] = among * proba[:, self.has_rows_].sum(axis=1, keepdims=True)
+        return proba
+
+    def _demand_quick(self, n_samples: int, n_classes: int) -> None:
+        """Refuse a fit that would take minutes, before it starts."""
 
     @abstractmethod
     def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
@@ -124,3 +159,13 @@ class Calibrator(ABC, BaseEstimator):
     @abstractmethod
     def _map(self, scores: ndarray) -> ndarray:
         """Return new probabilities ``(n, c)`` for scores, rows summing to 1."""
+
+
+def _warn_absent(labels: list[Any]) -> None:
+    names = ", ".join(map(repr, labels[:10])) + (", ..." if len(labels) > 10 else "")
+    warnings.warn(
+        f"No calibration row is of class {names}, so nothing can be learned of it: its probability stays "
+        "as it is, and the others are calibrated among themselves. Calibrate on rows of every class.",
+        CalibrationWarning,
+        stacklevel=3,
+    )

@@ -138,8 +138,8 @@ class BBQ(_NetcalCalibrator):
 
     Notes
     -----
-    `sample_weight` must hold whole numbers: such rows are repeated. A class without rows gets
-    probability 0; a row whose values are all 0 keeps its probabilities. While netcal fits, this
+    `sample_weight` must hold whole numbers: such rows are repeated. A row whose values are all
+    0 keeps its probabilities. While netcal fits, this
     process's standard output and error are held back.
 
     References
@@ -195,8 +195,8 @@ class ENIR(_NetcalCalibrator):
 
     Notes
     -----
-    `sample_weight` must hold whole numbers: such rows are repeated. A class without rows gets
-    probability 0; a row whose values are all 0 keeps its probabilities. While netcal fits, this
+    `sample_weight` must hold whole numbers: such rows are repeated. A row whose values are all
+    0 keeps its probabilities. While netcal fits, this
     process's standard output and error are held back. Where netcal 1.4 merges three groups at once
     it leaves a gap in which it predicts 0; here the merged group fills the gap.
 

@@ -11,7 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksve.calibration._base import Calibrator
-from sksve.calibration._losses import LogisticLoss, minimise
+from sksve.calibration._losses import fit_logistic
 from sksve.calibration._scores import PROBA_FLOOR, normalise, shares
 from sksve.metrics._binning import bin_edges, bin_index, fill_bins
 
@@ -186,7 +186,7 @@ class IsotonicCalibration(OneVsRestCalibrator):
         return np.interp(proba, self.x_thresholds_[k], self.y_thresholds_[k])
 
 
-class BetaCalibration(OneVsRestCalibrator):
+class BetaCalibration(Calibrator):
     r"""Beta calibration: three numbers a class, then rows renormalised.
 
     .. math:: f(p) = \frac{1}{1 + 1 \big/ \bigl(e^c\, p^a / (1 - p)^b\bigr)}, \qquad a, b \ge 0,
@@ -208,19 +208,13 @@ class BetaCalibration(OneVsRestCalibrator):
     classes_ : ndarray of shape (n_classes,)
         Labels, in the order of the columns.
 
-    Warns
-    -----
-    CalibrationWarning
-        If the optimiser stops before the optimum.
-
     See Also
     --------
     DirichletCalibration : Its extension to several classes at once.
 
     Notes
     -----
-    A pull of 1e-8 to the identity is added to the published loss. It keeps a class without rows
-    finite.
+    A pull of 1e-8 to the identity is added to the published loss. It keeps separable classes finite.
 
     References
     ----------
@@ -237,46 +231,48 @@ class BetaCalibration(OneVsRestCalibrator):
     array([[0.667, 0.333]])
     """
 
+    _space: ClassVar[str] = "proba"
+
     coef_: ndarray
 
     def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
-        fitted = super()._fit(scores, codes, weight)
-        return {"coef_": np.array(fitted["coef_"])}
+        columns, share = np.ascontiguousarray(scores.T), shares(weight, len(codes))
+        step = max(CELLS // len(codes), 1)
+        parts = [slice(k, k + step) for k in range(0, len(columns), step)]
+        classes = np.arange(len(columns))[:, None]
+        coef = [_fit_beta(columns[part], codes == classes[part], share) for part in parts]
+        return {"coef_": np.concatenate(coef)}
 
-    def _fit_class(
-        self, proba: ndarray, hit: ndarray, weight: ndarray | None
-    ) -> dict[str, ndarray]:
-        return {"coef_": _fit_beta(_beta_features(proba), hit, shares(weight, len(hit)))}
-
-    def _map_class(self, k: int, proba: ndarray) -> ndarray:
-        return expit(self.coef_[k] @ _beta_features(proba))
+    def _map(self, scores: ndarray) -> ndarray:
+        features = _beta_features(scores.T)
+        values = expit((self.coef_[:, None] @ features)[:, 0])
+        return normalise(values.T, fallback=scores)
 
 
 _IDENTITY = np.array([1.0, 1.0, 0.0])
+CELLS = 2**17  # probabilities at a time
 
 
 def _beta_features(proba: ndarray) -> ndarray:
-    """Return log p, -log(1 - p) and 1, as rows of an array ``(3, n)``."""
+    """Return log p, -log(1 - p) and 1, as rows of an array ``(..., 3, n)``."""
     low = np.log(np.maximum(proba, PROBA_FLOOR))
     high = np.log(np.maximum(1.0 - proba, PROBA_FLOOR))
-    return np.stack([low, -high, np.ones_like(low)])
+    return np.stack([low, -high, np.ones_like(low)], axis=-2)
 
 
-def _fit_beta(x: ndarray, hit: ndarray, share: ndarray) -> ndarray:
-    """Coefficients a, b >= 0 and c of largest likelihood.
+def _fit_beta(proba: ndarray, hit: ndarray, share: ndarray) -> ndarray:
+    """Coefficients a, b >= 0 and c of largest likelihood, ``(k, 3)``, for classes ``(k, n)``.
 
     The loss is convex: if the free optimum is not allowed, the best allowed one has a = 0, or b = 0,
     or both.
     """
-    best, lowest = _IDENTITY, np.inf
-    for free in ([0, 1, 2], [1, 2], [0, 2], [2]):
-        problem = LogisticLoss(x[free], hit, share, _IDENTITY[free])
-        theta = np.zeros(3)
-        theta[free] = minimise(problem, _IDENTITY[free], stacklevel=7)
-        if (theta[:2] >= 0).all():
-            loss = problem.value_and_gradient(theta[free])[0]
-            if loss < lowest:
-                best, lowest = theta, loss
-            if len(free) == 3:
-                break
+    x = _beta_features(proba)
+    best, _ = fit_logistic(x, hit, share, _IDENTITY)
+    bad = np.flatnonzero((best[:, :2] < 0).any(axis=1))
+    lowest = np.full(len(bad), np.inf)
+    for free in ([1, 2], [0, 2], [2]) if len(bad) else ():
+        theta = np.zeros((len(bad), 3))
+        theta[:, free], loss = fit_logistic(x[bad][:, free], hit[bad], share, _IDENTITY[free])
+        better = (theta[:, :2] >= 0).all(axis=1) & (loss < lowest)
+        best[bad[better]], lowest[better] = theta[better], loss[better]
     return best

@@ -8,7 +8,8 @@ from numpy import ndarray
 from sksve.metrics._inputs import as_float64, as_real, normalise_rows
 
 __all__ = [
-    "PROBA_FLOOR", "as_columns", "centred", "keep_argmax", "normalise", "shares", "softmax", "to_space",
+    "PROBA_FLOOR", "as_columns", "centred", "keep_argmax", "normalise", "restrict", "shares", "softmax",
+    "to_space",
 ]  # fmt: skip
 
 # The floor of sksve.metrics.negative_log_likelihood: an exact 0 counts as this much.
@@ -64,6 +65,14 @@ def to_space(columns: ndarray, input: str, space: str) -> ndarray:
         z = centred(columns)
         return np.maximum(z - np.log(np.exp(z).sum(axis=1, keepdims=True)), np.log(PROBA_FLOOR))
     return softmax(columns)
+
+
+def restrict(columns: ndarray, chosen: ndarray, input: str) -> ndarray:
+    """Columns of some classes, given that it is one of them; `chosen` is a mask."""
+    some = columns[:, chosen] if columns.ndim == 2 else np.ones((len(columns), 1))
+    if input == "logits":
+        return some
+    return normalise(some, fallback=np.full_like(some, 1.0 / some.shape[1]))
 
 
 def centred(logits: ndarray, axis: int = 1) -> ndarray:

@@ -117,22 +117,51 @@ def test_weights__their_scale_does_not_matter_and_a_class_of_weight_zero_keeps_i
     one = make_calibrator(name).fit(p, y, weight).predict_proba(p)
     other = make_calibrator(name).fit(p, y, 1e4 * weight).predict_proba(p)
     np.testing.assert_allclose(other, one, atol=1e-6)
-    found = make_calibrator(name).fit(p, y, (y != 1).astype(float))
-    absent = make_calibrator(name).fit(p[y != 1], y[y != 1], labels=[0, 1, 2])
+    found = fitted(name, p, y, (y != 1).astype(float))
+    absent = fitted(name, p[y != 1], y[y != 1], labels=[0, 1, 2])
     np.testing.assert_allclose(found.predict_proba(p), absent.predict_proba(p), atol=1e-6)
 
 
-@every
-def test_absent_class__keeps_its_column_and_is_finite(rng, name):
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in MONOTONE])
+@pytest.mark.parametrize("input", ["proba", "logits"])
+def test_absent_class__keeps_its_probability_and_the_others_are_calibrated_among_themselves(
+    rng, name, input
+):
     p, y = overconfident(rng, 200, 4)
-    kept = y != 2
-    found = make_calibrator(name).fit(p[kept], y[kept], labels=[0, 1, 2, 3])
-    q = found.predict_proba(p)
-    assert q.shape == (200, 4)
-    assert np.isfinite(q).all()
+    p = 0.99 * p + 0.01 / 4
+    scores = p if input == "proba" else np.log(p) + rng.normal(size=(200, 1))
+    kept, others = y != 2, [0, 1, 3]
+    calibrator = make_calibrator(name, input=input)
+    with pytest.warns(CalibrationWarning, match="No calibration row is of class 'c2'") as caught:
+        calibrator.fit(scores[kept], [f"c{k}" for k in y[kept]], labels=["c0", "c1", "c2", "c3"])
+    assert caught[0].filename == __file__
+    assert calibrator.has_rows_.tolist() == [True, True, False, True]
+    q = calibrator.predict_proba(scores)
+    np.testing.assert_allclose(q[:, 2], p[:, 2], atol=1e-12)
     np.testing.assert_allclose(q.sum(axis=1), 1, atol=1e-12)
+    among = scores[:, others]
+    if input == "proba":
+        among = among / among.sum(axis=1, keepdims=True)
+    alone = make_calibrator(name, input=input).fit(among[kept], y[kept]).predict_proba(among)
+    np.testing.assert_allclose(q[:, others], alone * (1 - p[:, [2]]), atol=1e-9)
     with pytest.raises(ValueError, match="labels="):
         make_calibrator(name).fit(p[kept], y[kept])
+
+
+@every
+def test_one_class_alone__teaches_nothing_of_classes(rng, name):
+    p, _ = overconfident(rng, 30, 3)
+    q = fitted(name, p, np.ones(30, dtype=int), labels=[0, 1, 2]).predict_proba(p)
+    assert (q.argmax(axis=1) == p.argmax(axis=1)).all()
+    if name not in MONOTONE:
+        np.testing.assert_array_equal(q, p)
+
+
+@pytest.mark.parametrize("name", ["matrix", "dirichlet"])
+def test_many_classes__that_would_take_minutes_are_refused_before_the_fit(rng, name):
+    p, y = rng.dirichlet(np.ones(1000), size=1000), np.arange(1000)
+    with pytest.raises(ValueError, match="1,001,000 numbers from 1,000 rows.*VectorScaling"):
+        make_calibrator(name).fit(p, y)
 
 
 @every

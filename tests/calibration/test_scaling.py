@@ -13,7 +13,7 @@ from sksve.calibration import (
     TemperatureScaling,
     VectorScaling,
 )
-from sksve.calibration._losses import MultinomialLoss
+from sksve.calibration._losses import DiagonalLoss, MultinomialLoss
 from sksve.metrics import negative_log_likelihood
 from tests.calibration.problems import overconfident
 
@@ -99,14 +99,15 @@ def test_matrix__strong_ridge_leaves_everything_as_it_is(problem):
     np.testing.assert_allclose(calibrated, p, atol=1e-5)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_multinomial__derivatives_equal_finite_differences(rng, shared):
+@pytest.mark.parametrize(("kind", "d"), [(MultinomialLoss, 4), (DiagonalLoss, 2)])
+def test_multinomial__derivatives_equal_finite_differences(rng, kind, d, monkeypatch):
+    monkeypatch.setattr("sksve.calibration._losses.CELLS", 3000)  # several sweeps over the rows
     n = 2100  # more than the Hessian takes at a time
-    x = rng.normal(size=(4, n) if shared else (3, 4, n))
-    penalty, centre = rng.uniform(0, 1, (3, 4)), rng.normal(size=(3, 4))
+    x = rng.normal(size=(4 if d == 4 else 3, n))
+    penalty, centre = rng.uniform(0, 1, (3, d)), rng.normal(size=(3, d))
     share = rng.dirichlet(np.ones(n))
-    problem = MultinomialLoss(x, rng.integers(0, 3, n), share, penalty, centre)
-    theta = rng.normal(size=12)
+    problem = kind(x, rng.integers(0, 3, n), share, penalty, centre)
+    theta = rng.normal(size=3 * d)
     _, gradient = problem.value_and_gradient(theta)
     numeric = approx_fprime(theta, lambda t: problem.value_and_gradient(t)[0], 1e-7)
     np.testing.assert_allclose(gradient, numeric, atol=1e-5)
