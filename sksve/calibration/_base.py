@@ -11,10 +11,11 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
+from sksve._arrays import column_names, in_label_order
 from sksve._exceptions import CalibrationWarning
 from sksve._validation import check_parameters
 from sksve.calibration._scores import as_columns, keep_argmax, restrict, to_space
-from sksve.metrics._inputs import validate_inputs
+from sksve.metrics._inputs import check_series_name, validate_inputs
 
 __all__ = ["Calibrator"]
 
@@ -24,8 +25,9 @@ class Calibrator(ABC, BaseEstimator):
 
     A subclass says on which scores it works (`_space`), learns its numbers in `_fit` and applies them
     in `_map`. Both see only classes with calibration rows: a class without keeps its probability, and
-    what the others have together is calibrated among them. Everything fitted is a number, a string, an array, or a list of arrays, in attributes
-    that end in an underscore; so ``get_params()`` and those attributes are the whole calibrator.
+    what the others have together is calibrated among them. Everything fitted is a number, a string, an
+    array, or a list of arrays, in attributes that end in an underscore; so ``get_params()`` and those
+    attributes are the whole calibrator.
 
     Parameters
     ----------
@@ -36,6 +38,8 @@ class Calibrator(ABC, BaseEstimator):
     ----------
     classes_ : ndarray of shape (n_classes,)
         Labels, in the order of the columns.
+    has_rows_ : ndarray of shape (n_classes,) and dtype bool
+        Which classes had calibration rows; not of temperatures, which are one map for all classes.
     """
 
     # "logits", "log_proba" or "proba": see sksve.calibration._scores.to_space.
@@ -59,8 +63,9 @@ class Calibrator(ABC, BaseEstimator):
         Parameters
         ----------
         y_proba : array-like of shape (n_samples, n_classes) or (n_samples,)
-            Probabilities, or logits if ``input="logits"``; one-dimensional: of the positive class.
-            Exact 0 and 1 are allowed. Computed in float64, whatever comes in.
+            Probabilities, or logits if ``input="logits"``; one-dimensional: of the positive class. A
+            frame's columns are found by their names, the labels. Exact 0 and 1 are allowed. Computed
+            in float64, whatever comes in.
         y : array-like of shape (n_samples,)
             Labels of any kind.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -88,14 +93,15 @@ class Calibrator(ABC, BaseEstimator):
         check_parameters(
             self._parameter_constraints, self.get_params(deep=False), owner=type(self).__name__
         )
+        names, series = column_names(y_proba), getattr(y_proba, "name", None)
         columns = as_columns(y_proba, self.input)
         # All rows are checked, those of weight zero too; then these are dropped.
         scores = to_space(columns, self.input, self._space)
-        y = np.asarray(y)
         if labels is None and sample_weight is not None:
             # A class seen only in rows of weight zero still has its column.
-            labels = validate_inputs(y, columns, normalise=False).labels
-        rows = validate_inputs(y, columns, labels, sample_weight, normalise=False)
+            labels = validate_inputs(y, columns, normalise=False, names=names).labels
+        rows = validate_inputs(y, columns, labels, sample_weight, normalise=False, names=names)
+        check_series_name(series, rows.labels)
         codes, has_rows, some = rows.codes, None, rows.proba
         if not self._monotone:
             has_rows = np.bincount(codes, minlength=len(rows.labels)) > 0
@@ -136,6 +142,7 @@ class Calibrator(ABC, BaseEstimator):
             If `y_proba` does not have the form described in `fit`, or another number of columns.
         """
         check_is_fitted(self, "classes_")
+        y_proba = in_label_order(y_proba, self.classes_)
         columns = as_columns(y_proba, self.input, len(self.classes_))
         scores = to_space(columns, self.input, self._space)
         if self._monotone:

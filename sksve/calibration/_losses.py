@@ -90,6 +90,8 @@ class MultinomialLoss:
     as the parameters.
     """
 
+    _fewest_rows = CHUNK  # at a time: products of matrices want many
+
     def __init__(
         self, x: ndarray, codes: ndarray, share: ndarray, penalty: ndarray, centre: ndarray
     ) -> None:
@@ -111,7 +113,7 @@ class MultinomialLoss:
         """Loss and gradient at a flat parameter vector."""
         self.seen = theta.copy()
         theta = theta.reshape(self.centre.shape)
-        n, step = len(self.share), max(CELLS // len(theta), CHUNK if theta.shape[1] > 2 else 1)
+        n, step = len(self.share), max(CELLS // len(theta), self._fewest_rows)
         if self.proba.shape != (len(theta), n):
             self.proba = np.empty((len(theta), n))
         away = theta - self.centre
@@ -163,6 +165,8 @@ class MultinomialLoss:
 
 class DiagonalLoss(MultinomialLoss):
     """As MultinomialLoss, each class with a factor and an offset of its own logit; x is ``(c, n)``."""
+
+    _fewest_rows = 1
 
     def _logits(self, theta: ndarray, rows: slice) -> ndarray:
         return self.x[:, rows] * theta[:, :1] + theta[:, 1:]

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from sksve.metrics._inputs import as_float64, as_real, normalise_rows
+from sksve._arrays import as_float64, as_real
+from sksve.metrics._inputs import normalise_rows
 
 __all__ = [
     "PROBA_FLOOR", "as_columns", "centred", "keep_argmax", "normalise", "restrict", "shares", "softmax",

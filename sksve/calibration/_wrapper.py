@@ -28,6 +28,7 @@ from sklearn.utils.validation import (
     has_fit_parameter,
 )
 
+from sksve._arrays import as_array
 from sksve._validation import check_container
 from sksve.metrics import Uncertainty
 from sksve.metrics._inputs import check_sample_weight, make_generator
@@ -126,7 +127,7 @@ class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
         check_container(X)
-        X, y = indexable(X, y)
+        X, y = indexable(X, as_array(y, "y"))
         y = _check_y(y)
         if not len(y):
             raise ValueError("Found array with 0 sample(s): at least one row is needed.")

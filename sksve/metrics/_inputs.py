@@ -89,12 +89,11 @@ def validate_inputs(
         order = match_names(named, _check_labels(labels, n_classes))
         proba = proba if order is None else proba[:, order]
     codes, labels = _encode(y, seen, n_classes, labels)
-    if proba.ndim == 1 and series is not None:
-        _check_series_name(series, labels)
+    check_series_name(series if proba.ndim == 1 else None, labels)
     return Rows(codes, normalise_rows(proba, "y_proba") if normalise else proba, weight, labels)
 
 
-def _check_series_name(series, labels):
+def check_series_name(series, labels):
     """Refuse a series that carries the name of the class that is not the positive one."""
     if isinstance(series, str) or labels.tolist() == [0, 1]:
         first = labels[0].item() if isinstance(labels[0], np.generic) else labels[0]

@@ -4,7 +4,11 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given, settings
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -160,7 +164,7 @@ def test_one_class_alone__teaches_nothing_of_classes(rng, name):
 @pytest.mark.parametrize("name", ["matrix", "dirichlet"])
 def test_many_classes__that_would_take_minutes_are_refused_before_the_fit(rng, name):
     p, y = rng.dirichlet(np.ones(1000), size=1000), np.arange(1000)
-    with pytest.raises(ValueError, match="1,001,000 numbers from 1,000 rows.*VectorScaling"):
+    with pytest.raises(ValueError, match=r"1,001,000 numbers from 1,000 rows.*VectorScaling"):
         make_calibrator(name).fit(p, y)
 
 
@@ -242,6 +246,56 @@ def test_labels__of_any_kind_and_arguments_that_stay_as_they_are(rng, name):
     by_code = make_calibrator(name).fit(p, y)
     assert by_word.classes_.tolist() == ["no", "maybe", "yes"]
     np.testing.assert_array_equal(by_word.predict_proba(p), by_code.predict_proba(p))
+
+
+@every
+def test_frames__are_matched_by_the_names_of_their_columns(rng, name):
+    p, y = overconfident(rng, 90, 3)
+    words = np.array(["a", "b", "c"])
+    expected = make_calibrator(name).fit(p, words[y]).predict_proba(p)
+    mixed = pd.DataFrame(p, columns=words)[["c", "a", "b"]]
+    by_name = make_calibrator(name).fit(mixed, words[y])
+    assert by_name.classes_.tolist() == ["c", "a", "b"]
+    for frame in (mixed, mixed[["b", "c", "a"]], pl.DataFrame(mixed), pa.table(mixed)):
+        np.testing.assert_allclose(by_name.predict_proba(frame)[:, [1, 2, 0]], expected, atol=1e-6)
+    in_order = make_calibrator(name).fit(mixed, words[y], labels=words)
+    np.testing.assert_allclose(in_order.predict_proba(mixed), expected, atol=1e-12)
+    with pytest.raises(ValueError, match=r"The columns of y_proba are named \['d', 'a', 'b'\]"):
+        by_name.predict_proba(mixed.rename(columns={"c": "d"}))
+    with pytest.raises(ValueError, match="series is named 'a'"):
+        make_calibrator(name).fit(pd.Series(p[:, 0], name="a"), np.where(y == 0, "a", "b"))
+
+
+KINDS = {
+    "tensor": (lambda p: torch.tensor(p, requires_grad=True), torch.tensor),
+    "masked": (np.ma.masked_array, np.ma.masked_array),
+    "arrow": (lambda p: pa.table({f"{k}": p[:, k] for k in range(3)}), pa.array),
+    "nullable": (
+        lambda p: pd.DataFrame(p).astype("Float64"),
+        lambda y: pd.Series(y, dtype="Int64"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["temperature", "vector", "isotonic"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_arrays_of_other_packages__are_read(rng, name, kind):
+    p, y = overconfident(rng, 90, 3)
+    as_scores, as_labels = KINDS[kind]
+    expected = make_calibrator(name).fit(p, y).predict_proba(p)
+    found = make_calibrator(name).fit(as_scores(p), as_labels(y))
+    np.testing.assert_allclose(found.predict_proba(as_scores(p)), expected, atol=1e-12)
+    if kind == "masked":
+        with pytest.raises(ValueError, match="masked"):
+            found.fit(np.ma.masked_greater(p, 0.9), y)
+
+
+def test_bfloat16__is_read(rng):
+    p, y = overconfident(rng, 200, 3)
+    p = 0.9 * p + 0.1 / 3
+    found = make_calibrator("vector").fit(torch.tensor(p).bfloat16(), y)
+    expected = make_calibrator("vector").fit(p, y).predict_proba(p)
+    np.testing.assert_allclose(found.predict_proba(p), expected, atol=0.02)
 
 
 @every
