@@ -77,14 +77,14 @@ def layer(args):
 
 FIRST_FIT = """
 import sys, time
-from sksve.adapters import cached_decompose
+from sksve.adapters import svd_cache
 from sksve.backbones import load_backbone, plan_adaptation, resolve_backbone
 b = load_backbone(resolve_backbone(sys.argv[1]))
 linears = [b.model.get_submodule(n) for n in plan_adaptation(b.model).targets]
 for _ in range(2):
     start = time.perf_counter()
     for linear in linears:
-        cached_decompose(linear.weight)
+        svd_cache.get(linear.weight)
     print(time.perf_counter() - start)
 """
 

@@ -8,16 +8,12 @@ them belonging to member 0.
 from sksve.adapters._basis import BasisMismatchError
 from sksve.adapters._decompose import (
     SVDCache,
-    cached_decompose,
     check_pool,
     clear_svd_cache,
     decompose,
     mark_frozen,
-    resolve_rank,
     svd_cache,
-    weight_key,
 )
-from sksve.adapters._dropout import FeatureDropout, dropout_layers, fixed_masks
 from sksve.adapters._members import (
     MemberLinear,
     MemberModule,
@@ -25,7 +21,13 @@ from sksve.adapters._members import (
     merged_member,
     use_members,
 )
-from sksve.adapters._rivals import BatchEnsembleLinear, LoRALinear
+from sksve.adapters._rivals import (
+    BatchEnsembleLinear,
+    FeatureDropout,
+    LoRALinear,
+    dropout_layers,
+    fixed_masks,
+)
 from sksve.adapters._svd_linear import SVDLinear
 
 __all__ = [
@@ -37,7 +39,6 @@ __all__ = [
     "MemberModule",
     "SVDCache",
     "SVDLinear",
-    "cached_decompose",
     "check_pool",
     "clear_svd_cache",
     "decompose",
@@ -46,8 +47,6 @@ __all__ = [
     "mark_frozen",
     "member_layers",
     "merged_member",
-    "resolve_rank",
     "svd_cache",
     "use_members",
-    "weight_key",
 ]

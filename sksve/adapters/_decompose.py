@@ -27,7 +27,6 @@ from sksve._registry import cache_folder
 
 __all__ = [
     "SVDCache",
-    "cached_decompose",
     "check_pool",
     "clear_svd_cache",
     "decompose",
@@ -132,9 +131,8 @@ def resolve_rank(S: Tensor, rank: int | float | None) -> int:
     limit = int((S > NUMERICAL_ZERO * S[0]).sum())
     if rank is None:
         return limit
-    if (
-        isinstance(rank, Real) and not isinstance(rank, Integral) and 0.0 < rank < 1.0
-    ):  # numpy's, too
+    is_share = isinstance(rank, Real) and not isinstance(rank, Integral)  # numpy's, too
+    if is_share and 0.0 < rank < 1.0:
         energy = torch.cumsum(S.to(torch.float64) ** 2, dim=0)
         reached = energy >= float(rank) * energy[-1]
         return min(int(reached.to(torch.int64).argmax()) + 1, limit)
@@ -265,7 +263,10 @@ class SVDCache:
         return cache_folder() / "svd" if self.folder is None else Path(self.folder)
 
     def get(self, weight: Tensor, key: str | None = None) -> Triple:
-        """Return ``decompose(weight)``, from memory, from disk or fresh; do not modify it."""
+        """Return ``decompose(weight)``, from memory, from disk or fresh; do not modify it.
+
+        `key` is the matrix' ``weight_key``, where that is known.
+        """
         key = weight_key(weight) if key is None else key
         with self._lock:
             if key in self._entries:
@@ -356,23 +357,6 @@ def _shrink(folder: Path, limit: int) -> None:
 
 #: The cache of the process. Assign to its attributes to change limits or switch the disk off.
 svd_cache = SVDCache()
-
-
-def cached_decompose(weight: Tensor, key: str | None = None) -> Triple:
-    """Return ``decompose(weight)`` through the process-wide cache; the result must not be modified.
-
-    Parameters
-    ----------
-    weight : Tensor of shape (out_features, in_features)
-    key : str, optional
-        Its ``weight_key``, where that is known.
-
-    Returns
-    -------
-    U, S, Vh : Tensor
-        As :func:`decompose`.
-    """
-    return svd_cache.get(weight, key)
 
 
 def clear_svd_cache() -> None:

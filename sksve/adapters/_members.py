@@ -55,12 +55,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class MemberModule(nn.Module):
-    """A module whose input and parameters have a member axis, outermost.
-
-    Parameters
-    ----------
-    n_members : int
-    """
+    """A module whose input and parameters have a member axis, outermost."""
 
     #: Buffers that belong to the members, as parameters do: axis 0 is the member. Saved, never computed anew.
     member_buffers: tuple[str, ...] = ()
@@ -79,12 +74,10 @@ class MemberModule(nn.Module):
 
 
 class MemberLinear(MemberModule):
-    """A linear map of each member's own, made from one pretrained linear map.
+    """A linear map of each member's own, made from one pretrained linear map."""
 
-    Parameters
-    ----------
-    in_features, out_features, n_members : int
-    """
+    #: Beside the sizes, what ``repr`` shows.
+    shown: tuple[str, ...] = ()
 
     _merged = ThreadLocal[tuple[Tensor, Tensor | None]]()  # set by `merged_member`
 
@@ -148,18 +141,7 @@ class MemberLinear(MemberModule):
 
     @torch.no_grad()
     def dense(self, member: int) -> tuple[Tensor, Tensor | None]:
-        """Weight (out_features, in_features) and bias (out_features,) of one member, computed now.
-
-        Parameters
-        ----------
-        member : int
-            In ``[0, n_members)``.
-
-        Raises
-        ------
-        ValueError
-            If there is no such member.
-        """
+        """Weight (out_features, in_features) and bias (out_features,) of one member, computed now."""
         self._check_member(member)
         return self.member_weight(member)
 
@@ -192,6 +174,11 @@ class MemberLinear(MemberModule):
             linear.bias = nn.Parameter(bias.clone())
         return linear
 
+    def extra_repr(self) -> str:
+        names = ("in_features", "out_features", "n_members", *self.shown)
+        sizes = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{sizes}, bias={self.bias is not None}"
+
 
 def member_layers(module: nn.Module) -> list[MemberLinear]:
     """Return every linear layer with members inside `module`, in module order."""
@@ -200,13 +187,9 @@ def member_layers(module: nn.Module) -> list[MemberLinear]:
 
 @contextmanager
 def use_members(module: nn.Module, members: Sequence[int] | None) -> Iterator[None]:
-    """Let everything with members inside `module` run these members only, in this order.
+    """Let everything with members inside `module` run these only, in this order; None: all.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-    members : sequence of int, or None
-        Indices; the input then has ``len(members) * b`` rows. None: all members.
+    The input then has ``len(members) * b`` rows.
     """
     layers = [m for m in module.modules() if isinstance(m, MemberModule)]
     try:
@@ -228,17 +211,9 @@ def merged_member(
 
     The same function as with ``use_members(module, [member])``, cheaper for many rows: one dense
     product per layer in place of two thin ones. The dense weights live as long as the block, so they
-    are never stale and never pickled.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-    member : int
-    tokens : int, optional
-        What the block is for: a layer whose dense weight does not pay for so many tokens stays as it
-        is. All layers are merged without it.
-    dtype : torch.dtype, optional
-        What autocast would round the weights to, in each product anew: rounded here once.
+    are never stale and never pickled. A layer whose dense weight does not pay for so many `tokens` stays
+    as it is; without that number all are merged. `dtype` is what autocast would round the weights to, in
+    each product anew: rounded here once.
     """
     layers = member_layers(module)
     try:
@@ -247,9 +222,7 @@ def merged_member(
             thin, merged = (1, 0) if tokens is None else layer.multiply_adds(tokens)
             if merged < thin:
                 weight, bias = layer.dense(member)
-                if (
-                    dtype is not None and weight.dtype != torch.float64
-                ):  # autocast leaves that alone
+                if dtype is not None and weight.dtype != torch.float64:  # as autocast does
                     weight = weight.to(dtype)
                 layer._merged = weight, bias
         yield

@@ -1,7 +1,8 @@
-"""The layers of SVE's rivals: LoRA with members, and BatchEnsemble."""
+"""The layers of SVE's rivals: LoRA with members, BatchEnsemble, and dropout whose masks can be held still."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from sksve.adapters._members import (
     MemberLinear,
+    ThreadLocal,
     check_count,
     check_flag,
     check_scale,
@@ -16,10 +18,31 @@ from sksve.adapters._members import (
     weight_and_bias,
 )
 
-__all__ = ["BatchEnsembleLinear", "LoRALinear"]
+__all__ = ["BatchEnsembleLinear", "FeatureDropout", "LoRALinear", "dropout_layers", "fixed_masks"]
 
 
-class LoRALinear(MemberLinear):
+class _FrozenLinear(MemberLinear):
+    """Members around one frozen weight and bias, of which the layer has copies."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, linear: nn.Module, n_members: int) -> None:
+        weight, bias = weight_and_bias(linear, type(self))
+        check_count("n_members", n_members, 1)
+        super().__init__(weight.shape[1], weight.shape[0], n_members)
+        self.register_buffer("weight", weight.detach().clone())
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+
+    def _zeros(self, *shape: int) -> nn.Parameter:
+        """A parameter of each member's own."""
+        return nn.Parameter(self.weight.new_zeros(self.n_members, *shape))
+
+    def pretrained_weight(self) -> Tensor:
+        return self.weight
+
+
+class LoRALinear(_FrozenLinear):
     r"""Linear layer of a LoRA-ensemble: one frozen matrix, one low-rank change per member.
 
     Member :math:`m` computes :math:`y = (W + B_m A_m) x + b`. :math:`B_m` starts at zero, so every
@@ -55,17 +78,13 @@ class LoRALinear(MemberLinear):
     True
     """
 
-    weight: Tensor
-    bias: Tensor | None
+    shown = ("rank",)
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, n_members: int, rank: int) -> None:
-        super().__init__(weight.shape[1], weight.shape[0], n_members)
-        self.rank = rank
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", bias)
-        like: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
-        self.A = nn.Parameter(torch.zeros(n_members, rank, self.in_features, **like))
-        self.B = nn.Parameter(torch.zeros(n_members, self.out_features, rank, **like))
+    def __init__(self, linear: nn.Module, n_members: int, rank: int) -> None:
+        super().__init__(linear, n_members)
+        self.rank = min(rank, self.in_features, self.out_features)
+        self.A = self._zeros(self.rank, self.in_features)
+        self.B = self._zeros(self.out_features, self.rank)
 
     @classmethod
     def from_linear(
@@ -76,23 +95,18 @@ class LoRALinear(MemberLinear):
         rank: int = 8,
         init_gain: float = 1.0,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
-    ) -> "LoRALinear":
+    ) -> Self:
         r"""Freeze a linear layer and give each member its own low-rank change.
 
         Parameters
         ----------
-        linear : torch.nn.Linear or transformers' Conv1D
-            Not modified, shares no memory with the result.
-        n_members : int
-            At least 1.
+        linear, n_members, generator
+            As in :meth:`SVDLinear.from_linear`.
         rank : int, default=8
             Rank of the change, capped at ``min(in_features, out_features)``.
         init_gain : float, default=1.0
             :math:`A_m` is uniform within
             :math:`\pm \mathrm{gain} \sqrt{6 / (\mathrm{in\_features} + r)}` (Xavier).
-        generator : torch.Generator or sequence of them, optional
-            CPU generators. One per member makes member k independent of how many others there
-            are; a single one serves the members in turn.
 
         Returns
         -------
@@ -101,20 +115,13 @@ class LoRALinear(MemberLinear):
 
         Raises
         ------
-        TypeError
-            If `linear` is neither kind of layer.
-        ValueError
-            If another argument is out of range.
+        TypeError, ValueError
+            As in :meth:`SVDLinear.from_linear`.
         """
-        weight, bias = weight_and_bias(linear, cls)
-        check_count("n_members", n_members, 1)
         check_count("rank", rank, 1)
         check_scale("init_gain", init_gain, zero=False)
-        r = min(rank, *weight.shape)
-        layer = cls(
-            weight.detach().clone(), None if bias is None else bias.detach().clone(), n_members, r
-        )
-        bound = init_gain * (6.0 / (layer.in_features + r)) ** 0.5
+        layer = cls(linear, n_members, rank)
+        bound = init_gain * (6.0 / (layer.in_features + layer.rank)) ** 0.5
         with torch.no_grad():
             for member, g in enumerate(generators_of(generator, n_members)):
                 # float64 on the CPU whatever the layer's dtype: both precisions start alike.
@@ -129,21 +136,12 @@ class LoRALinear(MemberLinear):
     def member_weight(self, member: int) -> tuple[Tensor, Tensor | None]:
         return torch.addmm(self.weight, self.B[member], self.A[member]), self.bias
 
-    def pretrained_weight(self) -> Tensor:
-        return self.weight
-
     def multiply_adds(self, n_tokens: int) -> tuple[int, int]:
         o, i, r = self.out_features, self.in_features, self.rank
         return n_tokens * (o * i + r * (o + i)), o * i * r + n_tokens * o * i
 
-    def extra_repr(self) -> str:
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"n_members={self.n_members}, rank={self.rank}, bias={self.bias is not None}"
-        )
 
-
-class BatchEnsembleLinear(MemberLinear):
+class BatchEnsembleLinear(_FrozenLinear):
     r"""Linear layer of a BatchEnsemble: one frozen slow weight, two fast vectors per member.
 
     Member :math:`m` computes
@@ -188,22 +186,12 @@ class BatchEnsembleLinear(MemberLinear):
     True
     """
 
-    weight: Tensor
-    bias: Tensor | None
-
-    def __init__(
-        self, weight: Tensor, bias: Tensor | None, n_members: int, *, train_bias: bool = True
-    ) -> None:
-        super().__init__(weight.shape[1], weight.shape[0], n_members)
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", bias)
-        like: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
-        self.input_delta = nn.Parameter(torch.zeros(n_members, self.in_features, **like))
-        self.output_delta = nn.Parameter(torch.zeros(n_members, self.out_features, **like))
-        trains_bias = bias is not None and train_bias
-        self.bias_delta = (
-            nn.Parameter(torch.zeros(n_members, self.out_features, **like)) if trains_bias else None
-        )
+    def __init__(self, linear: nn.Module, n_members: int, *, train_bias: bool = True) -> None:
+        super().__init__(linear, n_members)
+        self.input_delta = self._zeros(self.in_features)
+        self.output_delta = self._zeros(self.out_features)
+        trains_bias = self.bias is not None and train_bias
+        self.bias_delta = self._zeros(self.out_features) if trains_bias else None
 
     @classmethod
     def from_linear(
@@ -214,22 +202,15 @@ class BatchEnsembleLinear(MemberLinear):
         init_scale: float = 0.0,
         train_bias: bool = True,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
-    ) -> "BatchEnsembleLinear":
+    ) -> Self:
         """Freeze a linear layer and give each member its own fast vectors.
 
         Parameters
         ----------
-        linear : torch.nn.Linear or transformers' Conv1D
-            Not modified, shares no memory with the result.
-        n_members : int
-            At least 1.
+        linear, n_members, train_bias, generator
+            As in :meth:`SVDLinear.from_linear`.
         init_scale : float, default=0.0
             Standard deviation of the start of all three vectors. At 0 every member equals `linear`.
-        train_bias : bool, default=True
-            Whether members own a bias; without effect on a layer that has none.
-        generator : torch.Generator or sequence of them, optional
-            CPU generators. One per member makes member k independent of how many others there
-            are; a single one serves the members in turn.
 
         Returns
         -------
@@ -238,21 +219,12 @@ class BatchEnsembleLinear(MemberLinear):
 
         Raises
         ------
-        TypeError
-            If `linear` is neither kind of layer.
-        ValueError
-            If another argument is out of range.
+        TypeError, ValueError
+            As in :meth:`SVDLinear.from_linear`.
         """
-        weight, bias = weight_and_bias(linear, cls)
-        check_count("n_members", n_members, 1)
         check_scale("init_scale", init_scale)
         check_flag("train_bias", train_bias)
-        layer = cls(
-            weight.detach().clone(),
-            None if bias is None else bias.detach().clone(),
-            n_members,
-            train_bias=train_bias,
-        )
+        layer = cls(linear, n_members, train_bias=train_bias)
         if init_scale > 0.0:
             with torch.no_grad():
                 for member, g in enumerate(generators_of(generator, n_members)):
@@ -282,15 +254,110 @@ class BatchEnsembleLinear(MemberLinear):
         s, r, bias = self._vectors(member)
         return r[:, None] * self.weight * s, bias
 
-    def pretrained_weight(self) -> Tensor:
-        return self.weight
-
     def multiply_adds(self, n_tokens: int) -> tuple[int, int]:
         o, i = self.out_features, self.in_features
         return n_tokens * (o * i + o + i), 2 * o * i + n_tokens * o * i
 
+
+
+class FeatureDropout(nn.Module):
+    r"""Drop whole features: one mask over the last axis, the same at every token of a row.
+
+    In training each row of a batch draws a mask of its own at each step. For prediction a mask is held
+    still (:func:`fixed_masks`) and all rows share it, so that what a row gets depends neither on its
+    place in a batch nor on padding. Both are draws of the same distribution: a feature is kept with
+    probability :math:`1 - p` and then divided by it. Otherwise the layer does nothing.
+
+    Scores of attention, the only 4-D tensors, have no features and pass unchanged.
+
+    Parameters
+    ----------
+    rate : float
+        Share :math:`p` of the features that is dropped, in [0, 1).
+    seed : int
+        Of the masks in training.
+
+    References
+    ----------
+    .. [1] Gal and Ghahramani (2016), "Dropout as a Bayesian Approximation",
+       https://arxiv.org/abs/1506.02142
+    .. [2] Gal and Ghahramani (2016), "A Theoretically Grounded Application of Dropout in Recurrent
+       Neural Networks" (one mask for all time steps), https://arxiv.org/abs/1512.05287
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksve.adapters import FeatureDropout, fixed_masks
+    >>> layer = FeatureDropout(0.5, seed=0)
+    >>> x = torch.ones(2, 3, 4)
+    >>> torch.equal(layer(x), x)
+    True
+    >>> with fixed_masks(layer, [7]):
+    ...     sorted(set(layer(x).flatten().tolist()))
+    [0.0, 2.0]
+    """
+
+    #: Seed of the mask that all rows share, in this thread.
+    fixed = ThreadLocal[int]()
+
+    def __init__(self, rate: float, seed: int) -> None:
+        super().__init__()
+        self.rate = rate
+        self.seed = seed
+        # Attention that drops scores by itself reads this attribute of the layer it finds.
+        self.p = 0.0
+        #: Whether rows draw masks; not `training`, which every call of ``train()`` sets.
+        self.active = False
+        self._generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop features of x (b, ..., d)."""
+        if x.ndim == 4 or self.rate == 0.0:
+            return x
+        fixed = self.fixed
+        if fixed is not None:
+            return x * self._mask((x.shape[-1],), torch.Generator().manual_seed(fixed), x)
+        if not self.active:
+            return x
+        if self._generator is None:
+            self._generator = torch.Generator().manual_seed(self.seed)
+        shape = (x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
+        return x * self._mask(shape, self._generator, x)
+
+    def _mask(self, shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
+        # float64 on the CPU whatever x is: the same mask in every precision and on every device.
+        kept = torch.rand(shape, generator=generator, dtype=torch.float64) >= self.rate
+        return (kept.double() / (1.0 - self.rate)).to(like)
+
+    def random_state(self) -> Tensor | None:
+        """State of the stream of masks in training; None before the first."""
+        return None if self._generator is None else self._generator.get_state()
+
+    def set_random_state(self, state: Tensor) -> None:
+        """Go on with the stream of masks where :meth:`random_state` was taken."""
+        self._generator = torch.Generator()
+        self._generator.set_state(state)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_generator": None}  # a generator cannot be pickled everywhere
+
     def extra_repr(self) -> str:
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"n_members={self.n_members}, bias={self.bias is not None}"
-        )
+        return f"rate={self.rate}"
+
+
+def dropout_layers(module: nn.Module) -> list[FeatureDropout]:
+    """Return every :class:`FeatureDropout` inside `module`, in module order."""
+    return [m for m in module.modules() if isinstance(m, FeatureDropout)]
+
+
+@contextmanager
+def fixed_masks(module: nn.Module, seeds: Sequence[int]) -> Iterator[None]:
+    """Hold one mask a layer still for the time of a ``with`` block; one seed per layer, in module order."""
+    layers = dropout_layers(module)
+    try:
+        for layer, seed in zip(layers, seeds, strict=True):
+            layer.fixed = seed
+        yield
+    finally:
+        for layer in layers:
+            layer.fixed = None

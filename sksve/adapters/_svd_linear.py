@@ -18,7 +18,7 @@ from sksve.adapters._core import (
     positions_of,
     top_positions,
 )
-from sksve.adapters._decompose import cached_decompose, check_pool, resolve_rank, weight_key
+from sksve.adapters._decompose import check_pool, resolve_rank, svd_cache, weight_key
 from sksve.adapters._members import (
     MemberLinear,
     check_count,
@@ -226,7 +226,7 @@ class SVDLinear(MemberLinear):
         check_flag("train_bias", train_bias)
         check_pool(direction_pool, rank)
         key = weight_key(weight)
-        U, S, Vh = cached_decompose(weight, key)
+        U, S, Vh = svd_cache.get(weight, key)
         r = resolve_rank(S, rank)
         pool = None if direction_pool is None else resolve_rank(S, direction_pool)
         # W x plus a correction; a diagonal of many values takes fewer multiply-adds without W.
@@ -286,15 +286,7 @@ class SVDLinear(MemberLinear):
     def entries(self, member: int) -> tuple[Tensor, Tensor]:
         """Rows and columns of a member's core that it trains, as numbers of singular triplets.
 
-        Parameters
-        ----------
-        member : int
-            In ``[0, n_members)``.
-
-        Returns
-        -------
-        rows, cols : Tensor of shape (n_entries,), int64
-            In the order of `values`; no pair is there twice.
+        Two tensors of shape (n_entries,), int64, in the order of `values`; no pair is there twice.
         """
         self._check_member(member)
         where = self._positions(torch.tensor([member])).flatten()
@@ -369,31 +361,16 @@ class SVDLinear(MemberLinear):
         return n_tokens * per_token, k * o * i + n_tokens * o * i
 
     def saved_tensors(self) -> dict[str, Tensor]:
-        """Return what is saved beside parameters and member buffers: `S`, and projections of U and V.
-
-        Returns
-        -------
-        dict of str to Tensor
-            ``S`` (k,); ``projected_U`` and ``projected_V`` (8, r'), of the trained vectors (of the
-            whole pool) and those whose singular value equals the last one's.
-        """
+        """Return what is saved beside parameters and member buffers, see :func:`saved_basis`."""
         return saved_basis(self.U, self.S, self.Vh, self._n_trained, self.weight_hash)
 
     @torch.no_grad()
     def align(self, saved: Mapping[str, Tensor]) -> None:
         """Turn U and V into those of the layer whose :meth:`saved_tensors` these are.
 
-        Parameters
-        ----------
-        saved : mapping of str to Tensor
-            May hold ``directions`` and ``positions`` as well, which are then taken over.
-
-        Raises
-        ------
-        BasisMismatchError
-            If they cannot be: another weight, or singular vectors that differ by more than signs and
-            rotations; or if directions lie outside the pool, or positions outside the core. The layer is
-            then unchanged.
+        Directions and positions among them are taken over. BasisMismatchError, the layer unchanged, if the
+        weight is another, singular vectors differ by more than signs and rotations, directions lie outside
+        the pool, or positions outside the core.
         """
         limits = {"directions": self._n_trained, "positions": self.rank**2}
         basis = {name: value for name, value in saved.items() if name not in limits}
@@ -408,12 +385,10 @@ class SVDLinear(MemberLinear):
         self.U.copy_(U)
         self.Vh.copy_(Vh)
 
-    def extra_repr(self) -> str:
-        names = ["in_features", "out_features", "n_members", "rank", "core"]
-        names += ["off_diagonals"] if self.off_diagonals else []
-        names += ["direction_pool"] if self.direction_pool is not None else []
-        sizes = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-        return f"{sizes}, bias={self.bias is not None}"
+    @property
+    def shown(self) -> tuple[str, ...]:  # type: ignore[override]
+        where_set = [name for name in ("off_diagonals", "direction_pool") if getattr(self, name)]
+        return ("rank", "core", *where_set)
 
 
 def _few(k: int, weight: Tensor) -> bool:

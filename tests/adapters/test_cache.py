@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sksve.adapters import SVDCache, decompose, mark_frozen, weight_key
-from tests.private import cache_folder
+from sksve.adapters import SVDCache, decompose, mark_frozen
+from tests.private import cache_folder, svd_module
 
 
 def test_location__is_the_one_cache_folder_on_every_platform(monkeypatch):
@@ -24,6 +24,7 @@ def test_location__is_the_one_cache_folder_on_every_platform(monkeypatch):
 
 
 def test_weight_key__only_of_frozen_memory_is_remembered():
+    weight_key = svd_module.weight_key
     weight = torch.arange(12.0).reshape(3, 4)
     before = weight_key(weight)
     weight.data.mul_(2)

@@ -23,7 +23,7 @@ _EXCEPTIONS = (
 _OF_TENSORS = (
     "adapters.FeatureDropout adapters.dropout_layers adapters.fixed_masks "
     "adapters.mark_frozen adapters.member_layers adapters.merged_member adapters.use_members "
-    "adapters.weight_key backbones.MemberCopies backbones.SplitBackbone "
+    "backbones.MemberCopies backbones.SplitBackbone "
     "backbones.adapter_report backbones.count_image_tokens backbones.entry_replaces_inputs "
     "backbones.eval_mode backbones.pool_tokens backbones.run_model backbones.swap_modules"
 ).split()
@@ -36,7 +36,7 @@ UNFUZZED = {
     "adapters.MemberModule": "an abstract base class; its subclasses are fuzzed",
     "adapters.check_pool": "judges two parameters of SVDLinear, which is fuzzed",
     "adapters.clear_svd_cache": "takes nothing, and others rely on what it clears",
-    "adapters.svd_cache": "the one cache of the process, an object; cached_decompose is fuzzed",
+    "adapters.svd_cache": "the one cache of the process, an object; SVDCache is fuzzed",
     "backbones.TINY_FAMILIES": "a mapping of names, which cannot be called",
     "backbones.TINY_VISION_FAMILIES": "a mapping of names, which cannot be called",
     "backbones.AdaptationPlan": "a record that plan_adaptation makes, which is fuzzed",
