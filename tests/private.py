@@ -8,32 +8,39 @@ import sksve._registry as registry
 import sksve.adapters._decompose as svd_module
 import sksve.backbones._fetch as fetch
 import sksve.backbones._resolve as resolve
+import sksve.training._forecast as forecast
 import sksve.training._inference as inference
 import sksve.training._module as formulas
-import sksve.training._progress as progress
 from sksve._forks import lock_of
 from sksve._registry import cache_folder, fetch_package, sha256_of
-from sksve.backbones._known import KNOWN, Carrier, KnownBackbone
+from sksve.backbones._fetch import KNOWN, Carrier, KnownBackbone
+from sksve.backbones._tiny import TINY_FAMILIES, TINY_VISION_FAMILIES
 from sksve.datasets._frame_pickle import read_pickled_frame
 from sksve.training._data import BUCKET, MemberBatches, SharedBatches, bucketed_epoch
+from sksve.training._fit import build_module
+from sksve.training._muon import CoreMuon
 from sksve.training._run import member_streams, shared_streams
 
 __all__ = [
     "BUCKET",
     "KNOWN",
+    "TINY_FAMILIES",
+    "TINY_VISION_FAMILIES",
     "Carrier",
+    "CoreMuon",
     "KnownBackbone",
     "MemberBatches",
     "SharedBatches",
     "bucketed_epoch",
+    "build_module",
     "cache_folder",
     "fetch",
     "fetch_package",
+    "forecast",
     "formulas",
     "inference",
     "lock_of",
     "member_streams",
-    "progress",
     "read_pickled_frame",
     "registry",
     "resolve",

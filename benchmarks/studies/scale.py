@@ -226,9 +226,9 @@ def gloo():
 
 
 def gloo_worker():
-    from sksve.training import join_processes
+    from sksve.training import Processes
 
-    processes = join_processes(True, "cpu")
+    processes = Processes.join(True, "cpu")
     found = []
     for mb in GLOO_MB:
         numbers = torch.ones(mb * 250_000)

@@ -259,7 +259,6 @@ class BatchEnsembleLinear(_FrozenLinear):
         return n_tokens * (o * i + o + i), 2 * o * i + n_tokens * o * i
 
 
-
 class FeatureDropout(nn.Module):
     r"""Drop whole features: one mask over the last axis, the same at every token of a row.
 

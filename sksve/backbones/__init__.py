@@ -4,23 +4,18 @@ name, folder or pair -> :func:`resolve_backbone` -> :func:`load_backbone` -> :fu
 -> :func:`swap_modules` -> :class:`SplitBackbone`. transformers is imported when first needed.
 """
 
-from sksve.backbones._adapt import (
-    AdapterReport,
-    adapter_report,
-    swap_modules,
-)
-from sksve.backbones._backbone import Backbone, as_backbone
 from sksve.backbones._copies import MemberCopies
 from sksve.backbones._fetch import fetch_backbone
 from sksve.backbones._identity import check_identity, describe_config, describe_processor
 from sksve.backbones._load import LoadedBackbone, load_backbone
 from sksve.backbones._plan import (
     AdaptationPlan,
+    AdapterReport,
     plan_adaptation,
-    plan_from_config,
+    swap_modules,
 )
-from sksve.backbones._pooling import is_vision, pool_tokens
-from sksve.backbones._resolve import ResolvedBackbone, resolve_backbone
+from sksve.backbones._pooling import pool_tokens
+from sksve.backbones._resolve import Backbone, ResolvedBackbone, as_backbone, resolve_backbone
 from sksve.backbones._split import (
     SplitBackbone,
     count_image_tokens,
@@ -28,11 +23,9 @@ from sksve.backbones._split import (
     eval_mode,
     run_model,
 )
-from sksve.backbones._tiny import TINY_FAMILIES, TINY_VISION_FAMILIES, make_tiny_backbone
+from sksve.backbones._tiny import make_tiny_backbone
 
 __all__ = [
-    "TINY_FAMILIES",
-    "TINY_VISION_FAMILIES",
     "AdaptationPlan",
     "AdapterReport",
     "Backbone",
@@ -40,7 +33,6 @@ __all__ = [
     "MemberCopies",
     "ResolvedBackbone",
     "SplitBackbone",
-    "adapter_report",
     "as_backbone",
     "check_identity",
     "count_image_tokens",
@@ -49,11 +41,9 @@ __all__ = [
     "entry_replaces_inputs",
     "eval_mode",
     "fetch_backbone",
-    "is_vision",
     "load_backbone",
     "make_tiny_backbone",
     "plan_adaptation",
-    "plan_from_config",
     "pool_tokens",
     "resolve_backbone",
     "run_model",

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from sksve.adapters import FeatureDropout, MemberModule, dropout_layers
-from sksve.backbones._adapt import swap_modules
+from sksve.backbones._plan import swap_modules
 from sksve.backbones._split import SplitBackbone
 
 __all__ = ["MemberCopies"]
+
+_OF_SPLIT = ("model", "blocks", "pooling", "has_prefix", "has_suffix", "features")
 
 
 class MemberCopies(MemberModule):
@@ -73,20 +75,11 @@ class MemberCopies(MemberModule):
         """The backbone with its pretrained weights."""
         return self.runner.split
 
-    @property
-    def model(self) -> nn.Module:
-        """The model inside, with its pretrained weights."""
-        return self.split.model
-
-    @property
-    def blocks(self) -> str:
-        """Dotted name of the model's list of transformer blocks."""
-        return self.split.blocks
-
-    @property
-    def pooling(self) -> str:
-        """How token vectors become one: "mean", "cls" or "last"."""
-        return self.split.pooling
+    def __getattr__(self, name: str) -> Any:
+        """What the cut decides is as in :class:`SplitBackbone`."""
+        if name in _OF_SPLIT:
+            return getattr(self.split, name)
+        return super().__getattr__(name)
 
     def member_values(self, position: int) -> dict[str, Tensor]:
         """Dotted name of each trained parameter of the model -> its value for one member."""
@@ -96,20 +89,6 @@ class MemberCopies(MemberModule):
             name.replace("/", "."): p.squeeze(0) if one else p[position]
             for name, p in self.copies.items()
         }
-
-    @property
-    def has_prefix(self) -> bool:
-        """As :attr:`SplitBackbone.has_prefix`."""
-        return self.split.has_prefix
-
-    @property
-    def has_suffix(self) -> bool:
-        """As :attr:`SplitBackbone.has_suffix`."""
-        return self.split.has_suffix
-
-    def features(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-        """As :meth:`SplitBackbone.features`: the frozen part, the same for all members."""
-        return self.split.features(input_ids, attention_mask)
 
     def suffix(
         self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor | None

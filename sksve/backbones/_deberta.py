@@ -42,7 +42,7 @@ class MemberwiseSelfAttention(DisentangledSelfAttention):
         rest = (relative_pos, rel_embeddings, scale_factor)
         names = _SHARED if self.share_att_key else _SEPARATE
         layers = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        m = max(_members_now(layer) for layer in self.children())
+        m = max(getattr(layer, "n_active", 1) for layer in self.children())
         if m == 1:
             return bias(query_layer, key_layer, *rest)
         table = rel_embeddings[: self.pos_ebd_size * 2].expand(m, -1, -1)
@@ -56,32 +56,13 @@ class MemberwiseSelfAttention(DisentangledSelfAttention):
         return torch.cat([function(member, q, k, *rest) for member, q, k in parts])
 
 
-def _members_now(layer: nn.Module) -> int:
-    """Count the members whose rows a layer expects in this call; 1 for an ordinary layer."""
-    if (active := getattr(layer, "n_active", None)) is not None:
-        return int(active)
-    if getattr(layer, "_merged", None) is not None:  # sksve.adapters.merged_member
-        return 1
-    if (chosen := getattr(layer, "_members", None)) is not None:  # sksve.adapters.use_members
-        return len(chosen)
-    return int(getattr(layer, "n_members", 1))
-
-
 class _MemberView:
     """An attention module as one member sees it: its projections of the table are known already."""
 
     def __init__(self, attention: nn.Module, projected: dict[str, Tensor]) -> None:
         self._attention = attention
         for name, rows in projected.items():
-            setattr(self, name, _Constant(rows))
+            setattr(self, name, lambda table, rows=rows: rows)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._attention, name)
-
-
-class _Constant:
-    def __init__(self, value: Tensor) -> None:
-        self._value = value
-
-    def __call__(self, table: Tensor) -> Tensor:
-        return self._value

@@ -20,10 +20,9 @@ from torch import Tensor, nn
 
 from sksve._forks import ForkSafeLock
 from sksve.adapters import mark_frozen
-from sksve.backbones._backbone import base_model
 from sksve.backbones._plan import count_positions
 from sksve.backbones._pooling import is_vision, resolve_pooling
-from sksve.backbones._resolve import ResolvedBackbone
+from sksve.backbones._resolve import ResolvedBackbone, base_model
 
 __all__ = ["LoadedBackbone", "load_backbone"]
 
@@ -90,13 +89,9 @@ def load_backbone(
     resolved : ResolvedBackbone
         What :func:`resolve_backbone` gave.
     pooling : {"auto", "mean", "cls", "last"} or None, default=None
-        See :func:`resolve_pooling`. None: as `resolved` says.
+        How token vectors become one. None: as `resolved` says.
     dtype : torch.dtype, default=torch.float32
         Type of every floating parameter and buffer.
-
-    Returns
-    -------
-    LoadedBackbone
 
     Raises
     ------

@@ -1,23 +1,23 @@
-"""Which linear maps of a model become ensembles: decided from names, before any is touched."""
+"""Which linear maps of a model become ensembles: decided from names, swapped all or none, and reported."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
 
-from sksve.backbones._backbone import base_model
-from sksve.backbones._resolve import ResolvedBackbone
+from sksve.backbones._resolve import ResolvedBackbone, base_model
 
 __all__ = [
     "AdaptationPlan",
+    "AdapterReport",
     "count_positions",
-    "is_conv1d",
     "plan_adaptation",
-    "plan_from_config",
+    "swap_modules",
 ]
 
 _GROUPS = ("all-linear", "attention", "mlp")
@@ -52,22 +52,23 @@ class AdaptationPlan:
 
 
 def plan_adaptation(
-    model: nn.Module,
+    backbone: ResolvedBackbone | nn.Module,
     *,
-    target_modules: str | Sequence[str] = "all-linear",
+    target_modules: str | Sequence[str] = "auto",
     adapt_blocks: int | None = None,
 ) -> AdaptationPlan:
     """Decide which linear maps of a backbone are adapted. Nothing is changed.
 
     Parameters
     ----------
-    model : nn.Module
-        A transformers model; of a model with a head, the base model is planned, and names are those
-        of the base model.
-    target_modules : str or sequence of str, default="all-linear"
+    backbone : ResolvedBackbone or nn.Module
+        What :func:`resolve_backbone` gave, whose weights are not read, or a transformers model; of one
+        with a head, the base model is planned, and names are those of the base model.
+    target_modules : str or sequence of str, default="auto"
         Linear maps inside the transformer blocks to adapt: "all-linear", "attention", "mlp", a list
         of suffixes (a name matches if it equals a suffix or ends with a dot and the suffix), or any
-        other str: a regular expression that must match the whole dotted name.
+        other str: a regular expression that must match the whole dotted name. "auto": as the
+        :class:`Backbone` says, else "all-linear".
     adapt_blocks : int or None, default=None
         How many of the last blocks may be adapted; None: all; 0: none, so there are no targets.
 
@@ -79,8 +80,8 @@ def plan_adaptation(
     Raises
     ------
     ValueError
-        If the model has no single list of blocks, `adapt_blocks` is not in 0..n_blocks, the
-        regular expression is malformed, or nothing matches `target_modules`.
+        If the model has no single list of blocks or cannot be built, `adapt_blocks` is not in
+        0..n_blocks, the regular expression is malformed, or nothing matches `target_modules`.
 
     Examples
     --------
@@ -92,12 +93,18 @@ def plan_adaptation(
     >>> plan.skipped["encoder.layer.0.attention.self.query"]
     'block 0 is frozen by adapt_blocks=1'
     """
-    model = base_model(model)
+    if target_modules == "auto" and isinstance(backbone, ResolvedBackbone):
+        target_modules = backbone.target_modules
+    if target_modules == "auto":
+        target_modules = "all-linear"
+    model = base_model(_skeleton(backbone))
     blocks, n_blocks = _find_blocks(model)
     first_block = n_blocks - _checked_adapt_blocks(adapt_blocks, n_blocks)
     matches = _matcher(target_modules)
     targets, skipped, inside, frozen = [], {}, [], False
-    for name, module in _linears(model):
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Linear) and not _is_conv1d(module):
+            continue
         block = _block_of(name, blocks)
         if block is None:
             skipped[name] = "outside the transformer blocks"
@@ -116,47 +123,6 @@ def plan_adaptation(
         raise _nothing_matched(target_modules, adapt_blocks, inside, frozen=frozen)
     positions = count_positions(model)
     return AdaptationPlan(tuple(targets), skipped, blocks, n_blocks, first_block, positions)
-
-
-def plan_from_config(
-    resolved: ResolvedBackbone,
-    *,
-    target_modules: str | Sequence[str] | None = None,
-    adapt_blocks: int | None = None,
-) -> AdaptationPlan:
-    """Decide which linear maps are adapted, from the configuration alone: on a model without weights.
-
-    Parameters
-    ----------
-    resolved : ResolvedBackbone
-        What :func:`resolve_backbone` gave.
-    target_modules : str, sequence of str or None, default=None
-        As in :func:`plan_adaptation`; None: as `resolved` says.
-    adapt_blocks : int or None, default=None
-        As in :func:`plan_adaptation`.
-
-    Returns
-    -------
-    AdaptationPlan
-        The plan :func:`plan_adaptation` makes for the loaded model.
-
-    Raises
-    ------
-    ValueError
-        As :func:`plan_adaptation` does, or if transformers cannot build the model.
-
-    Examples
-    --------
-    >>> from sksve.backbones import make_tiny_backbone, plan_from_config, resolve_backbone
-    >>> resolved = resolve_backbone(make_tiny_backbone("gpt2"))
-    >>> plan_from_config(resolved, target_modules="mlp", adapt_blocks=1).targets
-    ('h.1.mlp.c_fc', 'h.1.mlp.c_proj')
-    """
-    model = _skeleton(resolved)
-    if target_modules is None:
-        wanted = resolved.target_modules
-        target_modules = "all-linear" if isinstance(wanted, str) and wanted == "auto" else wanted
-    return plan_adaptation(model, target_modules=target_modules, adapt_blocks=adapt_blocks)
 
 
 def _find_blocks(model: nn.Module) -> tuple[str, int]:
@@ -203,32 +169,28 @@ def count_positions(model: Any) -> int | None:
     return int(limit)
 
 
-def is_conv1d(module: nn.Module) -> bool:
+def _is_conv1d(module: nn.Module) -> bool:
     """Whether a module is transformers' Conv1D: a linear map with the transposed weight (GPT-2)."""
     # By name: asking with isinstance would import transformers.
     kind = type(module)
     return kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers.")
 
 
-def _skeleton(resolved: ResolvedBackbone) -> Any:
-    """Build the model without weights; a pair's own model as it is."""
-    if resolved.pair is not None:
-        return resolved.pair[0]
+def _skeleton(backbone: ResolvedBackbone | nn.Module) -> Any:
+    """Build the model without weights; where there is a model, that one."""
+    if not isinstance(backbone, ResolvedBackbone):
+        return backbone
+    if backbone.pair is not None:
+        return backbone.pair[0]
     from transformers import AutoModel
 
     with torch.device("meta"):  # draws nothing
-        return AutoModel.from_config(resolved.config, trust_remote_code=False)
+        return AutoModel.from_config(backbone.config, trust_remote_code=False)
 
 
 def _is_uniform(blocks: nn.ModuleList) -> bool:
     """Whether every module is its own object of one class."""
     return len({id(b) for b in blocks}) == len(blocks) and len({type(b) for b in blocks}) == 1
-
-
-def _linears(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) or is_conv1d(module):
-            yield name, module
 
 
 def _block_of(name: str, blocks: str) -> int | None:
@@ -306,3 +268,130 @@ def _nothing_matched(
         f"{', '.join(map(repr, _GROUPS))} is a regular expression that must match a whole name "
         f"such as {example!r}."
     )
+
+
+# -- the new layers, and what they cost ------------------------------------------------------------
+
+
+def swap_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> None:
+    """Put new modules where those of these dotted names were, in place, all of them or none.
+
+    ValueError, `model` as it was, if a name does not exist, a module is known under two names (swapping one
+    would part what is shared), or the in or out features differ.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    names_of: dict[int, list[str]] = {}
+    for name, module in modules.items():
+        names_of.setdefault(id(module), []).append(name)
+    faults = []
+    for name, new in replacements.items():
+        old = modules.get(name) if name else None
+        if old is None:
+            faults.append(f"{name!r} is no module of {type(model).__name__}.")
+            continue
+        if others := [n for n in names_of[id(old)] if n != name]:
+            faults.append(f"{name!r} is the same module as {', '.join(map(repr, others))}.")
+        before, after = _linear_shape(old), _linear_shape(new)
+        if before is not None and after is not None and before != after:
+            faults.append(
+                f"{name!r} maps {before[0]} to {before[1]} features, "
+                f"its replacement {after[0]} to {after[1]}."
+            )
+    if faults:
+        raise ValueError("Nothing was swapped:\n" + "\n".join(f"- {fault}" for fault in faults))
+    for name, module in replacements.items():
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, module)
+
+
+def _linear_shape(module: nn.Module) -> tuple[int, int] | None:
+    """Return (in features, out features) of a linear map, Conv1D included; None of others."""
+    if isinstance(getattr(module, "in_features", None), int):
+        return int(module.in_features), int(module.out_features)
+    if _is_conv1d(module):
+        return int(module.nx), int(module.nf)
+    return None
+
+
+@dataclass(frozen=True)
+class AdapterReport:
+    """What an ensemble trains and what it leaves alone.
+
+    Attributes
+    ----------
+    adapted : tuple of str
+        Dotted names of the adapted modules.
+    skipped : dict of str to str
+        Every other linear map -> the reason it is not adapted.
+    n_trainable : int
+        Trainable parameters of all members together.
+    n_trainable_per_member : int
+        Trainable parameters of one member.
+    n_total : int
+        Parameters of the backbone as it came.
+    share_percent : float
+        100 * n_trainable / n_total.
+    n_bytes : int
+        Bytes of the trainable parameters.
+    ranks : dict of str to int
+        Adapted module -> how many of its singular values are trained.
+    """
+
+    adapted: tuple[str, ...]
+    skipped: dict[str, str]
+    n_trainable: int
+    n_trainable_per_member: int
+    n_total: int
+    share_percent: float
+    n_bytes: int
+    ranks: dict[str, int]
+
+    @classmethod
+    def of(
+        cls,
+        plan: AdaptationPlan,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        n_members: int,
+        n_total: int,
+        ranks: Mapping[str, int] | None = None,
+    ) -> Self:
+        """Count; ValueError if members differ in their number of parameters.
+
+        `parameters` by name, each holding all members; those without a gradient are left out.
+        """
+        trainable = list({id(p): p for p in parameters.values() if p.requires_grad}.values())
+        n_trainable = sum(p.numel() for p in trainable)
+        if n_trainable % n_members:
+            raise ValueError(
+                f"Each of {n_members} members must have as many trainable parameters as the others. "
+                f"Got {n_trainable} parameters in all."
+            )
+        return cls(
+            adapted=plan.targets,
+            skipped=dict(plan.skipped),
+            n_trainable=n_trainable,
+            n_trainable_per_member=n_trainable // n_members,
+            n_total=n_total,
+            share_percent=100.0 * n_trainable / n_total,
+            n_bytes=sum(p.nbytes for p in trainable),
+            ranks=dict(ranks or {}),
+        )
+
+    def __repr__(self) -> str:
+        lines = [
+            f"AdapterReport: {len(self.adapted)} modules adapted, {len(self.skipped)} not",
+            f"  trainable: {self.n_trainable:,} parameters, "
+            f"{self.n_trainable_per_member:,} per member, {self.n_bytes:,} bytes",
+            f"  that is {self.share_percent:.3g} % of the backbone's {self.n_total:,}",
+        ]
+        if self.ranks:
+            low, high = min(self.ranks.values()), max(self.ranks.values())
+            lines.append(f"  trained rank: {low if low == high else f'{low} to {high}'}")
+        reasons = Counter(self.skipped.values())
+        lines += [f"  not adapted: {count} {reason}" for reason, count in reasons.items()]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values that JSON can hold."""
+        return {**asdict(self), "adapted": list(self.adapted)}

@@ -1,23 +1,33 @@
-"""What the user gave as a backbone -> where its weights lie. Cheap: nothing heavy is loaded."""
+"""What a user says of a backbone, and where its weights lie. Cheap: nothing heavy is loaded."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import InvalidParameterError, StrOptions
+from torch import nn
+
 from sksve._exceptions import BackboneNotFoundError, FetchError
-from sksve.backbones._backbone import as_backbone, base_model
+from sksve._validation import Number, brief, check_declared, parameter
 from sksve.backbones._fetch import (
+    KNOWN,
     check_fetched,
     check_weights,
     fetch_command,
     fetched_folder,
     installed_folder,
+    known_backbone,
 )
-from sksve.backbones._known import KNOWN, known_backbone
+from sksve.backbones._pooling import POOLINGS, is_vision
 
 __all__ = [
+    "Backbone",
     "ResolvedBackbone",
+    "as_backbone",
+    "base_model",
     "download_from_hub",
     "find_in_hub_cache",
     "hub_cache_folder",
@@ -26,9 +36,104 @@ __all__ = [
 ]
 
 
+@dataclass(repr=False)
+class Backbone(BaseEstimator):
+    """A pretrained transformer and how to use it: accepted wherever ``backbone=`` is.
+
+    A value object: nothing is looked for or loaded before it is needed. Its parameters can be searched
+    over (``backbone__pooling`` in a grid).
+
+    Parameters
+    ----------
+    source : str, path-like or (model, processor) pair
+        A name, a folder written by ``save_pretrained``, or a loaded transformers model with its
+        tokenizer or, of vision, its image processor. Never modified.
+    pooling : {"auto", "mean", "cls", "last"}, default="auto"
+        How token vectors become one. "auto": what the model's sentence-transformers files say, else
+        the class token for vision, the last token for decoders and the mean over tokens for encoders.
+    target_modules : str or list of str, default="auto"
+        Linear layers inside the transformer blocks that are adapted: "all-linear", "attention",
+        "mlp", a list of name suffixes, or a regular expression that must match the whole name.
+        "auto": "all-linear", but "attention" in ``LoRAEnsembleClassifier``, as its authors do.
+    image_size : int or None, default=None
+        Height and width in pixels to which every image is resized, without cropping; a multiple of
+        the model's patch size. Position embeddings are interpolated. A Vision Transformer's cost
+        grows with the number of patches, so small images are cheap (at 56 pixels DINOv2-S makes 17
+        tokens of an image instead of 257); accuracy falls with the distance from the size of
+        pretraining. None: what the image processor does.
+
+    Examples
+    --------
+    >>> from sksve import SVEClassifier
+    >>> from sksve.backbones import Backbone
+    >>> Backbone("all-MiniLM-L6-v2", pooling="cls")
+    Backbone(pooling='cls', source='all-MiniLM-L6-v2')
+    >>> clf = SVEClassifier(Backbone("all-MiniLM-L6-v2", target_modules="attention"))
+    >>> clf.set_params(backbone__pooling="cls").backbone.pooling
+    'cls'
+    """
+
+    source: Any
+    _: KW_ONLY
+    pooling: str = parameter("auto", StrOptions({"auto", *POOLINGS}))
+    target_modules: Any = parameter("auto", str, list, tuple)
+    image_size: int | None = parameter(None, Number(Integral, 1, None, closed="left"), None)
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        shown = {name: brief(value) for name, value in self.get_params(deep=False).items()}
+        return str(BaseEstimator.__repr__(Backbone(**shown), N_CHAR_MAX))
+
+
+def as_backbone(backbone: Any) -> Backbone:
+    """Return what was given as ``backbone=`` as a checked :class:`Backbone`; nothing is looked for.
+
+    ValueError (also a TypeError) if it is no name, folder, pair or Backbone, or a parameter is at fault.
+    """
+    if not isinstance(backbone, Backbone):
+        backbone = Backbone(backbone)
+    _check_source(backbone.source)
+    check_declared(backbone)
+    return backbone
+
+
+def _check_source(source: Any) -> None:
+    if isinstance(source, str | os.PathLike):
+        return
+    wanted = (
+        "The 'backbone' parameter must be a name, a folder, a (model, processor) pair or a Backbone "
+        "of one of these"
+    )
+    if not isinstance(source, tuple | list):
+        cure = " Give its tokenizer with it: (model, tokenizer)." if _is_model(source) else ""
+        raise _wrong(wanted, f"an object of class {type(source).__name__}", cure)
+    if len(source) != 2:
+        raise _wrong(wanted, f"a {type(source).__name__} of {len(source)} items")
+    model, processor = source
+    if not _is_model(model):
+        swapped = " They seem to be the wrong way round." if _is_model(processor) else ""
+        wanted += (
+            "; the first of a pair must be a transformers model (a torch module with a config)"
+        )
+        raise _wrong(wanted, f"an object of class {type(model).__name__}", swapped)
+    if not callable(processor) or _is_model(processor):
+        wanted += "; the second of a pair must be a tokenizer or an image processor"
+        raise _wrong(wanted, f"an object of class {type(processor).__name__}")
+
+
+def _wrong(wanted: str, got: str, cure: str = "") -> InvalidParameterError:
+    return InvalidParameterError(f"{wanted}. Got {got} instead.{cure}")
+
+
+def _is_model(thing: Any) -> bool:
+    return all(hasattr(thing, name) for name in ("config", "forward", "named_modules"))
+
+
+# -- where its weights lie -------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class ResolvedBackbone:
-    """Where a backbone was found; nothing of it is loaded yet.
+    """Where a backbone was found and how it is to be used; nothing of it is loaded yet.
 
     Attributes
     ----------
@@ -57,10 +162,7 @@ class ResolvedBackbone:
     def config(self) -> Any:
         """The transformers configuration; read anew at each access for a folder.
 
-        Raises
-        ------
-        ValueError
-            If transformers does not know the model, or it needs code of its own, which never runs.
+        ValueError if transformers does not know the model, or it needs code of its own, which never runs.
         """
         if self.pair is not None:
             return base_model(self.pair[0]).config
@@ -75,6 +177,18 @@ class ResolvedBackbone:
                 f"The configuration of the backbone in {self.folder} cannot be read: {error} "
                 "(code that lies beside weights is never run)."
             ) from error
+
+    @property
+    def is_vision(self) -> bool:
+        """Whether it is a model of images."""
+        return is_vision(self.config)
+
+
+def base_model(model: nn.Module) -> nn.Module:
+    """Return a model without its task head; a model without a head is given back as it is."""
+    prefix = getattr(model, "base_model_prefix", "")
+    inner = getattr(model, prefix, None) if prefix else None
+    return inner if isinstance(inner, nn.Module) else model
 
 
 def resolve_backbone(backbone: Any) -> ResolvedBackbone:

@@ -12,16 +12,16 @@ its index, on which some families' masks depend.
 import copy
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sksve.backbones._backbone import base_model
 from sksve.backbones._load import LoadedBackbone
 from sksve.backbones._plan import AdaptationPlan
 from sksve.backbones._pooling import pool_tokens
+from sksve.backbones._resolve import base_model
 
 __all__ = [
     "SplitBackbone",
@@ -84,10 +84,11 @@ class SplitBackbone(nn.Module):
         self.blocks = plan.blocks
         self.n_blocks = plan.n_blocks
         self.first_block = plan.first_block
-        self._outputs: int | None = 0
+        outputs: int | None = 0
         if 0 < self.first_block < self.n_blocks:
-            self._outputs = _outputs_of_first_block(self.model, self.blocks)
-        self.can_split = self._outputs is not None
+            outputs = _outputs_of_first_block(self.model, self.blocks)
+        self.can_split = outputs is not None
+        self._cut = _Cut(self.blocks, self.first_block, outputs or 0)
         super().train(False)
 
     def train(self, mode: bool = True) -> "SplitBackbone":
@@ -119,7 +120,7 @@ class SplitBackbone(nn.Module):
             return torch.empty(shape, device=input_ids.device)
         if not self.has_suffix:
             return run_model(self.model, input_ids, attention_mask)
-        return _run_until(self.model, self._cut(), input_ids, attention_mask)
+        return _run_until(self.model, self._cut, input_ids, attention_mask)
 
     @torch.no_grad()
     def features(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
@@ -141,21 +142,10 @@ class SplitBackbone(nn.Module):
     ) -> Tensor:
         """Run the rest of the model on the prefix's hidden states; give its last ones (b, t, d).
 
-        Parameters
-        ----------
-        hidden : Tensor of shape (b, t, d) or None
-            What :meth:`prefix` gave for the same rows; None where there is no prefix: an ordinary forward
-            pass. With M members the rows are those of member 0, then those of member 1, and so on, here
-            and in the other arguments.
-        input_ids, attention_mask : Tensor
-            What :meth:`prefix` was given for the same rows.
-        n_frozen : int, default=0
-            So many of the suffix's blocks, the first, run without gradients.
-
-        Raises
-        ------
-        ValueError
-            If `hidden` and `input_ids` differ in rows or tokens, or `hidden` is missing.
+        `hidden` is what :meth:`prefix` gave for the same inputs; None where there is no prefix: an ordinary
+        forward pass. With M members the rows are those of member 0, then those of member 1, and so on. The
+        first `n_frozen` of the suffix's blocks run without gradients. ValueError if `hidden` is missing, or
+        its rows or tokens are not those of the inputs.
         """
         if hidden is None and self.has_prefix:
             raise ValueError(
@@ -163,7 +153,7 @@ class SplitBackbone(nn.Module):
                 "are in the prefix. Got None instead."
             )
         if hidden is None or not self.can_split:
-            return _run_from(self.model, self._cut(), None, input_ids, attention_mask, n_frozen)
+            return _run_from(self.model, self._cut, None, input_ids, attention_mask, n_frozen)
         tokens = hidden.shape[1] if input_ids.ndim == 4 else input_ids.shape[-1]
         if hidden.shape[:2] != (len(input_ids), tokens):
             raise ValueError(
@@ -172,7 +162,7 @@ class SplitBackbone(nn.Module):
             )
         if not self.has_suffix or hidden.shape[1] == 0:
             return hidden
-        return _run_from(self.model, self._cut(), hidden, input_ids, attention_mask, n_frozen)
+        return _run_from(self.model, self._cut, hidden, input_ids, attention_mask, n_frozen)
 
     def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Pool token vectors (b, t, d) into (b, d); see :func:`pool_tokens`."""
@@ -182,9 +172,6 @@ class SplitBackbone(nn.Module):
         """Run prefix, suffix and pooling: one vector a row, of shape (b, d)."""
         hidden = self.prefix(input_ids, attention_mask) if self.has_prefix else None
         return self.pool(self.suffix(hidden, input_ids, attention_mask), attention_mask)
-
-    def _cut(self) -> "_Cut":
-        return _Cut(self.blocks, self.first_block, self._outputs or 0)
 
 
 @contextmanager
@@ -292,11 +279,11 @@ def _run_from(
     blocks[cut.at : stop] = [_NoGrad(block) for block in blocks[cut.at : stop]]
     if hidden is None:
         return run_model(_shell(model, cut.blocks, blocks), inputs, mask)
-    blocks[: cut.at] = [_Skip(block, cut.outputs) for block in blocks[: cut.at]]
-    blocks[cut.at] = _Inject(blocks[cut.at], hidden)
+    blocks[: cut.at] = [_Skip(block, outputs=cut.outputs) for block in blocks[: cut.at]]
+    blocks[cut.at] = _Inject(blocks[cut.at], hidden=hidden)
     shell = _shell(model, cut.blocks, blocks)
     if entry_replaces_inputs(model):
-        shell._modules["embeddings"] = _Given(shell._modules["embeddings"], hidden)
+        shell._modules["embeddings"] = _Given(shell._modules["embeddings"], hidden=hidden)
     return run_model(shell, inputs, mask)
 
 
@@ -329,11 +316,8 @@ def _outputs_of_first_block(model: nn.Module, blocks_name: str) -> int | None:
     blocks = list(model.get_submodule(blocks_name))
     probe = _Probe(blocks[0])
     inputs, mask = _smallest_inputs(model)
-    try:
-        with torch.no_grad():
-            run_model(_shell(model, blocks_name, [probe, *blocks[1:]]), inputs, mask)
-    except _Stopped:
-        pass
+    with torch.no_grad(), suppress(_Stopped):
+        run_model(_shell(model, blocks_name, [probe, *blocks[1:]]), inputs, mask)
     output = probe.output
     if isinstance(output, Tensor):
         return 0
@@ -397,18 +381,12 @@ class _NoGrad(_BlockProxy):
 
 
 class _Skip(_BlockProxy):
-    def __init__(self, block: nn.Module, outputs: int) -> None:
-        super().__init__(block, outputs=outputs)
-
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         hidden = self.hidden_of(args, kwargs)
         return (hidden, *[None] * (self.outputs - 1)) if self.outputs else hidden
 
 
 class _Inject(_BlockProxy):
-    def __init__(self, block: nn.Module, hidden: Tensor) -> None:
-        super().__init__(block, hidden=hidden)
-
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if "hidden_states" in kwargs:
             return self.block(*args, **{**kwargs, "hidden_states": self.hidden})
@@ -417,9 +395,6 @@ class _Inject(_BlockProxy):
 
 class _Given(_BlockProxy):
     """In the place of the embeddings, whose output is known already."""
-
-    def __init__(self, block: Any, hidden: Tensor) -> None:
-        super().__init__(block, hidden=hidden)
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         return self.hidden

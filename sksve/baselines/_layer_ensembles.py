@@ -16,7 +16,7 @@ from sksve.estimators._parameters import (
     AdaptedParameters,
     EnsembleParameters,
 )
-from sksve.training import LayerFactory, Settings
+from sksve.training import MemberFactory, Settings
 
 __all__ = ["BatchEnsembleClassifier", "LoRAEnsembleClassifier"]
 
@@ -96,7 +96,7 @@ n_features_in_, feature_names_in_
     _defaults = LORA
     _target_modules = "attention"
 
-    def _layer_factory(self, settings: Settings) -> LayerFactory:
+    def _layer_factory(self, settings: Settings) -> MemberFactory:
         return LoRAFactory(settings.rank, settings.init_gain)
 
 
@@ -169,5 +169,5 @@ n_features_in_, feature_names_in_
 
     _defaults = BATCH_ENSEMBLE
 
-    def _layer_factory(self, settings: Settings) -> LayerFactory:
+    def _layer_factory(self, settings: Settings) -> MemberFactory:
         return BatchEnsembleFactory(settings.init_scale, settings.train_bias)

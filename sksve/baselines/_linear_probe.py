@@ -10,7 +10,7 @@ from sksve._validation import parameter
 from sksve.estimators import MemberClassifier
 from sksve.estimators._auto import PROBE
 from sksve.estimators._parameters import AT_LEAST_ONE, EnsembleParameters
-from sksve.training import LayerFactory, Settings
+from sksve.training import MemberFactory, Settings
 
 __all__ = ["LinearProbeClassifier"]
 
@@ -59,7 +59,7 @@ n_features_in_, feature_names_in_
     _defaults = PROBE
     adapt_blocks = 0  # a fixed value, not a parameter
 
-    def _layer_factory(self, settings: Settings) -> LayerFactory:
+    def _layer_factory(self, settings: Settings) -> MemberFactory:
         return _nothing_to_adapt
 
 

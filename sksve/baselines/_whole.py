@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from sksve.backbones import AdaptationPlan, ResolvedBackbone, plan_from_config
+from sksve.backbones import AdaptationPlan, ResolvedBackbone, plan_adaptation
 from sksve.estimators import MemberClassifier
 from sksve.estimators._auto import WHOLE, WHOLE_MEMBERS
 from sksve.estimators._parameters import AdaptedParameters, EnsembleParameters
@@ -18,7 +18,7 @@ class WholeModelClassifier(AdaptedParameters, MemberClassifier):
     _defaults = WHOLE
 
     def _plan(self, resolved: ResolvedBackbone, settings: Settings) -> AdaptationPlan:
-        plan = plan_from_config(
+        plan = plan_adaptation(
             resolved, target_modules="all-linear", adapt_blocks=settings.adapt_blocks
         )
         if plan.first_block > 0:

@@ -12,12 +12,11 @@ import numpy as np
 from sksve._validation import check_declared, declared
 from sksve.backbones import (
     AdaptationPlan,
+    AdapterReport,
     LoadedBackbone,
     ResolvedBackbone,
-    adapter_report,
-    is_vision,
     load_backbone,
-    plan_from_config,
+    plan_adaptation,
     resolve_backbone,
 )
 from sksve.estimators._auto import Facts, resolve
@@ -33,6 +32,7 @@ from sksve.training import (
     MemberFactory,
     MemberNet,
     Precision,
+    Processes,
     Run,
     Settings,
     TrainedMembers,
@@ -44,8 +44,6 @@ from sksve.training import (
     choose_device,
     clear_checkpoints,
     is_auto,
-    join,
-    join_processes,
     stored_seed,
     train,
 )
@@ -88,7 +86,7 @@ class MemberClassifier(
 
     def _plan(self, resolved: ResolvedBackbone, settings: Settings) -> AdaptationPlan:
         chosen = resolved.target_modules
-        return plan_from_config(
+        return plan_adaptation(
             resolved,
             target_modules=self._target_modules if is_auto(chosen) else chosen,
             adapt_blocks=settings.adapt_blocks,
@@ -167,7 +165,7 @@ class MemberClassifier(
         training = self.training or Training()
         check_callbacks(training.callbacks)
         device = choose_device(self.device)
-        processes = join_processes(training.data_parallel, device, self.n_jobs)
+        processes = Processes.join(training.data_parallel, device, self.n_jobs)
         device = processes.device or device
         folder = _checkpoint_folder(training) if max_epochs is None else None
         seed = self.settings_.random_state if warm else _fit_seed(self.random_state, folder)
@@ -176,11 +174,11 @@ class MemberClassifier(
             reader = RowReader(type(self).__name__, self.serializer)
             parts = self._read_parts(reader, X, y, sample_weight, X_val, y_val, seed, classes)
             resolved = resolve_backbone(self.backbone)
-            vision = is_vision(resolved.config)  # where strings are paths
+            vision = resolved.is_vision  # where strings are paths
             parts = [(rows.for_backbone(resolved.name, vision=vision), t) for rows, t in parts]
             reader.kind = parts[0][0].kind
             classes = parts[0][1].classes
-            facts = Facts(plan_from_config(resolved, adapt_blocks=0).n_blocks)
+            facts = Facts(plan_adaptation(resolved, adapt_blocks=0).n_blocks)
             settings = self._resolve_settings(facts, seed, self.settings_ if warm else None)
             factory = self._layer_factory(settings)
             plan = self._plan(resolved, settings)
@@ -219,7 +217,7 @@ class MemberClassifier(
             backbone, plan, factory, ids, data[0], valid, for_training, run, n_jobs=self.n_jobs
         )
         if old is not None:
-            members = assemble(backbone, plan, factory, join(old, members), for_training, run)
+            members = assemble(backbone, plan, factory, old.joined(members), for_training, run)
         notes = {"n_parts": 1, "data_sizes": data_sizes(*(targets for _, targets in parts))}
         learned = self._after_training(members.net, settings, data[0])
         self._become(classes, settings, members, plan, backbone, reader, notes, learned)
@@ -309,7 +307,7 @@ class MemberClassifier(
         """Take on what a fit has learned, in place of what a former one had."""
         module = members.net.module_
         layers = {name: module.split.model.get_submodule(name) for name in plan.targets}
-        report = adapter_report(
+        report = AdapterReport.of(
             plan,
             dict(module.named_parameters()),
             n_members=len(members.ids),

@@ -15,12 +15,12 @@ from sksve.estimators._data import read_soft_labels, read_targets
 from sksve.training import (
     MemberNet,
     Precision,
+    Processes,
     Run,
     Settings,
     TrainedMembers,
     Training,
     choose_device,
-    join_processes,
     same_value,
     take_first,
     train_further,
@@ -99,7 +99,7 @@ class PartialFitMixin:
         if not hasattr(self, "net_"):
             return self._fit(X, y, sample_weight, classes=_first_classes(classes, y), max_epochs=1)
         device = choose_device(self.device)
-        processes = join_processes(training.data_parallel, device, self.n_jobs)
+        processes = Processes.join(training.data_parallel, device, self.n_jobs)
         device = processes.device or device
         with processes.expected():
             if classes is not None and not np.array_equal(

@@ -23,7 +23,6 @@ from sksve.training import (
     Progress,
     predict_logits,
     softmax64,
-    without_bars,
 )
 
 __all__ = ["MemberPredictor"]
@@ -161,7 +160,7 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         total = len(X) if hasattr(X, "__len__") else None
         with Progress(total, "row", show=self.verbose >= 1) as bar:
             for piece in _pieces(X, chunk_size, self.input_kind_):
-                with without_bars():
+                with bar.alone():
                     proba = self.predict_proba(piece)
                 bar.advance(len(proba))
                 yield proba

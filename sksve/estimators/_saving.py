@@ -19,7 +19,7 @@ from sksve.backbones import (
     describe_config,
     describe_processor,
     load_backbone,
-    plan_from_config,
+    plan_adaptation,
     resolve_backbone,
 )
 from sksve.estimators._auto import Facts
@@ -134,7 +134,7 @@ class SavingMixin(Savable):
             describe_config(resolved.config),
             what="backbone's configuration",
         )
-        facts = Facts(plan_from_config(resolved, adapt_blocks=0).n_blocks)
+        facts = Facts(plan_adaptation(resolved, adapt_blocks=0).n_blocks)
         settings = fitted_with._resolve_settings(facts, parts.settings["random_state"])
         precision = Precision.choose(settings.precision, chosen)
         loaded = load_backbone(resolved, pooling=parts.backbone["pooling"], dtype=precision.dtype)

@@ -33,7 +33,7 @@ from sksve.estimators._parameters import (
     AdaptedParameters,
     EnsembleParameters,
 )
-from sksve.training import AUTO, LayerFactory, Settings, Training
+from sksve.training import AUTO, MemberFactory, Settings, Training
 
 __all__ = ["RANDOM_SUBSPACES", "SVEClassifier"]
 
@@ -224,7 +224,7 @@ default="all-MiniLM-L6-v2"
 
     _defaults = SVE
 
-    def _layer_factory(self, settings: Settings) -> LayerFactory:
+    def _layer_factory(self, settings: Settings) -> MemberFactory:
         return SVDFactory(
             settings.rank,
             settings.core,

@@ -153,23 +153,8 @@ def _unreadable(path: Any, row: int, error: Exception) -> NotImageError:
 class ImageRows:
     """Checked images and the processor that makes pixel values of them, when they are asked for.
 
-    Parameters
-    ----------
-    images : sequence
-        The rows of a ``CheckedRows`` of kind "image".
-    processor : transformers image processor
-    n_channels : {1, 3}, default=3
-        What the backbone takes.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Channels, height and width of every processed image.
-
-    Raises
-    ------
-    ValueError
-        If the processor makes something else of the first image than an array of `n_channels`.
+    `shape` is the channels, height and width of every processed image. A ValueError says that the processor
+    makes something else of the first one than an array of `n_channels`, 1 or 3, which the backbone takes.
     """
 
     def __init__(self, images: Sequence[Any], processor: Any, *, n_channels: int = 3) -> None:
@@ -188,22 +173,9 @@ class ImageRows:
         return len(self.images)
 
     def pixels(self, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float32]:
-        """Pixel values of some images.
+        """Pixel values (n, c, h, w), float32, of some rows, which may occur more than once.
 
-        Parameters
-        ----------
-        rows : sequence of int
-            Row numbers; some may occur more than once.
-
-        Returns
-        -------
-        ndarray of shape (len(rows), c, h, w), float32
-            What the processor makes of them.
-
-        Raises
-        ------
-        ValueError
-            If a file cannot be decoded, or an image comes out in another size than the first did.
+        ValueError if a file cannot be decoded, or an image comes out in another size than the first did.
         """
         different, place = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
         images = self._processed(different)

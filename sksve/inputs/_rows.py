@@ -46,13 +46,7 @@ class CheckedRows:
         return len(self.rows)
 
     def for_backbone(self, backbone: str, *, vision: bool) -> "CheckedRows":
-        """Check that a backbone can read these rows; texts become paths of images for one of vision.
-
-        Raises
-        ------
-        ValueError
-            If images meet a backbone of language, tables one of vision, or a path is that of no image.
-        """
+        """Check that a backbone can read these rows; texts become paths of images for one of vision."""
         if vision and self.kind == "text":
             return replace(self, kind="image", rows=check_images(self.rows))
         if vision == (self.kind == "image"):

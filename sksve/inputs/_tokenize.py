@@ -32,28 +32,10 @@ def check_max_length(max_length: int, max_positions: int | None, backbone: str) 
 def tokenize(
     tokenizer: Any, texts: Sequence[str], max_length: int, *, warn: bool = True
 ) -> list[list[int]]:
-    """Token ids of each text, special tokens included.
+    """Token ids of each text, special tokens included, cut to `max_length` with a TruncationWarning.
 
-    Parameters
-    ----------
-    tokenizer : transformers tokenizer
-        A private copy: truncation settings may be left in it.
-    texts : sequence of str
-    max_length : int
-        Longer texts are cut.
-    warn : bool, default=True
-        Say which share of the texts was cut.
-
-    Returns
-    -------
-    list of list of int
-        Each at least one token long: a text without any token (possible where a tokenizer adds no
-        special tokens) becomes the tokenizer's end, start, or padding token.
-
-    Warns
-    -----
-    TruncationWarning
-        If any text was cut.
+    A text without any token (possible where a tokenizer adds no special tokens) becomes the tokenizer's
+    end, start, or padding token. The tokenizer is a private copy: truncation settings may be left in it.
     """
     return _tokenize(tokenizer, [(text,) for text in texts], max_length, warn=warn)[0]
 
@@ -61,34 +43,10 @@ def tokenize(
 def tokenize_pairs(
     tokenizer: Any, pairs: Sequence[tuple[str, str]], max_length: int, *, warn: bool = True
 ) -> Tokens:
-    """Token ids and token types of each pair, special tokens included.
+    """Token ids and types of each pair, as :func:`tokenize`; types are None if the tokenizer knows none.
 
-    Parameters
-    ----------
-    tokenizer : transformers tokenizer
-        Called as ``tokenizer(first, second, truncation="longest_first")``.
-    pairs : sequence of (str, str)
-    max_length : int
-        Longer pairs are cut, token by token from the longer of the two texts.
-    warn : bool, default=True
-        Say which share of the pairs was cut.
-
-    Returns
-    -------
-    ids : list of list of int
-        Each at least one token long.
-    types : list of list of int, or None
-        Segment of each token; None if the tokenizer knows no token types.
-
-    Raises
-    ------
-    ValueError
-        If `max_length` leaves no room beside the special tokens.
-
-    Warns
-    -----
-    TruncationWarning
-        If any pair was cut.
+    Longer pairs are cut token by token from the longer of the two texts. ValueError if `max_length` leaves no
+    room beside the special tokens.
     """
     special = int(tokenizer.num_special_tokens_to_add(pair=True))
     if max_length <= special:

@@ -6,17 +6,14 @@ No formula of the method (that is ``sksve.adapters``) and no scikit-learn face (
 from sksve.training._callbacks import check_callbacks
 from sksve.training._checkpoint import check_writable, clear_checkpoints, stored_seed
 from sksve.training._data import ImageDataset, MemberDataset, TokenDataset
-from sksve.training._export import MemberModel, merged_model, take_first
 from sksve.training._fit import (
-    LayerFactory,
     MemberFactory,
     TrainedMembers,
     assemble,
-    build_module,
-    join,
     train,
 )
 from sksve.training._inference import (
+    Progress,
     compute_features,
     frozen_vectors,
     pooled_vectors,
@@ -24,28 +21,30 @@ from sksve.training._inference import (
     softmax64,
     unit_rows,
 )
-from sksve.training._module import EnsembleModule, WholeBackbone
-from sksve.training._muon import CoreMuon
+from sksve.training._module import WholeBackbone
 from sksve.training._net import MemberNet
-from sksve.training._progress import Progress, without_bars
-from sksve.training._reuse import describe_frozen, restore_net, saved_state, train_further
+from sksve.training._reuse import (
+    MemberModel,
+    describe_frozen,
+    merged_model,
+    restore_net,
+    saved_state,
+    take_first,
+    train_further,
+)
 from sksve.training._run import (
     Precision,
     Processes,
     Run,
     base_seed,
     choose_device,
-    join_processes,
     sample_seeds,
 )
 from sksve.training._settings import AUTO, Settings, Training, is_auto, same_value
 
 __all__ = [
     "AUTO",
-    "CoreMuon",
-    "EnsembleModule",
     "ImageDataset",
-    "LayerFactory",
     "MemberDataset",
     "MemberFactory",
     "MemberModel",
@@ -61,7 +60,6 @@ __all__ = [
     "WholeBackbone",
     "assemble",
     "base_seed",
-    "build_module",
     "check_callbacks",
     "check_writable",
     "choose_device",
@@ -70,8 +68,6 @@ __all__ = [
     "describe_frozen",
     "frozen_vectors",
     "is_auto",
-    "join",
-    "join_processes",
     "merged_model",
     "pooled_vectors",
     "predict_logits",
@@ -85,5 +81,4 @@ __all__ = [
     "train",
     "train_further",
     "unit_rows",
-    "without_bars",
 ]

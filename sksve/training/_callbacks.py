@@ -129,12 +129,8 @@ class MemberLog(Callback):
 class MemberEarlyStopping(Callback):
     """Stop each member on its own validation loss, and give it back its best weights.
 
-    Parameters
-    ----------
-    patience : int
-        Epochs without improvement after which a member stops.
-    tol : float, default=1e-4
-        Smallest improvement that counts, as ``MLPClassifier``'s ``tol``.
+    `patience` is the epochs without improvement after which a member stops, `tol` the smallest improvement
+    that counts, as ``MLPClassifier``'s.
     """
 
     def __init__(self, patience: int, tol: float = 1e-4) -> None:

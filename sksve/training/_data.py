@@ -97,15 +97,9 @@ class MemberDataset(Dataset):
         Ones without it.
     dtype : torch.dtype
         Of weights and features.
-
-    Attributes
-    ----------
-    features : Tensor of shape (n_vectors, d), or None
-        What :meth:`set_features` keeps.
-    input_bytes : int
-        What a row's inputs take in a batch, where that is more than a few bytes a token.
     """
 
+    #: What a row's inputs take in a batch, where that is more than a few bytes a token.
     input_bytes = 0
 
     def __init__(
@@ -137,14 +131,9 @@ class MemberDataset(Dataset):
         return self.features is not None
 
     def set_features(self, flat: Tensor, lengths: np.ndarray) -> None:
-        """Keep the output of the frozen part.
+        """Keep the output of the frozen part: rows end to end, of shape (sum(lengths), d).
 
-        Parameters
-        ----------
-        flat : Tensor of shape (sum(lengths), d)
-            Rows end to end.
-        lengths : ndarray of shape (n_samples,)
-            Vectors per row: one per token, or 1 when they are already pooled.
+        `lengths` are vectors per row: one per token, or 1 when they are already pooled.
         """
         self.features, self._feature_lengths = flat, lengths
         self._feature_starts = _starts(lengths)
@@ -152,20 +141,7 @@ class MemberDataset(Dataset):
     def collate(
         self, rows: np.ndarray, members: tuple[int, ...] | None
     ) -> tuple[MemberBatch, Tensor]:
-        """Bring rows into one batch.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (m, b)
-            Row numbers of each member.
-        members : tuple of int or None
-            Which members.
-
-        Returns
-        -------
-        batch : MemberBatch
-        y : Tensor of shape (m, b), or (m, b, n_classes) for soft targets
-        """
+        """Batch and targets, (m, b) or soft (m, b, n_classes), of the rows (m, b) of these members."""
         flat, index = rows.reshape(-1), torch.from_numpy(rows)
         features = None
         if self.features is not None:
@@ -189,18 +165,7 @@ class MemberDataset(Dataset):
 
 
 class TokenDataset(MemberDataset):
-    """Rows of token ids, stored end to end.
-
-    Parameters
-    ----------
-    token_ids : sequence of sequences of int
-        One non-empty sequence per row.
-    y, sample_weight, dtype
-        As in :class:`MemberDataset`.
-    pad_token_id : int, default=0
-    token_types : sequence of sequences of int, optional
-        Segment of each token, where the model takes it.
-    """
+    """Rows of token ids, none empty, and of token types where the model takes them; stored end to end."""
 
     def __init__(
         self,
@@ -260,8 +225,6 @@ class ImageDataset(MemberDataset):
         Tokens the model makes of an image.
     rows : ndarray of int, optional
         Which images; all without it.
-    y, sample_weight, dtype
-        As in :class:`MemberDataset`.
     features_suffice : bool, default=False
         Whether a batch needs no pixels once the frozen part of the backbone has been computed.
     """

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,10 +27,10 @@ from sksve.backbones import (
 from sksve.training._callbacks import interrupt_notes, prepare_callbacks
 from sksve.training._checkpoint import Checkpoint, check_same_fit, checkpoint_path, fit_hash
 from sksve.training._data import MemberDataset
+from sksve.training._forecast import TrainingForecast
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads, WholeBackbone
 from sksve.training._net import DataParallelNet, MemberNet
-from sksve.training._progress import TrainingForecast
 from sksve.training._run import Run, member_streams
 from sksve.training._settings import Settings
 
@@ -39,7 +40,6 @@ __all__ = [
     "TrainedMembers",
     "assemble",
     "build_module",
-    "join",
     "make_net",
     "train",
     "trained_members",
@@ -55,7 +55,7 @@ _NAMES = {
 
 
 class LayerFactory(Protocol):
-    """Makes the member-batched layer that replaces a linear one."""
+    """Makes the layer with members that replaces a linear one."""
 
     def __call__(
         self, linear: nn.Module, generators: Sequence[torch.Generator], /
@@ -71,14 +71,30 @@ class TrainedMembers:
     """What training leaves behind, on the CPU."""
 
     ids: tuple[int, ...]
-    state: tuple[
-        Tensor, ...
-    ]  # in the order of ``EnsembleModule.member_tensors``, axis 0 the member
+    state: tuple[Tensor, ...]  # as ``EnsembleModule.member_tensors``; axis 0 is the member
     history: list[dict[str, np.ndarray]]  # one per epoch, arrays of shape (len(ids),)
     log: Any  # skorch's history, of the net that trained them
     net: Any = None  # the MemberNet that holds them; of other processes, or of several nets: None
     notes: tuple[str, ...] = ()  # warnings for the user
     interrupted: bool = False
+
+    def joined(self, other: "TrainedMembers") -> "TrainedMembers":
+        """Members of both; an epoch that one did not run is NaN. The log is of those that trained longer."""
+        history, no_epoch = [], dict[str, np.ndarray]()
+        for one, two in zip_longest(self.history, other.history, fillvalue=no_epoch):
+            row = {}
+            for key in one | two:
+                first = one.get(key, np.full(len(self.ids), np.nan))
+                row[key] = np.append(first, two.get(key, np.full(len(other.ids), np.nan)))
+            history.append(row)
+        return TrainedMembers(
+            self.ids + other.ids,
+            tuple(torch.cat(pair) for pair in zip(self.state, other.state, strict=True)),
+            history,
+            max(other.log, self.log, key=len),
+            notes=self.notes + other.notes,
+            interrupted=self.interrupted or other.interrupted,
+        )
 
 
 def build_module(
@@ -155,7 +171,7 @@ def train(
     shown: dict[Any, Any] = {}
     for message, category, filename, line in (each for _, caught in replies for each in caught):
         warnings.warn_explicit(message, category, filename, line, registry=shown)
-    members = functools.reduce(join, (members for members, _ in replies))
+    members = functools.reduce(TrainedMembers.joined, (members for members, _ in replies))
     warn_of(members)
     return assemble(backbone, plan, factory, members, settings, run)
 
@@ -253,39 +269,6 @@ def trained_members(net: MemberNet, since: int = 0) -> TrainedMembers:
         net,
         notes=interrupt_notes(net),
         interrupted=net.interrupted_,
-    )
-
-
-def join(first: TrainedMembers, second: TrainedMembers) -> TrainedMembers:
-    """Members of both; the log is of those that trained longer.
-
-    An epoch that a member did not run is NaN in its history.
-    """
-    state = tuple(torch.cat(pair) for pair in zip(first.state, second.state, strict=True))
-    history = []
-    for epoch in range(max(len(first.history), len(second.history))):
-        rows = [
-            part.history[epoch] if epoch < len(part.history) else {} for part in (first, second)
-        ]
-        keys = rows[0] | rows[1]
-        history.append(
-            {
-                key: np.concatenate(
-                    [
-                        row.get(key, np.full(len(part.ids), np.nan))
-                        for row, part in zip(rows, (first, second))
-                    ]
-                )
-                for key in keys
-            }
-        )
-    return TrainedMembers(
-        first.ids + second.ids,
-        state,
-        history,
-        max(second.log, first.log, key=len),
-        notes=first.notes + second.notes,
-        interrupted=first.interrupted or second.interrupted,
     )
 
 

@@ -3,8 +3,10 @@
 Threads may predict with one module at the same time: what a prediction switches concerns its own thread.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +20,9 @@ from sksve.adapters import member_layers, merged_member
 from sksve.backbones import eval_mode
 from sksve.training._data import MemberBatch, MemberDataset
 from sksve.training._module import EnsembleModule, MemberHeads
-from sksve.training._progress import Progress
 
 __all__ = [
+    "Progress",
     "compute_features",
     "frozen_vectors",
     "low_precision",
@@ -43,6 +45,8 @@ TURNS = 0.9
 FEATURE_BYTES = 4 * 2**30
 # Those kept at once while members take turns in a prediction.
 TURN_BYTES = 2**28
+# Seconds of work from which on a bar is worth its lines.
+LONG = 5.0
 
 
 def softmax64(logits: np.ndarray) -> np.ndarray:
@@ -61,22 +65,10 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
 def token_batches(
     dataset: MemberDataset, budget: int, most_rows: int | None = None
 ) -> list[np.ndarray]:
-    """Cut the rows, sorted by (length, tokens), into batches of at most `budget` padded tokens.
+    """Cut the rows, sorted by (length, tokens), into batches of at most `budget` padded tokens, or one row.
 
-    Sorting by content as well makes a batch depend on the set of rows, not on their order.
-
-    Parameters
-    ----------
-    dataset : MemberDataset
-    budget : int
-        A row longer than this is a batch of its own.
-    most_rows : int, optional
-        Rows of a batch, instead of the tokens.
-
-    Returns
-    -------
-    list of ndarray
-        Row numbers; every row occurs once.
+    Sorting by content as well makes a batch depend on the set of rows, not on their order. With `most_rows`
+    a batch has so many rows instead, of whatever length.
     """
     lengths = dataset.lengths
     batches: list[np.ndarray] = []
@@ -93,14 +85,7 @@ def token_batches(
 
 
 def merging_pays(module: EnsembleModule, n_tokens: int) -> bool:
-    """Whether dense weights, built once per member, take fewer multiply-adds than thin factors.
-
-    Parameters
-    ----------
-    module : EnsembleModule
-    n_tokens : int
-        Tokens that each member must process.
-    """
+    """Whether dense weights, built once per member, take fewer multiply-adds for so many tokens of each."""
     costs = [layer.multiply_adds(n_tokens) for layer in member_layers(module)]
     # Layers whose dense weight does not pay stay as they are, whoever's turn it is.
     return sum(map(min, costs)) < TURNS * sum(thin for thin, _ in costs)
@@ -161,22 +146,8 @@ def compute_features(
 ) -> bool:
     """Run the frozen part of the backbone once over all rows and keep its output in the data set.
 
-    Parameters
-    ----------
-    split : SplitBackbone or MemberCopies
-        On `device`.
-    dataset : MemberDataset
-        Changed: its features are set.
-    device, autocast
-        As :func:`predict_logits`.
-    most_rows
-        As :func:`token_batches`.
-
-    Returns
-    -------
-    bool
-        Whether the features were computed: False if no block is frozen, it has been done, or they are
-        larger than 4 GiB and are computed anew at every use.
+    False if no block is frozen, it has been done, or the output is larger than 4 GiB and is computed anew at
+    every use. Batches are those of :func:`token_batches`.
     """
     if not split.has_prefix or dataset.has_features:
         return False
@@ -212,16 +183,9 @@ def frozen_vectors(
     autocast: torch.dtype | None = None,
     most_rows: int | None = None,
 ) -> np.ndarray:
-    """Pooled vectors (n_samples, d), float64, of the backbone as it was pretrained.
+    """Pooled vectors (n_samples, d), float64, of the backbone as it was pretrained: no layer is adapted.
 
-    Parameters
-    ----------
-    split : SplitBackbone
-        On `device`; no layer of it is adapted.
-    dataset : MemberDataset
-        The output of the frozen blocks stays in it, for the training that follows.
-    device, autocast, most_rows
-        As :func:`compute_features`.
+    The output of the frozen blocks stays in the data set, for the training that follows.
     """
     device = torch.device(device)
     compute_features(split, dataset, device=device, autocast=autocast, most_rows=most_rows)
@@ -255,7 +219,7 @@ def predict_logits(
     merge: bool | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Logits of every member for every row, in the data set's order.
+    """Logits (m, n_samples, n_classes), float64, of every member for every row, in the data set's order.
 
     Parameters
     ----------
@@ -272,25 +236,8 @@ def predict_logits(
         once (False). None: whichever takes fewer multiply-adds.
     progress : bool, default=False
         Show a bar on stderr if this takes long; it counts tokens, once for each member.
-
-    Returns
-    -------
-    ndarray of shape (m, n_samples, n_classes), float64
     """
-    with eval_mode(module):
-        return _predict(module, dataset, members, torch.device(device), autocast, merge, progress)
-
-
-def _predict(
-    module: EnsembleModule,
-    dataset: MemberDataset,
-    members: Sequence[int] | None,
-    device: torch.device,
-    autocast: torch.dtype | None,
-    merge: bool | None,
-    progress: bool,
-) -> np.ndarray:
-    split = module.split
+    device, split = torch.device(device), module.split
     chosen = list(range(module.n_members)) if members is None else list(members)
     n_classes = module.heads.weight.shape[1]
     logits = np.empty((len(chosen), len(dataset), n_classes))
@@ -302,7 +249,8 @@ def _predict(
     merge = merge and split.has_suffix
     m = 1 if merge or not split.has_suffix else len(chosen)
     batches = token_batches(dataset, max(1, _budget(device) // m))
-    with Progress(len(chosen) * n_all, "token", show=progress) as bar:
+    bar = Progress(len(chosen) * n_all, "token", show=progress)
+    with eval_mode(module), bar:
         for group in _groups(module, dataset, batches):
             inputs = [_with_features(split, dataset, rows, device, autocast) for rows in group]
             # Members take turns with merged weights, or all have theirs at once.
@@ -378,17 +326,7 @@ def pooled_vectors(
     device: str | torch.device = "cpu",
     autocast: torch.dtype | None = None,
 ) -> np.ndarray:
-    """Pooled vectors (n_samples, d), float64, of one member: what enters its head.
-
-    Parameters
-    ----------
-    module : EnsembleModule
-    dataset : MemberDataset
-    member : int, default=0
-        Position of the member.
-    device, autocast
-        As :func:`predict_logits`.
-    """
+    """Pooled vectors (n_samples, d), float64, of one member: what enters its head."""
     d, like = module.heads.weight.shape[-1], module.heads.weight
     heads = MemberHeads(
         d, d, [torch.Generator()] * module.n_members, init_std=0.0, dtype=like.dtype
@@ -397,3 +335,61 @@ def pooled_vectors(
         heads.weight.copy_(torch.eye(d))  # logits that are the vectors
     bare = EnsembleModule(module.split, heads.to(like.device))
     return predict_logits(bare, dataset, members=[member], device=device, autocast=autocast)[0]
+
+
+# -- a bar on stderr ---------------------------------------------------------------------------------
+
+# Of this thread: the bar of a stream stands for those of its pieces.
+_silent: ContextVar[bool] = ContextVar("sksve_silent", default=False)
+
+
+def is_long(seconds: float, done: float, total: float | None) -> bool:
+    """Whether work is expected to take more than five seconds, judged from its beginning."""
+    if total is None:
+        return seconds > LONG
+    return done > 0 and seconds * total > LONG * done
+
+
+class Progress:
+    """Counts work, and shows a bar (tqdm, on stderr) once :func:`is_long` says so; `total` None: unknown."""
+
+    def __init__(self, total: int | None, unit: str, *, show: bool) -> None:
+        self.total, self.unit = total, unit
+        self.show = show and not _silent.get()
+        self._done = 0
+        self._start = time.perf_counter()
+        self._bar: Any = None
+
+    def advance(self, n: int) -> None:
+        """Count n units more."""
+        if not self.show:
+            return
+        self._done += n
+        if self._bar is not None:
+            self._bar.update(n)
+        elif is_long(time.perf_counter() - self._start, self._done, self.total):
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                desc="Predicting",
+                total=self.total,
+                initial=self._done,
+                unit=self.unit,
+                unit_scale=True,
+            )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other bar appear in this thread for the time of the block: this one stands for them."""
+        token = _silent.set(True)
+        try:
+            yield
+        finally:
+            _silent.reset(token)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()

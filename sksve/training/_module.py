@@ -59,18 +59,11 @@ class MemberHeads(nn.Module):
 
 
 class EnsembleModule(nn.Module):
-    """Backbone with adapted layers, and the members' heads.
-
-    Parameters
-    ----------
-    split : SplitBackbone or MemberCopies
-        Frozen prefix, adapted suffix, pooling.
-    heads : MemberHeads
-    """
+    """Backbone with adapted layers, and the members' heads."""
 
     def __init__(self, split: Any, heads: MemberHeads) -> None:
         super().__init__()
-        self.split = split
+        self.split = split  # SplitBackbone or MemberCopies: frozen prefix, adapted suffix, pooling
         self.heads = heads
 
     @property
@@ -104,22 +97,10 @@ class EnsembleModule(nn.Module):
         members: Sequence[int] | None = None,
         n_frozen: int = 0,
     ) -> Tensor:
-        """Logits of each member for its own rows.
+        """Logits (m, b, c) of members, by position, for their own rows, which are as in :class:`MemberBatch`.
 
-        Parameters
-        ----------
-        input_ids, attention_mask : Tensor
-            As in :class:`MemberBatch`.
-        features : Tensor of shape (m * b, t, d), optional
-            As ``SplitBackbone.features`` returns, where it is at hand.
-        members : sequence of int, optional
-            Positions of the m members.
-        n_frozen : int, default=0
-            So many adapted blocks, the first, give no gradient.
-
-        Returns
-        -------
-        Tensor of shape (m, b, c)
+        `features` is what ``SplitBackbone.features`` returns, where it is at hand. The first `n_frozen`
+        adapted blocks give no gradient.
         """
         if features is None:
             features = self.split.features(input_ids, attention_mask)

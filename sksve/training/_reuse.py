@@ -1,4 +1,4 @@
-"""A trained net used again: saved and restored on a fresh backbone, and trained further."""
+"""A trained net used again: saved, restored on a fresh backbone, trained further, or taken apart."""
 
 import copy
 import hashlib
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from sksve._exceptions import PersistenceError
 from sksve.adapters import BasisMismatchError
-from sksve.backbones import AdaptationPlan, LoadedBackbone
+from sksve.backbones import AdaptationPlan, LoadedBackbone, pool_tokens, run_model
+from sksve.training._callbacks import MEMBER_KEYS
 from sksve.training._data import MemberDataset
 from sksve.training._fit import (
     LayerFactory,
@@ -28,7 +29,15 @@ from sksve.training._net import MemberNet
 from sksve.training._run import Run
 from sksve.training._settings import Settings
 
-__all__ = ["describe_frozen", "restore_net", "saved_state", "train_further"]
+__all__ = [
+    "MemberModel",
+    "describe_frozen",
+    "merged_model",
+    "restore_net",
+    "saved_state",
+    "take_first",
+    "train_further",
+]
 
 
 def saved_state(module: EnsembleModule) -> dict[str, np.ndarray]:
@@ -188,3 +197,112 @@ def train_further(
                 p.copy_(value)
         raise
     return replace(members, history=[*history, *members.history])
+
+
+# -- members taken out: one as an ordinary model, the first few as a smaller ensemble --------------
+
+
+class MemberModel(nn.Module):
+    """One member, whole: ids to logits, with nothing of the ensemble's machinery.
+
+    What ``torch.export``, ONNX export and servers take. `model` is the backbone with the member's dense
+    weights.
+    """
+
+    def __init__(self, model: nn.Module, head: nn.Linear, pooling: str) -> None:
+        super().__init__()
+        self.model = model
+        self.head = head
+        self.pooling = pooling
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Logits of each row.
+
+        Parameters
+        ----------
+        input_ids : Tensor of shape (b, t)
+            Token ids (pixel values for a model of images).
+        attention_mask : Tensor of shape (b, t), optional
+            1 for a token, 0 for padding.
+        token_type_ids : Tensor of shape (b, t), optional
+            For a model fitted on pairs of texts, whose tokenizer gives them.
+
+        Returns
+        -------
+        Tensor of shape (b, c)
+            Their softmax is the member's row of ``predict_proba_members``.
+        """
+        inputs = input_ids
+        if token_type_ids is not None:
+            inputs = torch.stack([input_ids, token_type_ids], dim=1)
+        hidden = run_model(self.model, inputs, attention_mask)
+        return self.head(pool_tokens(hidden, attention_mask, self.pooling))
+
+
+def merged_model(module: EnsembleModule, member: int) -> MemberModel:
+    """Write one member's dense weights and biases into a new model of the backbone's own class.
+
+    It is in eval mode, on the device of `module`, and shares no memory with it.
+    """
+    adapted: Any = module.split.model
+    with torch.random.fork_rng(devices=[]):  # a new model draws weights, which are all replaced
+        model = type(adapted)(copy.deepcopy(adapted.config))
+    model.to(device=module.heads.weight.device, dtype=module.heads.weight.dtype)
+    if getattr(adapted, "pooler", None) is None and hasattr(model, "pooler"):
+        model.pooler = None  # the backbone came without one
+    with torch.no_grad():
+        model.load_state_dict(_merged_state(module.split, model, member))
+        weight = module.heads.weight[member]
+        head = nn.utils.skip_init(
+            nn.Linear, weight.shape[1], weight.shape[0], device=weight.device, dtype=weight.dtype
+        )
+        head.weight.copy_(weight)
+        head.bias.copy_(module.heads.bias[member])
+    return MemberModel(model, head, module.split.pooling).eval()
+
+
+def _merged_state(split: Any, plain: nn.Module, member: int) -> dict[str, Tensor]:
+    adapted, wanted = split.model, plain.state_dict()
+    layers: dict[str, Any] = {n: m for n, m in adapted.named_modules() if hasattr(m, "merge")}
+    inside = tuple(f"{name}." for name in layers)
+    state = {
+        name: value
+        for name, value in adapted.state_dict().items()
+        if name in wanted and not name.startswith(inside)
+    }
+    if hasattr(split, "member_values"):  # whole copies
+        state |= split.member_values(member)
+    for name, layer in layers.items():
+        linear = layer.merge(member)
+        # transformers' Conv1D stores the transposed matrix.
+        is_linear = isinstance(plain.get_submodule(name), nn.Linear)
+        state[f"{name}.weight"] = linear.weight if is_linear else linear.weight.T
+        if linear.bias is not None:
+            state[f"{name}.bias"] = linear.bias
+    return state
+
+
+def take_first(net: MemberNet, n_members: int, settings: Settings, run: Run) -> MemberNet:
+    """Copy a trained net's first members; what is frozen is shared, not copied."""
+    own = {id(t) for t in net.module_.member_tensors()}
+    tensors = [*net.module_.parameters(), *net.module_.buffers()]
+    # What a deep copy has "copied" already, it takes as it is.
+    module = copy.deepcopy(net.module_, {id(t): t for t in tensors if id(t) not in own})
+    with torch.no_grad():
+        for tensor in module.member_tensors():
+            tensor.data = tensor.data[:n_members].clone()
+            tensor.grad = None
+    for layer in module.modules():
+        if "n_members" in vars(layer):
+            layer.n_members = n_members
+    first = make_net(module, net.member_ids[:n_members], settings, run, None)
+    first.initialize()
+    first.history = copy.deepcopy(net.history)
+    for row in first.history:
+        row.update({key: row[key][:n_members] for key in MEMBER_KEYS if key in row})
+    return first

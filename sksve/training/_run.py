@@ -23,7 +23,6 @@ __all__ = [
     "Run",
     "base_seed",
     "choose_device",
-    "join_processes",
     "member_streams",
     "sample_seeds",
     "shared_streams",
@@ -37,6 +36,34 @@ class Processes:
     rank: int = 0
     n: int = 1
     device: str | None = None
+
+    @classmethod
+    def join(cls, data_parallel: bool, device: str, n_jobs: int | None = None) -> "Processes":
+        """Find the processes that ``accelerate launch`` or ``torchrun`` has started."""
+        if not data_parallel:
+            return ALONE
+        if n_jobs not in (None, 1):
+            raise ValueError(
+                f"data_parallel=True splits rows over processes, n_jobs={n_jobs} splits members over tasks: "
+                "use one of the two. Set n_jobs=None."
+            )
+        try:
+            from accelerate import PartialState
+        except ImportError as error:
+            raise ImportError(
+                "data_parallel=True needs Accelerate: pip install 'sksve[accelerate]', or set it to False."
+            ) from error
+        wanted = torch.device(device)
+        state = PartialState(cpu=wanted.type == "cpu")
+        if state.num_processes == 1:
+            return ALONE
+        if state.device.type != wanted.type or wanted.index not in (None, state.device.index):
+            raise ValueError(
+                f"With data_parallel=True process {state.process_index} computes on '{state.device}'. Got "
+                f"device='{device}' instead: use 'auto', 'cpu' (and Accelerator(cpu=True), if you "
+                "make one) or 'cuda', without a number."
+            )
+        return cls(state.process_index, state.num_processes, str(state.device))
 
     @property
     def is_main(self) -> bool:
@@ -112,34 +139,6 @@ ALONE = Processes()
 
 def _hash(tensor: Tensor) -> str:
     return hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
-
-
-def join_processes(data_parallel: bool, device: str, n_jobs: int | None = None) -> Processes:
-    """Find the processes that ``accelerate launch`` or ``torchrun`` has started."""
-    if not data_parallel:
-        return ALONE
-    if n_jobs not in (None, 1):
-        raise ValueError(
-            f"data_parallel=True splits rows over processes, n_jobs={n_jobs} splits members over tasks: "
-            "use one of the two. Set n_jobs=None."
-        )
-    try:
-        from accelerate import PartialState
-    except ImportError as error:
-        raise ImportError(
-            "data_parallel=True needs Accelerate: pip install 'sksve[accelerate]', or set it to False."
-        ) from error
-    wanted = torch.device(device)
-    state = PartialState(cpu=wanted.type == "cpu")
-    if state.num_processes == 1:
-        return ALONE
-    if state.device.type != wanted.type or wanted.index not in (None, state.device.index):
-        raise ValueError(
-            f"With data_parallel=True process {state.process_index} computes on '{state.device}'. Got "
-            f"device='{device}' instead: use 'auto', 'cpu' (and Accelerator(cpu=True), if you "
-            "make one) or 'cuda', without a number."
-        )
-    return Processes(state.process_index, state.num_processes, str(state.device))
 
 
 def choose_device(device: Any) -> str:

@@ -6,7 +6,8 @@ from functools import cache
 import pytest
 import torch
 
-from sksve.backbones import TINY_FAMILIES, load_backbone, make_tiny_backbone, resolve_backbone
+from sksve.backbones import load_backbone, make_tiny_backbone, resolve_backbone
+from tests.private import TINY_FAMILIES
 
 FAMILIES = tuple(TINY_FAMILIES)
 

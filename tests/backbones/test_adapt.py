@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sksve.backbones import adapter_report, plan_adaptation, swap_modules
+from sksve.backbones import AdapterReport, plan_adaptation, swap_modules
 
 
 class Doubled(nn.Module):
@@ -103,7 +103,7 @@ def report_of(model, **options):
         "frozen": nn.Parameter(torch.zeros(99), requires_grad=False),
     }
     options = {"n_members": 5, "n_total": 9500, "ranks": {"x": 4, "y": 7}, **options}
-    return plan, adapter_report(plan, parameters, **options)
+    return plan, AdapterReport.of(plan, parameters, **options)
 
 
 def test_report__counts_by_hand(pair_of):
@@ -121,7 +121,7 @@ def test_report__counts_by_hand(pair_of):
 def test_report__a_parameter_under_two_names_counts_once(pair_of):
     plan = plan_adaptation(pair_of("bert")[0])
     weight = nn.Parameter(torch.zeros(6))
-    report = adapter_report(plan, {"a": weight, "b": weight}, n_members=2, n_total=10)
+    report = AdapterReport.of(plan, {"a": weight, "b": weight}, n_members=2, n_total=10)
     assert report.n_trainable == 6
 
 

@@ -13,7 +13,7 @@ from sksve.backbones import (
     as_backbone,
     load_backbone,
     make_tiny_backbone,
-    plan_from_config,
+    plan_adaptation,
     resolve_backbone,
 )
 
@@ -61,5 +61,5 @@ def test_backbone__decides_pooling_and_targets(tmp_path):
     for source in (pair, tmp_path, str(tmp_path)):
         resolved = resolve_backbone(Backbone(source, pooling="last", target_modules=["query"]))
         assert load_backbone(resolved).pooling == "last"
-        targets = plan_from_config(resolved, adapt_blocks=1).targets
+        targets = plan_adaptation(resolved, adapt_blocks=1).targets
         assert targets == ("encoder.layer.1.attention.self.query",)

@@ -11,11 +11,10 @@ import torch
 import transformers
 
 from sksve.backbones import (
-    TINY_FAMILIES,
     ResolvedBackbone,
     load_backbone,
     make_tiny_backbone,
-    plan_from_config,
+    plan_adaptation,
     resolve_backbone,
 )
 
@@ -304,9 +303,8 @@ def test_import__leaves_transformers_out():
     assert done.stdout.split() == ["False"]
 
 
-@pytest.mark.parametrize("family", TINY_FAMILIES)
 def test_max_positions__of_a_plan_are_those_of_the_loaded_model(family, tmp_path):
     for part in make_tiny_backbone(family, max_positions=48):
         part.save_pretrained(tmp_path)
     resolved = resolve_backbone(str(tmp_path))
-    assert plan_from_config(resolved).max_positions == load_backbone(resolved).max_positions
+    assert plan_adaptation(resolved).max_positions == load_backbone(resolved).max_positions

@@ -8,7 +8,6 @@ from torch import nn
 
 from sksve.backbones import (
     plan_adaptation,
-    plan_from_config,
     resolve_backbone,
 )
 
@@ -200,24 +199,24 @@ def test_head__is_left_out(family, head, pair_of):
     assert not any(n.startswith(("classifier", "lm_head", "cls")) for n in plan.skipped)
 
 
-def test_plan_from_config__equals_the_plan_of_the_loaded_model(family, pair_of, tmp_path):
+def test_plan_of_a_folder__equals_the_plan_of_the_loaded_model(family, pair_of, tmp_path):
     model, tokenizer = pair_of(family)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     before = torch.random.get_rng_state()
     options = {"target_modules": "attention", "adapt_blocks": 2}
-    skeleton = plan_from_config(resolve_backbone(tmp_path), **options)
+    skeleton = plan_adaptation(resolve_backbone(tmp_path), **options)
     assert skeleton == plan_adaptation(model, **options)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_plan_from_config__needs_no_weights(pair_of, tmp_path):
+def test_plan_of_a_folder__needs_no_weights(pair_of, tmp_path):
     pair_of("bert")[0].save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"no weights at all")
     resolved = resolve_backbone(tmp_path)
-    assert len(plan_from_config(resolved).targets) == 18
+    assert len(plan_adaptation(resolved).targets) == 18
     with pytest.raises(ValueError, match=r"Suffixes that would match: attention\.self"):
-        plan_from_config(resolved, target_modules=["nope"])
+        plan_adaptation(resolved, target_modules=["nope"])
 
 
 def tiny(name, **more):

@@ -182,6 +182,10 @@ class PerMember(nn.Module):
         self.n_members = n_members
         self.scale = nn.Parameter(torch.linspace(0.5, 1.5, n_members))
 
+    @property
+    def n_active(self):
+        return self.n_members
+
     def forward(self, x):
         out = self.inner(x)
         m = self.n_members

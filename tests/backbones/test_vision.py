@@ -14,7 +14,6 @@ from transformers import (
 
 from sksve.adapters import SVDLinear, merged_member
 from sksve.backbones import (
-    TINY_VISION_FAMILIES,
     Backbone,
     SplitBackbone,
     count_image_tokens,
@@ -22,10 +21,10 @@ from sksve.backbones import (
     load_backbone,
     make_tiny_backbone,
     plan_adaptation,
-    plan_from_config,
     resolve_backbone,
     swap_modules,
 )
+from tests.private import TINY_VISION_FAMILIES
 
 SIZES = {
     "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "mlp_ratio": 2,
@@ -132,7 +131,7 @@ def test_tiny__is_planned_without_weights_and_survives_a_folder(family, tmp_path
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     resolved = resolve_backbone(tmp_path)
-    plan = plan_from_config(resolved, adapt_blocks=1)
+    plan = plan_adaptation(resolved, adapt_blocks=1)
     assert plan.targets == plan_adaptation(model, adapt_blocks=1).targets
     assert plan.max_positions is None
     loaded = load_backbone(resolved, dtype=torch.float64)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sksve.backbones import TINY_FAMILIES, make_tiny_backbone
+from sksve.backbones import make_tiny_backbone
+from tests.private import TINY_FAMILIES
 
 SETTINGS = {"n_members": 2, "max_epochs": 1}
 

@@ -11,8 +11,8 @@ from PIL import Image
 from sklearn.model_selection import GridSearchCV
 
 from sksve import predict_uncertainty
-from sksve.backbones import TINY_VISION_FAMILIES, make_tiny_backbone
-from tests.private import inference
+from sksve.backbones import make_tiny_backbone
+from tests.private import TINY_VISION_FAMILIES, inference
 
 SETTINGS = {"n_members": 2, "max_epochs": 1}
 

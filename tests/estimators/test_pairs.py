@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from sksve.backbones import TINY_FAMILIES, make_tiny_backbone
-from tests.private import inference
+from sksve.backbones import make_tiny_backbone
+from tests.private import TINY_FAMILIES, inference
 
 SETTINGS = {"n_members": 2, "max_epochs": 1, "serializer": "pair"}
 PAIRS = [

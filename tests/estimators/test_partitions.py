@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.making import save_tiny
+from tests.private import formulas
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -41,9 +42,7 @@ def test_parquet__in_and_out_by_pieces(folder):
 
 
 def modules_held():
-    from sksve.training import EnsembleModule
-
-    return sum(type(o) is EnsembleModule for o in gc.get_objects())
+    return sum(type(o) is formulas.EnsembleModule for o in gc.get_objects())
 
 
 @pytest.mark.slow

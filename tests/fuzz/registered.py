@@ -24,7 +24,7 @@ _OF_TENSORS = (
     "adapters.FeatureDropout adapters.dropout_layers adapters.fixed_masks "
     "adapters.mark_frozen adapters.member_layers adapters.merged_member adapters.use_members "
     "backbones.MemberCopies backbones.SplitBackbone "
-    "backbones.adapter_report backbones.count_image_tokens backbones.entry_replaces_inputs "
+    "backbones.count_image_tokens backbones.entry_replaces_inputs "
     "backbones.eval_mode backbones.pool_tokens backbones.run_model backbones.swap_modules"
 ).split()
 UNFUZZED = {
@@ -37,18 +37,14 @@ UNFUZZED = {
     "adapters.check_pool": "judges two parameters of SVDLinear, which is fuzzed",
     "adapters.clear_svd_cache": "takes nothing, and others rely on what it clears",
     "adapters.svd_cache": "the one cache of the process, an object; SVDCache is fuzzed",
-    "backbones.TINY_FAMILIES": "a mapping of names, which cannot be called",
-    "backbones.TINY_VISION_FAMILIES": "a mapping of names, which cannot be called",
     "backbones.AdaptationPlan": "a record that plan_adaptation makes, which is fuzzed",
-    "backbones.AdapterReport": "a record that adapter_report makes out of a plan",
+    "backbones.AdapterReport": "a record that is made out of a plan",
     "backbones.LoadedBackbone": "a record that load_backbone makes, which is fuzzed through estimators",
     "backbones.ResolvedBackbone": "a record that resolve_backbone makes, which is fuzzed",
     "backbones.check_identity": "compares two descriptions that describe_config has made",
     "backbones.describe_config": "takes a configuration that transformers has made",
     "backbones.describe_processor": "takes a processor that transformers has made",
-    "backbones.is_vision": "takes a configuration that transformers has made",
     "backbones.load_backbone": "takes what resolve_backbone made; tests/security attacks its folder",
-    "backbones.plan_from_config": "takes what resolve_backbone made; the parameters are plan_adaptation's",
     "backbones.make_tiny_backbone": "makes models to try things out; of odd sizes transformers says its word",
     "calibration.CALIBRATORS": "a mapping of names, which make_calibrator reads",
     "estimators.RANDOM_SUBSPACES": "a mapping of parameters, which cannot be called",

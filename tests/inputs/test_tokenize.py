@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sksve import TruncationWarning
-from sksve.backbones import TINY_FAMILIES, make_tiny_backbone
+from sksve.backbones import make_tiny_backbone
 from sksve.inputs import check_max_length, tokenize, tokenize_pairs
+from tests.private import TINY_FAMILIES
 
 PAIRS = [("good film", "bad"), ("a", "the plot of that story, in 3 words"), ("", "worst"), ("", "")]
 

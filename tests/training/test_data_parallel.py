@@ -14,7 +14,7 @@ import torch
 from sklearn.base import clone
 
 from sksve import SVEClassifier, Training
-from sksve.training import Processes, Run, join_processes
+from sksve.training import Processes, Run
 from tests.training.data_parallel_fits import CASES, fit, learned
 
 ROOT = Path(__file__).parent.parent.parent
@@ -189,12 +189,12 @@ def test_data_parallel__is_a_parameter_like_others(tmp_path):
 def test_join_processes__alone_under_torchrun_unless_told(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    assert join_processes(False, "cpu") == Processes(0, 1, None)
+    assert Processes.join(False, "cpu") == Processes(0, 1, None)
 
 
 def test_join_processes__members_and_data_parallel_fits_exclude_each_other():
     with pytest.raises(ValueError, match="n_jobs=2 splits members over tasks"):
-        join_processes(True, "cpu", 2)
+        Processes.join(True, "cpu", 2)
 
 
 def test_processes__one_that_fails_tells_the_others(monkeypatch):
@@ -216,7 +216,7 @@ def test_processes__one_that_fails_tells_the_others(monkeypatch):
 def test_join_processes__names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(ImportError, match=r"sksve\[accelerate\]"):
-        join_processes(True, "cpu")
+        Processes.join(True, "cpu")
 
 
 RESUMED = """

@@ -11,7 +11,7 @@ from skorch.callbacks import Callback
 from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
 from tests.making import new
-from tests.private import formulas, progress
+from tests.private import forecast, formulas
 
 TEXTS = ["good film", "bad film", "good plot", "bad plot", "fine actors", "dull"] * 4
 LABELS = ["pos", "neg", "pos", "neg", "pos", "neg"] * 4
@@ -107,7 +107,7 @@ def test_fit__the_rate_told_is_that_of_the_last_block(tiny_backbone):
 def test_forecast__says_less_work_with_blocks_that_stop(tiny_backbone):
     class Tell(Callback):
         def on_train_begin(self, net, X=None, **kwargs):
-            counted.append(progress.forecast(net, X)["multiply_adds"])
+            counted.append(forecast.forecast(net, X)["multiply_adds"])
 
     counted = []
     for share in (None, 0.5):

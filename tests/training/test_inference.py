@@ -21,13 +21,12 @@ from sksve.training import (
     Settings,
     TokenDataset,
     Training,
-    build_module,
     frozen_vectors,
     predict_logits,
     softmax64,
     train,
 )
-from tests.private import inference
+from tests.private import build_module, inference
 
 TEXTS = ["a", "good film", "a rather longer text about a film", "bad", "good film", "x" * 40]
 SETTINGS = Settings(

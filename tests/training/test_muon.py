@@ -12,7 +12,7 @@ from torch import nn
 
 from sksve import SVEClassifier, Training
 from sksve.backbones import make_tiny_backbone
-from sksve.training import CoreMuon
+from tests.private import CoreMuon
 
 
 @pytest.fixture(scope="module")

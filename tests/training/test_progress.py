@@ -14,8 +14,8 @@ from sksve import SVEClassifier
 from sksve.adapters import SVDLinear
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import MCDropoutClassifier
-from sksve.training import Progress, TokenDataset, without_bars
-from tests.private import formulas, progress
+from sksve.training import Progress, TokenDataset
+from tests.private import forecast, formulas, inference
 
 TEXTS = ["good film", "bad film", "a rather longer text about a film"] * 4
 
@@ -23,16 +23,16 @@ TEXTS = ["good film", "bad film", "a rather longer text about a film"] * 4
 @given(st.floats(0.001, 100), st.integers(1, 1000), st.integers(0, 1000))
 def test_rule__is_the_forecast_of_the_whole(seconds, done, left):
     total = done + left
-    forecast = seconds / done * total
-    if not math.isclose(forecast, progress.LONG):
-        assert progress.is_long(seconds, done, total) is (forecast > progress.LONG)
-    assert progress.is_long(seconds, done, None) is (seconds > progress.LONG)
-    assert not progress.is_long(seconds, 0, total)  # nothing is known yet
+    whole = seconds / done * total
+    if not math.isclose(whole, inference.LONG):
+        assert inference.is_long(seconds, done, total) is (whole > inference.LONG)
+    assert inference.is_long(seconds, done, None) is (seconds > inference.LONG)
+    assert not inference.is_long(seconds, 0, total)  # nothing is known yet
 
 
 @pytest.fixture
 def always_long(monkeypatch):
-    monkeypatch.setattr(progress, "LONG", 0.0)
+    monkeypatch.setattr(inference, "LONG", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_bar__goes_with_an_error_and_comes_back(always_long, capfd):
         with Progress(3, "row", show=True) as bar:
             fail_after(bar)
     assert len(bars(capfd)) >= 1
-    with without_bars(), Progress(3, "row", show=True) as bar:
+    with bar.alone(), Progress(3, "row", show=True) as bar:
         bar.advance(3)
     assert bars(capfd) == []
     with Progress(3, "row", show=True) as bar:
@@ -129,7 +129,7 @@ def net_for():
 
 def test_forecast__counts_tokens_products_and_bytes():
     net, data = net_for(), TokenDataset([[1] * n for n in (4, 8, 8, 12)])
-    told = progress.forecast(net, data)
+    told = forecast.forecast(net, data)
     assert told["tokens_per_step"] == 16
     # 5 epochs of 2 steps, 3 members, 16 tokens.
     assert told["multiply_adds"] == 2 * 16 * (32 * 64 + 8 * 40) * 3 * 10
@@ -149,7 +149,7 @@ def test_fit__says_what_it_will_do(capsys):
 
 
 def test_rate__is_that_of_a_processor():
-    assert 1e-13 < progress.seconds_per_multiply_add(torch.float32, n=64) < 1e-6
+    assert 1e-13 < forecast.seconds_per_multiply_add(torch.float32, n=64) < 1e-6
 
 
 @pytest.mark.parametrize("tokens", [1, 100, 300, 1000, 1640, 5000, 9000])
