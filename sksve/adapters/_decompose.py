@@ -103,28 +103,9 @@ def decompose(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def resolve_rank(S: Tensor, rank: int | float | None) -> int:
     """Turn the `rank` parameter into the number of trained singular values of one layer.
 
-    Parameters
-    ----------
-    S : Tensor of shape (k,)
-        Singular values, largest first.
-    rank : None, int or float
-        None: all. An int r >= 1: the first r, capped at k. A float in (0, 1): the smallest r that
-        holds this share of the energy ``sum(S ** 2)``. Values up to ``1.2e-7 * S[0]`` never count.
+    None: all. An int r >= 1: the first r. A float in (0, 1): the smallest r that holds this share of the
+    energy ``sum(S ** 2)``. Values up to ``1.2e-7 * S[0]`` never count, so it is 0 for a zero matrix.
 
-    Returns
-    -------
-    int
-        The number of trained values, 0 only for a zero matrix.
-
-    Raises
-    ------
-    ValueError
-        If `rank` is none of these.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sksve.adapters import resolve_rank
     >>> [resolve_rank(torch.tensor([3.0, 1.0, 1.0, 0.0]), rank) for rank in (None, 2, 9, 0.9)]
     [3, 2, 3, 2]
     """
