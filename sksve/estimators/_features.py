@@ -16,9 +16,8 @@ from sksve._validation import Number, check_declared, parameter
 from sksve.backbones import (
     Backbone,
     SplitBackbone,
-    is_vision,
     load_backbone,
-    plan_from_config,
+    plan_adaptation,
     resolve_backbone,
 )
 from sksve.estimators._data import RowReader
@@ -129,10 +128,10 @@ default="all-MiniLM-L6-v2"
         reader = RowReader(type(self).__name__, self.serializer)
         rows = reader.read(X, reset=True)
         resolved = resolve_backbone(self.backbone)
-        rows = rows.for_backbone(resolved.name, vision=is_vision(resolved.config))
+        rows = rows.for_backbone(resolved.name, vision=resolved.is_vision)
         reader.kind = rows.kind
         reader.write(rows, reset=True)
-        plan = plan_from_config(resolved, adapt_blocks=0)
+        plan = plan_adaptation(resolved, adapt_blocks=0)
         check_max_length(self.max_length, plan.max_positions, resolved.name)
         backbone = load_backbone(resolved, dtype=precision.dtype).twin()
         reader.take_backbone(backbone.processor, self.max_length, precision.dtype)
