@@ -373,7 +373,7 @@ def fit_times(times: Times) -> list[str]:
 def summary(
     runs: Runs, rows: Size, methods: Sequence[str], times: Times | None = None
 ) -> list[str]:
-    """Return the bars of several methods side by side: the README's table."""
+    """Return the bars of several methods side by side: a table of docs/audit.md."""
     found = {m: {b.name: b for b in bars(runs, rows, m, times=times)} for m in methods}
     found = {m: by_name for m, by_name in found.items() if by_name}
     # Goals count data sets: those of the method with the most runs are said.

@@ -1,4 +1,4 @@
-"""Tables and pictures of the evidence: docs/evidence.md, the README's tables, benchmarks/README.md.
+"""Tables and pictures of the evidence: docs/evidence.md, docs/audit.md, benchmarks/README.md.
 
     python -m benchmarks.evidence.report            # after benchmarks.evidence.run, however far that has come
     python -m benchmarks.evidence.report --check    # fails if a page is not what the results say
@@ -118,24 +118,24 @@ def size_section(
 
 
 MARKERS = ("o", "s", "^", "D")
-#: Between these lines of the README stands the table of what is promised and what was measured.
-README_MARKS = ("<!-- made by benchmarks/evidence/report.py -->", "<!-- up to here -->")
-IN_README = (*LEADS, "lora")
-IN_README_ROWS = 200
+#: Between these lines of docs/audit.md stands the table of what is promised and what was measured.
+AUDIT_MARKS = ("<!-- made by benchmarks/evidence/report.py -->", "<!-- up to here -->")
+IN_AUDIT = (*LEADS, "lora")
+IN_AUDIT_ROWS = 200
 MORE_ROWS = 1000
 MORE = ("more_rows", "3000_rows")
 UNSEEN = ("unseen", "unseen_more_rows")
 
-UNSEEN_IN_README = """\
+UNSEEN_IN_AUDIT = """\
 The clean check, 200 and 1,000 training rows together, each data set with the mean of both (`python -m
 benchmarks.evidence.run --config unseen`, and the same with `unseen_more_rows`):"""
-FEW_IN_README = f"""\
-{IN_README_ROWS} training rows of the grid, where settings were looked for (`python -m
+FEW_IN_AUDIT = f"""\
+{IN_AUDIT_ROWS} training rows of the grid, where settings were looked for (`python -m
 benchmarks.evidence.run`):"""
-NEW_IN_README = """\
+NEW_IN_AUDIT = """\
 The same on rows that no search for a kind of SVE had looked at (`python -m benchmarks.evidence.run --config
 new_data`):"""
-MORE_IN_README = f"""\
+MORE_IN_AUDIT = f"""\
 The same with {MORE_ROWS:,} training rows and trials of their own there (`python -m benchmarks.evidence.run
 --config more_rows`):"""
 
@@ -158,8 +158,8 @@ def page(runs: Runs, cells: list[Cell], grid: str, results: Path | None = None) 
     if results is not None and grid == "evidence":
         config = read_config("new_data")
         new = load_runs(table_of(results, config["results"]))
-        times = times_of(results, config["results"], IN_README_ROWS)
-        lines += new_data_section(new, IN_README_ROWS, planned(config), times)
+        times = times_of(results, config["results"], IN_AUDIT_ROWS)
+        lines += new_data_section(new, IN_AUDIT_ROWS, planned(config), times)
         whole = unseen_times(results, whole=True)
         times_by_size = unseen_times(results)
         lines += unseen_section(unseen_runs(results), unseen_cells(), times_by_size, whole)
@@ -206,27 +206,27 @@ def sizes_of(runs: Runs) -> list[int | None]:
     return sorted({key[2] for key in runs}, key=lambda n: (n is None, n))
 
 
-def readme_table(runs: Runs) -> list[str]:
-    """Lines of the README's tables: the clean check, the grid, new data, more rows."""
+def audit_tables(runs: Runs) -> list[str]:
+    """Lines of the audit's tables: the clean check, the grid, new data, more rows."""
     unseen = unseen_runs(RESULTS)
     complete = set(unseen_cells()) <= set(unseen)  # its verdict is over all of them
     new = load_runs(table_of(RESULTS, read_config("new_data")["results"]))
-    times = {rows: times_of(RESULTS, "evidence", rows) for rows in (IN_README_ROWS, MORE_ROWS)}
-    of_new = times_of(RESULTS, read_config("new_data")["results"], IN_README_ROWS)
+    times = {rows: times_of(RESULTS, "evidence", rows) for rows in (IN_AUDIT_ROWS, MORE_ROWS)}
+    of_new = times_of(RESULTS, read_config("new_data")["results"], IN_AUDIT_ROWS)
     tables = {
-        UNSEEN_IN_README: unseen_summary(unseen, unseen_times(RESULTS)) if complete else [],
-        FEW_IN_README: summary(runs, IN_README_ROWS, IN_README, times[IN_README_ROWS]),
-        NEW_IN_README: new_data_summary(new, IN_README_ROWS, of_new),
-        MORE_IN_README: summary(runs, MORE_ROWS, ["sve_subspaces"], times[MORE_ROWS]),
+        UNSEEN_IN_AUDIT: unseen_summary(unseen, unseen_times(RESULTS)) if complete else [],
+        FEW_IN_AUDIT: summary(runs, IN_AUDIT_ROWS, IN_AUDIT, times[IN_AUDIT_ROWS]),
+        NEW_IN_AUDIT: new_data_summary(new, IN_AUDIT_ROWS, of_new),
+        MORE_IN_AUDIT: summary(runs, MORE_ROWS, ["sve_subspaces"], times[MORE_ROWS]),
     }
     return [line for title, lines in tables.items() if lines for line in (title, "", *lines)]
 
 
-def with_table(readme: str, lines: list[str]) -> str:
-    """Put the table between the README's marks."""
-    before, rest = readme.split(README_MARKS[0])
-    after = rest.split(README_MARKS[1])[1]
-    return "\n".join([before + README_MARKS[0], "", *lines, README_MARKS[1] + after])
+def with_table(audit: str, lines: list[str]) -> str:
+    """Put the table between the audit's marks."""
+    before, rest = audit.split(AUDIT_MARKS[0])
+    after = rest.split(AUDIT_MARKS[1])[1]
+    return "\n".join([before + AUDIT_MARKS[0], "", *lines, AUDIT_MARKS[1] + after])
 
 
 def overview() -> str:
@@ -301,9 +301,9 @@ def main() -> None:
     runs = load_runs(table_of(RESULTS, config["results"]))
     made = {args.page: page(runs, cells_planned(config), config["results"], RESULTS)}
     if config["results"] == "evidence":
-        readme = ROOT / "README.md"
+        audit = DOCS / "audit.md"
         made[ROOT / "benchmarks" / "README.md"] = overview()
-        made[readme] = with_table(readme.read_text("utf-8"), readme_table(runs))
+        made[audit] = with_table(audit.read_text("utf-8"), audit_tables(runs))
     if args.check:
         stale = [f.name for f, t in made.items() if not f.exists() or f.read_text("utf-8") != t]
         if stale:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.studies.quickstart
 
-The README quotes results/quickstart.jsonl.
+docs/examples.md quotes results/quickstart.jsonl.
 """
 
 import runpy

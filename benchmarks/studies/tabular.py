@@ -1,6 +1,6 @@
 """When is it worth turning a table into text? The same rows, four ways of learning from them.
 
-    python -m benchmarks.studies.tabular            # results/tabular.jsonl, which the README quotes
+    python -m benchmarks.studies.tabular            # results/tabular.jsonl, which docs/tables.md quotes
 
 Three tables: credit applications, customers who may leave, loans with free-text job titles. Every model
 sees the same columns of the same rows. Nothing is tuned: the ensemble has the settings of the quick
