@@ -238,11 +238,15 @@ def _checked_adapt_blocks(adapt_blocks: Any, n_blocks: int) -> int:
     """Return the number of blocks that may be adapted."""
     if adapt_blocks is None:
         return n_blocks
-    fits = isinstance(adapt_blocks, Integral) and not isinstance(adapt_blocks, bool)
-    if not fits or not 0 <= adapt_blocks <= n_blocks:
+    if not isinstance(adapt_blocks, Integral) or isinstance(adapt_blocks, bool) or adapt_blocks < 0:
         raise ValueError(
-            f"The 'adapt_blocks' parameter must be None or an int in the range [0, {n_blocks}]: "
-            f"this backbone has {n_blocks} blocks. Got {adapt_blocks!r} instead."
+            f"The 'adapt_blocks' parameter must be None or an int of at least 0. Got {adapt_blocks!r} "
+            "instead."
+        )
+    if adapt_blocks > n_blocks:
+        raise ValueError(
+            f"adapt_blocks={adapt_blocks} is more than this backbone's {n_blocks} blocks. Choose an int up "
+            f"to {n_blocks}, or None for all."
         )
     return int(adapt_blocks)
 

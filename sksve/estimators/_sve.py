@@ -15,7 +15,6 @@ Training(decay_to='start', freeze_out=0.5, head_lr=0.0015, init_scale=0.0,
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from types import MappingProxyType
 from typing import Any
 
@@ -23,7 +22,7 @@ import torch
 from sklearn.utils._param_validation import StrOptions
 from torch import nn
 
-from sksve._validation import Number, parameter
+from sksve._validation import parameter
 from sksve.adapters import SVDLinear
 from sksve.estimators._auto import SVE
 from sksve.estimators._base import MemberClassifier
@@ -217,9 +216,7 @@ default="all-MiniLM-L6-v2"
         StrOptions({"auto", "diagonal", "banded", "random", "top_k", "full"}),
         scope="member",
     )
-    off_diagonals: int | str = parameter(
-        "auto", Number(Integral, 0, None, closed="left"), AUTO, scope="member"
-    )
+    off_diagonals: int | str = parameter("auto", AT_LEAST_ONE, AUTO, scope="member")
     direction_pool: int | str | None = parameter("auto", AT_LEAST_ONE, None, AUTO, scope="member")
 
     _defaults = SVE
