@@ -78,7 +78,7 @@ def fetch_package(
     FetchError
         If the archive is not cached and cannot be downloaded (it is also an OSError).
     IntegrityError
-        If the registry's archive has another hash. A cached one is downloaded anew, with a warning.
+        If the registry's archive has another hash. A cached one is downloaded again, with a warning.
     """
     root = cache_folder() if folder is None else Path(folder).expanduser()
     home = root / "packages" / f"{re.sub(r'[-_.]+', '-', name).lower()}-{version}"
@@ -161,7 +161,7 @@ def _run_pip(name: str, version: str, sha256: str, kind: str, home: Path, scratc
     if done.returncode != 0 or len(archives) != 1:
         raise FetchError(
             f"Cannot download the {kind} of {name} {version}. pip says:\n{_tail(done.stdout)}\n"
-            "Check that the package registry can be reached (pip's own settings are used) "
+            "Check that the package registry can be reached (pip's settings are used) "
             f"and that `{sys.executable} -m pip` works; or, where it does, run\n"
             f"    python -m pip download --no-deps {' '.join(wanted)} {name}=={version}\n"
             f"and put the archive into {home}."

@@ -40,13 +40,13 @@ Scope = Literal["member", "training", "run"]
 
 
 class Number(Interval):
-    """An interval of numbers; scikit-learn's own takes True for 1."""
+    """An interval of numbers; scikit-learn's takes True for 1."""
 
     def is_satisfied_by(self, val: Any) -> bool:
         return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
-#: Constraints of a `random_state`; scikit-learn's own takes True for 1.
+#: Constraints of a `random_state`; scikit-learn's takes True for 1.
 SEED = (Number(Integral, 0, 2**32 - 1, closed="both"), np.random.RandomState, None)
 
 
@@ -79,7 +79,7 @@ def parameter(default: Any, *allowed: Any, scope: Scope = "training", saved: boo
         "member": other members come of another value, so that ``partial_fit`` and a warm start refuse
         a change; "training": a warm start alone does; "run": a change is always allowed.
     saved : bool, default=True
-        Whether a saved model holds it; if not, it is given anew when the model is loaded.
+        Whether a saved model holds it; if not, it is passed again when the model is loaded.
     """
     about = {"allowed": allowed, "scope": scope, "saved": saved}
     return field(default=default, metadata=about)

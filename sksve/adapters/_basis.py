@@ -1,6 +1,6 @@
 """Find the basis again that members were trained on: same vectors, same signs, same rotation.
 
-A member's values belong to singular vectors that are not saved: they are computed anew from the same
+A member's values belong to singular vectors that are not saved: they are recomputed from the same
 weights. LAPACK's drivers and versions may give a pair of vectors the opposite sign, and any rotation
 of the vectors of (nearly) equal singular values. So that they can be recognised, eight random
 projections of every vector of U and of V are saved.
@@ -26,7 +26,7 @@ MOST_EQUAL = 12
 
 
 class BasisMismatchError(ValueError):
-    """Singular vectors computed anew are not those that were saved."""
+    """Recomputed singular vectors are not those that were saved."""
 
 
 def near_equal_groups(S: Tensor) -> list[tuple[int, int]]:
@@ -52,7 +52,7 @@ def saved_basis(U: Tensor, S: Tensor, Vh: Tensor, rank: int, key: str) -> dict[s
 def restore_basis(
     U: Tensor, S: Tensor, Vh: Tensor, saved: Mapping[str, Tensor], rank: int, key: str
 ) -> tuple[Tensor, Tensor]:
-    """Return U and Vh, computed anew, turned into those of which :func:`saved_basis` gave `saved`.
+    """Return U and Vh, recomputed, turned into those of which :func:`saved_basis` gave `saved`.
 
     Raises BasisMismatchError if a tensor is missing or of another shape, a singular value differs by more
     than 1e-5 of the largest, or the vectors cannot be aligned.

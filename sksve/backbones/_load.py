@@ -241,7 +241,7 @@ def _read(folder: Path) -> tuple[Any, Any]:
         kind = AutoImageProcessor if vision else AutoTokenizer
         try:
             processor = kind.from_pretrained(str(folder), **local)
-        except Exception as error:  # the tokenizers' own library raises plain Exception
+        except Exception as error:  # the tokenizers' library raises plain Exception
             raise ValueError(
                 f"The {'image processor' if vision else 'tokenizer'} in {folder} cannot be loaded: "
                 f"{error} A folder written by its save_pretrained() can."
@@ -265,7 +265,7 @@ def _check_shards(folder: Path) -> None:
         try:
             shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
-            raise ValueError(f"{index} cannot be read: it is no index of shards.") from error
+            raise ValueError(f"{index} cannot be read: it is not an index of shards.") from error
         unreadable = [s for s in shards if not isinstance(s, str) or not _SHARD.fullmatch(s)]
         if unreadable:
             raise ValueError(

@@ -63,7 +63,7 @@ def pool_tokens(hidden: Tensor, attention_mask: Tensor | None, pooling: str) -> 
         attention_mask = torch.ones(b, t, dtype=torch.long, device=hidden.device)
     if attention_mask.shape != (b, t):
         raise ValueError(
-            f"attention_mask must have one entry a token, shape {(b, t)}. "
+            f"attention_mask must have one entry per token, shape {(b, t)}. "
             f"Got shape {tuple(attention_mask.shape)} instead."
         )
     if t == 0:
@@ -139,7 +139,7 @@ def _read_json(file: Path, kind: type) -> Any:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is no JSON: {error}.") from error
+        raise ValueError(f"{file} is not valid JSON: {error}.") from error
     if not isinstance(content, kind):
         raise ValueError(f"{file} must hold a {kind.__name__}. Got a {type(content).__name__}.")
     return content

@@ -140,7 +140,7 @@ class ResolvedBackbone:
     name : str
         What the user gave; the model's class name for a pair.
     source : {"folder", "package", "cache", "hub-cache", "hub", "pair"}
-        A folder of the user's, an installed registry package, sksve's own cache, the Hugging Face
+        A folder of the user's, an installed registry package, sksve's cache, the Hugging Face
         cache, the hub, or a (model, processor) pair.
     folder : pathlib.Path or None
         The local folder; None for a pair.
@@ -160,7 +160,7 @@ class ResolvedBackbone:
 
     @property
     def config(self) -> Any:
-        """The transformers configuration; read anew at each access for a folder.
+        """The transformers configuration; read again at each access for a folder.
 
         ValueError if transformers does not know the model, or it needs code of its own, which never runs.
         """

@@ -1,6 +1,6 @@
 """A backbone in two parts: the frozen prefix, computed once, and the suffix that is trained.
 
-Each part runs by the model's own ``forward``, so that masks, rotary and relative positions stay the
+Each part runs by the model's ``forward``, so that masks, rotary and relative positions stay the
 model's business. A call runs on a throw-away *shell*: shallow copies of the few modules on the path to
 the list of blocks, and that list with some blocks replaced. In the prefix the block at the cut is a
 ``_Stop`` that ends the run with what it was given; in the suffix it is an ``_Inject`` that enters the
@@ -149,7 +149,7 @@ class SplitBackbone(nn.Module):
         """
         if hidden is None and self.has_prefix:
             raise ValueError(
-                f"hidden must be what prefix() gave: {self.first_block} of {self.n_blocks} blocks "
+                f"hidden must be what prefix() returned: {self.first_block} of {self.n_blocks} blocks "
                 "are in the prefix. Got None instead."
             )
         if hidden is None or not self.can_split:
@@ -212,7 +212,7 @@ def count_image_tokens(model: nn.Module, blocks: str, shape: tuple[int, ...]) ->
 
 
 def run_model(model: Any, inputs: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """Run a model's own forward pass; give its last hidden state.
+    """Run a model's forward pass; give its last hidden state.
 
     `inputs` are token ids (b, t), token ids over token types (b, 2, t), or pixel values (b, c, h, w).
     A row without any token attends to its first, padded place: softmax over nothing would be NaN,

@@ -76,7 +76,7 @@ n_features_in_, feature_names_in_
     laplace-torch knows no sample weights: they count in training, and so in the posterior's mean, but
     its precision counts every row of positive weight once.
 
-    Kronecker factors and the marginal likelihood are laplace-torch's own defaults [2]_; the other
+    Kronecker factors and the marginal likelihood are laplace-torch's defaults [2]_; the other
     defaults are those of ``FineTunedClassifier``. ``benchmarks/studies/defaults.py`` tunes them on validation
     data.
 
@@ -141,7 +141,7 @@ n_features_in_, feature_names_in_
         if y.ndim == 2:
             raise ValueError(
                 "LaplaceClassifier takes labels, y of shape (n_samples,): laplace-torch has no "
-                f"posterior for soft labels. Got y of shape {y.shape}; take y.argmax(axis=1), or "
+                f"posterior for soft labels. Got y of shape {y.shape}; use y.argmax(axis=1), or "
                 "another classifier."
             )
         return parts

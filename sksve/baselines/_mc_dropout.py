@@ -39,7 +39,7 @@ default="all-MiniLM-L6-v2"
     n_samples : int, default=10
         Masks in prediction; may be changed after fit. Sample k is the same whatever their number.
     dropout : float, default=0.1
-        Share of features dropped, in (0, 1); the model's own rates are not used.
+        Share of features dropped, in (0, 1); the model's rates are not used.
     adapt_blocks : int, float, None or "auto", default="auto"
         Train the last so many blocks only, or this share of them, with all their parameters, and drop
         features there only. None: the whole model.
@@ -83,8 +83,8 @@ n_features_in_, feature_names_in_
     dropout: float = parameter(0.1, SHARE, scope="member")
 
     _why_no_model = (
-        "A member of MCDropoutClassifier is one model with a mask for each of its layers, which no plain "
-        "model of transformers has. Take FineTunedClassifier for the model alone, or "
+        "A member of MCDropoutClassifier is one model with one mask per layer, which no plain "
+        "transformers model has. Use FineTunedClassifier for the model alone, or "
         "DeepEnsembleClassifier for members that are models."
     )
 

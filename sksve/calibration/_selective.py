@@ -366,11 +366,11 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
             needed = rows_needed(self.max_risk, level)
             warnings.warn(
                 f"max_risk={self.max_risk:g} cannot be guaranteed at level {level:g} from {n:g} "
-                "held-out rows, so every row is abstained on. "
+                "held-out rows, so the classifier abstains on every row. "
                 + (
                     f"At least {needed:g} are needed, however good the classifier is."
                     if needed > n
-                    else "Too many of the most confident rows are wrong. Allow more risk, or give more rows."
+                    else "Too many of the most confident rows are wrong. Allow more risk, or pass more rows."
                 ),
                 CalibrationWarning,
                 stacklevel=3,

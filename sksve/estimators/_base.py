@@ -265,7 +265,7 @@ class MemberClassifier(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
         if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val go together: give both or neither.")
+            raise ValueError("X_val and y_val go together: pass both or neither.")
         rows = reader.read(X, reset=True)
         targets = read_targets(y, len(rows), sample_weight, self.class_weight, classes)
         if X_val is not None:

@@ -136,7 +136,7 @@ class PartialFitMixin:
         if changed:
             raise ValueError(
                 f"partial_fit continues training the existing members, so {', '.join(changed)} cannot "
-                "change. Set the old value again, or call fit to train anew."
+                "change. Set the old value again, or call fit to train from scratch."
             )
         return settings
 
@@ -175,7 +175,7 @@ def _check_unchanged(
     if changed:
         raise ValueError(
             f"warm_start=True keeps the members already trained, so {', '.join(changed)} cannot "
-            "change. Set the old value again, or warm_start=False to train anew."
+            "change. Set the old value again, or warm_start=False to train from scratch."
         )
     if not np.array_equal(classes, old_classes):
         raise ValueError(
@@ -268,7 +268,7 @@ class FirstMembersMixin:
         if not allowed or not 1 <= n_members <= most:
             raise ValueError(
                 f"The 'n_members' parameter of first_members must be an int in the range [1, {most}], "
-                f"the number of members there are. Got {n_members!r} instead."
+                f"the number of trained members. Got {n_members!r} instead."
             )
         k = int(n_members)
         params = self.get_params(deep=False)

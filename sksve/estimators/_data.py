@@ -141,7 +141,7 @@ def _hard_labels(
         try:
             np.shape(y)
         except ValueError:
-            raise ValueError("y must hold one label a row. Its rows differ in length.") from None
+            raise ValueError("y must hold one label per row. Its rows differ in length.") from None
     y = column_or_1d(y, warn=True)
     _check_length(y, n_samples)
     if y.dtype.kind == "f" and not np.isfinite(y).all():
@@ -223,8 +223,8 @@ def read_soft_labels(
     )
     if values.dtype.kind in "iub":
         raise ValueError(
-            f"{what} Got {values.dtype.name}s. For one class a row, pass {name}.argmax(axis=1), or "
-            f"{name}.astype(float) as soft labels; several classes a row are not supported."
+            f"{what} Got {values.dtype.name}s. For one class per row, pass {name}.argmax(axis=1), or "
+            f"{name}.astype(float) as soft labels; several classes per row are not supported."
         )
     if values.dtype.kind != "f":
         raise ValueError(f"{what} Got {values.dtype.name}s.")
@@ -262,7 +262,7 @@ def _table(y: Any) -> np.ndarray | None:
     elif isinstance(y, (list, tuple)) and len(y) and isinstance(y[0], (list, tuple, np.ndarray)):
         try:
             values = np.asarray(y)
-        except ValueError:  # ragged: scikit-learn's own message
+        except ValueError:  # ragged: scikit-learn's message
             return None
     else:
         return None

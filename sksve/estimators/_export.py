@@ -26,7 +26,7 @@ class ExportMixin:
     def to_transformers(self, member: int = 0) -> Any:
         """One member's backbone as a plain Hugging Face model, its weights merged.
 
-        It is of the backbone's own class (``BertModel``, ...), knows nothing of sksve and can be saved
+        It is of the backbone's class (``BertModel``, ...), knows nothing of sksve and can be saved
         with its own ``save_pretrained``, served or exported. It gives token vectors; the member's
         head is in :meth:`to_torch`, which gives logits.
 

@@ -57,7 +57,7 @@ class SavingMixin(Savable):
         if self.training is not None and self.training.callbacks:
             raise PersistenceError(
                 f"The 'callbacks' of {owner}'s training are objects that a saved model cannot hold. They "
-                "have done their work: clf.set_params(training__callbacks=None), then save."
+                "are not needed after training: clf.set_params(training__callbacks=None), then save."
             )
         tensors = saved_state(self.net_.module_)
         broken = [name for name, value in tensors.items() if not np.isfinite(value).all()]
@@ -256,7 +256,7 @@ def _refuse_inside(weights: Path | None, folder: Path) -> None:
     """Refuse weights that come with the saved model: they may be files of any kind."""
     if weights is not None and weights.resolve().is_relative_to(folder.resolve()):
         raise PersistenceError(
-            f"The backbone {weights} lies inside the saved model's own folder. Move it elsewhere, or "
+            f"The backbone {weights} lies inside the saved model's folder. Move it elsewhere, or "
             "give another with backbone=."
         )
 

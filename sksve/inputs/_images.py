@@ -83,8 +83,8 @@ def _check_array(image: np.ndarray, where: str) -> None:
 def _check_pil(image: Any, where: str) -> None:
     if image.mode not in _MODES:
         raise NotImageError(
-            f"{_WANTED} of 8 bits a channel. Got PIL's mode {image.mode!r} in {where}. Bring it to "
-            "0..255 yourself: where its values end is for you to say."
+            f"{_WANTED} of 8 bits per channel. Got PIL's mode {image.mode!r} in {where}. Scale it "
+            "to 0..255 first: only you know the range of its values."
         )
     if 0 in image.size:
         raise NotImageError(f"{_WANTED} at least one pixel large. Got {image.size} in {where}.")

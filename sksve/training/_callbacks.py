@@ -232,7 +232,7 @@ _BETWEEN_STEPS = {"on_epoch_begin", "on_batch_end", "on_epoch_end"}
 
 
 class TrainingStopped(KeyboardInterrupt):
-    """Nothing is left to train: skorch's own way out of its loop, and no interrupt."""
+    """Nothing is left to train: skorch's way out of its loop, and no interrupt."""
 
 
 class SigintFlag:
@@ -331,7 +331,7 @@ class InterruptMixin:
                 raise (
                     TrainingStopped() if of_skorch else KeyboardInterrupt(_BY_CALLBACK)
                 ) from stop
-        # After every callback has had this step, end the loop in skorch's own way.
+        # After every callback has had this step, end the loop in skorch's way.
         if method_name in ("on_batch_end", "on_epoch_end") and not self.active_:
             raise TrainingStopped
         between = method_name in _BETWEEN_STEPS and kwargs.get("training", True)

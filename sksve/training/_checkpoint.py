@@ -82,9 +82,8 @@ def check_same_fit(folder: Path, key: str) -> None:
         if state["fit"] != key:
             raise ValueError(
                 f"checkpoint_dir={str(folder)!r} holds the checkpoint of another fit: the data, a "
-                "parameter, the backbone's weights or a version differ. Call fit with what it was "
-                f"called with to continue it; to start anew, remove {path.name} or give another "
-                "folder."
+                "parameter, the backbone's weights or a version differ. To continue it, call fit as it "
+                f"was called then; to start over, remove {path.name} or choose another folder."
             )
 
 
@@ -141,8 +140,8 @@ def clear_checkpoints(folder: Path) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         warnings.warn(
-            f"The checkpoints of this fit could not be removed: {error}. Remove them, or the same "
-            "fit called again takes its result from them.",
+            f"The checkpoints of this fit could not be removed: {error}. Remove them, or the next "
+            "call of the same fit returns their result.",
             UserWarning,
             stacklevel=2,
         )
@@ -156,7 +155,7 @@ def check_writable(folder: Path) -> None:
         raise OSError(
             error.errno,
             f"checkpoint_dir={str(folder)!r} cannot be written to ({error.strerror}), so training "
-            "was not begun. Give a folder that can, or checkpoint_dir=None",
+            "was not started. Choose a folder that can be written to, or checkpoint_dir=None",
         ) from error
 
 
@@ -205,7 +204,7 @@ class Checkpoint(Callback):
             if not self.failed_:
                 warnings.warn(
                     f"A checkpoint could not be written to {str(self.path.parent)!r}: {error}. "
-                    "Training goes on; the last checkpoint written stays valid.",
+                    "Training continues; the last checkpoint written stays valid.",
                     UserWarning,
                     stacklevel=2,
                 )

@@ -48,7 +48,7 @@ class Training(BaseEstimator):
     head_init_scale : float, default=0.01
         Standard deviation of the heads' initial weights.
     train_bias : bool or "auto", default="auto"
-        Whether members own biases.
+        Whether members train biases.
     decay_to : {"auto", "pretrained", "start", "zero"}, default="auto"
         What `weight_decay` pulls to: the pretrained values and a head of zero, or each member's own
         random start, head included [2]_, so that it does not take back what `init_scale` and

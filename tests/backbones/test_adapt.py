@@ -60,8 +60,8 @@ class Halved(Doubled):
 
 
 FAULTS = {
-    "missing": ({"left.0.7": nn.Identity()}, "'left.0.7' is no module of ModuleDict"),
-    "root": ({"": nn.Identity()}, "'' is no module"),
+    "missing": ({"left.0.7": nn.Identity()}, "'left.0.7' is not a module of ModuleDict"),
+    "root": ({"": nn.Identity()}, "'' is not a module"),
     "shape": ({"right": nn.Linear(3, 5)}, "'right' maps 3 to 3 features, its replacement 3 to 5"),
 }
 

@@ -333,7 +333,7 @@ def test__parameters__numpys_floats_are_floats(make):
 
 
 def test__y_and_weights__that_are_no_column_of_numbers(no_loading, make):
-    with pytest.raises(ValueError, match=r"y must hold one label a row\. Its rows"):
+    with pytest.raises(ValueError, match=r"y must hold one label per row\. Its rows"):
         make().fit(T, [[1], [0, 1], [1], [0]])
     with pytest.raises(ValueError, match="sample_weight must be finite"):
         make().fit(T, Y, sample_weight=np.array([10**400] * 4, dtype=object))

@@ -246,7 +246,7 @@ def test__another_fit__is_refused(name, dead, fitted, texts, labels, tmp_path):
     old = clf.get_params()
     with pytest.raises(ValueError, match="holds the checkpoint of another fit") as info:
         clf.set_params(**DIFFERENT[name]).fit(texts, labels)
-    assert "to start anew, remove members-0-2.checkpoint" in str(info.value)
+    assert "to start over, remove members-0-2.checkpoint" in str(info.value)
     assert not hasattr(clf, "classes_")
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert_same_fit(clf.set_params(**old).fit(texts, labels), fitted, texts)  # it still continues
@@ -345,7 +345,7 @@ def test__folder_that_cannot_be_written__is_told_before_training(
     make, texts, labels, tmp_path, no_loading
 ):
     (tmp_path / "file").write_text("")
-    with pytest.raises(NotADirectoryError, match=r"file.below.*training was not begun"):
+    with pytest.raises(NotADirectoryError, match=r"file.below.*training was not started"):
         make(checkpoint_dir=tmp_path / "file" / "below").fit(texts, labels)
 
 

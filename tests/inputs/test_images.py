@@ -163,7 +163,9 @@ def test_for_backbone__sends_each_to_the_other_backbone(colour):
     for other in (table, read_rows([["a text"]])):
         with pytest.raises(ValueError, match=r"'b' is a vision backbone.*all-MiniLM"):
             other.for_backbone("b", vision=True)
-    with pytest.raises(ValueError, match=r"X holds images, but 'b' is no vision backbone.*dinov2"):
+    with pytest.raises(
+        ValueError, match=r"X holds images, but 'b' is not a vision backbone.*dinov2"
+    ):
         images.for_backbone("b", vision=False)
 
 

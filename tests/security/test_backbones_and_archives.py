@@ -107,7 +107,7 @@ def test_json__of_any_other_form_is_one_clear_error(file, text, weights):
     if file == "modules.json" and text == "[]":
         assert load(weights).pooling == "mean"
         return
-    with pytest.raises(ValueError, match=r"cannot be|must hold|no JSON|do not fit"):
+    with pytest.raises(ValueError, match=r"cannot be|must hold|not valid JSON|do not fit"):
         SVEClassifier(str(weights), max_epochs=1).fit(["a", "b"] * 4, [0, 1] * 4)
 
 
