@@ -57,7 +57,7 @@ if hasattr(os, "register_at_fork"):
 class MemberModule(nn.Module):
     """A module whose input and parameters have a member axis, outermost."""
 
-    #: Buffers that belong to the members, as parameters do: axis 0 is the member. Saved, never computed anew.
+    #: Buffers that belong to the members, as parameters do: axis 0 is the member. Saved, never recomputed.
     member_buffers: tuple[str, ...] = ()
 
     _members = ThreadLocal[Tensor]()  # set by `use_members`

@@ -148,7 +148,7 @@ def _find_blocks(model: nn.Module) -> tuple[str, int]:
     reason = (
         "they share the weights of fewer blocks (as ALBERT's do), so none can be adapted alone"
         if not whole and any(len(m) < (n_layers or 0) for m in outer.values())
-        else "sksve needs exactly one list with one block a layer"
+        else "sksve needs exactly one list with one block per layer"
     )
     raise ValueError(
         f"{who} has {n_layers} layers, but {reason}. Lists of modules found: {found}. Families "
@@ -238,7 +238,8 @@ def _checked_adapt_blocks(adapt_blocks: Any, n_blocks: int) -> int:
     """Return the number of blocks that may be adapted."""
     if adapt_blocks is None:
         return n_blocks
-    if not isinstance(adapt_blocks, Integral) or isinstance(adapt_blocks, bool) or adapt_blocks < 0:
+    is_count = isinstance(adapt_blocks, Integral) and not isinstance(adapt_blocks, bool)
+    if not is_count or adapt_blocks < 0:
         raise ValueError(
             f"The 'adapt_blocks' parameter must be None or an int of at least 0. Got {adapt_blocks!r} "
             "instead."
@@ -291,7 +292,7 @@ def swap_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> Non
     for name, new in replacements.items():
         old = modules.get(name) if name else None
         if old is None:
-            faults.append(f"{name!r} is no module of {type(model).__name__}.")
+            faults.append(f"{name!r} is not a module of {type(model).__name__}.")
             continue
         if others := [n for n in names_of[id(old)] if n != name]:
             faults.append(f"{name!r} is the same module as {', '.join(map(repr, others))}.")

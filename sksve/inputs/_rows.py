@@ -55,10 +55,10 @@ class CheckedRows:
             raise ValueError(
                 f"X is of kind {self.kind!r}, but {backbone!r} is a vision backbone: it takes PIL images, "
                 "uint8 arrays of shape (n, h, w) or (n, h, w, 3), or file paths. For texts and tables "
-                "choose a backbone of language, such as 'all-MiniLM-L6-v2'."
+                "choose a language backbone, such as 'all-MiniLM-L6-v2'."
             )
         raise ValueError(
-            f"X holds images, but {backbone!r} is no vision backbone: it takes texts and tables. For "
+            f"X holds images, but {backbone!r} is not a vision backbone: it takes texts and tables. For "
             "images choose a ViT or DINOv2, such as 'facebook/dinov2-small'."
         )
 
@@ -112,7 +112,7 @@ def read_rows(X: Any, *, pairs: bool = False, paths: bool = False) -> CheckedRow
     if isinstance(X, (list, tuple)) and any(isinstance(c, np.ndarray) and c.ndim > 1 for c in X):
         return CheckedRows("image", check_images(X))
     shape = _shape_of(X)
-    if not shape:  # not a container we know: scikit-learn's own message
+    if not shape:  # not a container we know: scikit-learn's message
         X = check_array(X, dtype=None, ensure_all_finite="allow-nan")
         shape = X.shape
     if shape[0] == 0:

@@ -41,7 +41,7 @@ TOKENS_CPU, TOKENS_GPU = 1024, 65536
 # a pass of its own. It saves 17 % of a prediction of 200 reviews with the README's settings (CPU time on
 # one thread, medians of 5 in turns: 4.3 against 5.2 s; with RANDOM_SUBSPACES 6.5 against 7.7 s).
 TURNS = 0.9
-# Frozen features of a data set are kept in memory up to this size, and computed anew beyond it.
+# Frozen features of a data set are kept in memory up to this size, and recomputed beyond it.
 FEATURE_BYTES = 4 * 2**30
 # Those kept at once while members take turns in a prediction.
 TURN_BYTES = 2**28
@@ -146,7 +146,7 @@ def compute_features(
 ) -> bool:
     """Run the frozen part of the backbone once over all rows and keep its output in the data set.
 
-    False if no block is frozen, it has been done, or the output is larger than 4 GiB and is computed anew at
+    False if no block is frozen, it has been done, or the output is larger than 4 GiB and is recomputed at
     every use. Batches are those of :func:`token_batches`.
     """
     if not split.has_prefix or dataset.has_features:

@@ -245,7 +245,7 @@ class MemberModel(nn.Module):
 
 
 def merged_model(module: EnsembleModule, member: int) -> MemberModel:
-    """Write one member's dense weights and biases into a new model of the backbone's own class.
+    """Write one member's dense weights and biases into a new model of the backbone's class.
 
     It is in eval mode, on the device of `module`, and shares no memory with it.
     """
