@@ -22,10 +22,11 @@ FORMER = {
     "n_iter_no_change": "auto", "pooling": "auto", "target_modules": "auto", "off_diagonals": 0,
 }  # fmt: skip
 RENAMED = {"core_optimizer": "optimizer", "n_iter_no_change": "patience"}
-#: What the results mean where they name no value, whatever "auto" comes to stand for.
-UNNAMED = {
-    "rank": None, "adapt_blocks": None, "max_epochs": 4, "batch_size": 32, "lr": 3e-3, "head_lr": 1e-2,
-    "init_scale": 0.1, "train_bias": True, "weight_decay": 0.0,
+#: What results of SVEClassifier mean where they name no value, whatever "auto" stands for now.
+UNNAMED: dict[str, Any] = {
+    "rank": None, "adapt_blocks": None, "direction_pool": None, "max_epochs": 4, "batch_size": 32,
+    "lr": 3e-3, "head_lr": 1e-2, "init_scale": 0.1, "head_init_scale": 0.01, "train_bias": True,
+    "weight_decay": 0.0, "freeze_out": None, "core_optimizer": "adamw",
 }  # fmt: skip
 
 
@@ -37,19 +38,19 @@ def parameters_of(name: str) -> dict[str, Any]:
 
 def make_estimator(name: str, **settings: Any) -> Any:
     """Build an estimator of a class."""
-    told = dict(settings)
+    told = {**(UNNAMED if name == "SVEClassifier" else {}), **settings}
     of_the_band = told.pop("band_init_scale", 0.0)
     if of_the_band not in (0.0, told.get("init_scale")):  # one scale now, for all entries of a core
         raise ValueError(f"A band with noise of its own ({of_the_band}) cannot be made any more.")
     if name == "SVEClassifier":
-        told = {**UNNAMED, **told}
         side = told.pop("off_diagonals", 0)
         told["core"] = "diagonal"
         if side:
             full = told["rank"] is not None and side >= told["rank"] - 1
             told |= {"core": "full"} if full else {"core": "banded", "off_diagonals": side}
-    if told.pop("anchored", False):
-        told["decay_to"] = "start"
+    anchored = told.pop("anchored", False)
+    if name == "SVEClassifier" and told["weight_decay"]:
+        told.setdefault("decay_to", "start" if anchored else "pretrained")
     if told.pop("member_batches", "") == "shared":
         told["shared_batches"] = True
     told = {RENAMED.get(k, k): v for k, v in told.items()}
