@@ -64,7 +64,7 @@ class Task:
 
 
 def _movie_reviews():
-    # Defaults were tuned on rows before 8,000 (benchmarks/studies/defaults.py): those after are test rows.
+    # Defaults were tuned on rows before 8,000: those after are test rows.
     movies = datasets.fetch_movie_reviews()
     amazon, tweets = datasets.fetch_amazon_reviews(), datasets.fetch_tweets()
     return Pools(
@@ -72,7 +72,7 @@ def _movie_reviews():
         Rows(movies.data[8000:], movies.target[8000:]),
         2,
         shifted={
-            # Their rows 2,000 to 2,599 chose defaults in benchmarks/studies/defaults.py.
+            # Their rows 2,000 to 2,599 chose the defaults of that time.
             "amazon": Rows(amazon.data[:2000], amazon.target[:2000]),
             "tweets": Rows(tweets.data[:2000], tweets.target[:2000]),
         },
@@ -121,7 +121,7 @@ def _credit():
 
 
 def _others_reviews(loader):
-    """Rows that neither chose defaults (2,000 to 2,599, studies/defaults.py) nor were shifted ones."""
+    """Rows that neither chose defaults (2,000 to 2,599) nor were shifted ones."""
     texts, cut = loader(), -500
     return Pools(
         Rows(texts.data[2600:cut], texts.target[2600:cut]),
