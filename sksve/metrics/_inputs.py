@@ -232,6 +232,19 @@ def check_sample_weight(sample_weight, n_samples):
     return weight
 
 
+def counts_rows(weight):
+    """Whether weights are whole numbers, so that they count rows."""
+    return weight is not None and bool((weight == np.rint(weight)).all())
+
+
+def effective_weight(weight):
+    """Weights as numbers of rows: whole ones are; others are scaled to sum to Kish's effective n."""
+    if weight is None or counts_rows(weight):
+        return weight
+    share = weight / weight.max()
+    return share * (share.sum() / (share @ share))
+
+
 def make_generator(random_state) -> np.random.Generator:
     """Return a Generator from None, an int, a RandomState or a Generator; no global is moved."""
     if isinstance(random_state, np.random.Generator):

@@ -6,6 +6,7 @@ from inspect import signature
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from sklearn.metrics import accuracy_score
 from sklearn.metrics._scorer import _BaseScorer
 
 from sksve.metrics._calibration_error import (
@@ -38,7 +39,7 @@ class Kind(NamedTuple):
     scorer: str = ""  # its name among scorers()
     options: Mapping[str, Any] = MappingProxyType({})
     high: float = 1.0  # all are at least 0
-    is_calibration_error: bool = False
+    interval: str = "error"  # "error": of calibration | "proportion" | "mean" | "area"
     # The metric of the population that the rows themselves are; None: as core.
     population: Callable[..., Any] | None = None
 
@@ -51,26 +52,35 @@ class Kind(NamedTuple):
 _BINNED = {"n_bins": 15, "strategy": "uniform", "norm": "l1"}
 _MAXIMUM = _BINNED | {"norm": "max"}
 _QUANTILE = {"n_bins": 15, "strategy": "quantile"}
-_error = partial(Kind, is_calibration_error=True)
+# Accuracy is a mean over rows, like a loss.
+ACCURACY = Kind(
+    lambda codes, proba: (proba.argmax(axis=1) == codes).astype(float),
+    "losses",
+    interval="proportion",
+)
 KINDS = {
-    expected_calibration_error: _error(
+    expected_calibration_error: Kind(
         binned_error, "top", "neg_expected_calibration_error", _BINNED
     ),
-    classwise_calibration_error: _error(
+    classwise_calibration_error: Kind(
         classwise_error, "all", "neg_classwise_calibration_error", _BINNED
     ),
-    maximum_calibration_error: _error(
-        binned_error, "top", "neg_maximum_calibration_error", _MAXIMUM
-    ),
-    debiased_calibration_error: _error(
+    maximum_calibration_error: Kind(binned_error, "top", "neg_maximum_calibration_error", _MAXIMUM),
+    debiased_calibration_error: Kind(
         debiased_error, "top", "neg_debiased_calibration_error", _QUANTILE, population=plugin_error
     ),
-    smooth_calibration_error: _error(smooth_error, "top", "neg_smooth_calibration_error"),
-    brier_score: Kind(brier_losses, "losses", "neg_multiclass_brier_score", high=2.0),
-    negative_log_likelihood: Kind(log_losses, "losses", "log_likelihood", high=float("inf")),
-    aurc: Kind(risk_area, "top", "neg_aurc"),
-    eaurc: Kind(excess_risk_area, "top", "neg_eaurc"),
-    selective_accuracy: Kind(accuracy_at, "top", "selective_accuracy", {"coverage": 0.8}),
+    smooth_calibration_error: Kind(smooth_error, "top", "neg_smooth_calibration_error"),
+    brier_score: Kind(
+        brier_losses, "losses", "neg_multiclass_brier_score", high=2.0, interval="mean"
+    ),
+    negative_log_likelihood: Kind(
+        log_losses, "losses", "log_likelihood", high=float("inf"), interval="mean"
+    ),
+    aurc: Kind(risk_area, "top", "neg_aurc", interval="area"),
+    eaurc: Kind(excess_risk_area, "top", "neg_eaurc", interval="area"),
+    selective_accuracy: Kind(
+        accuracy_at, "top", "selective_accuracy", {"coverage": 0.8}, interval="proportion"
+    ),
 }
 
 
@@ -83,7 +93,7 @@ def kind_of(metric):
             return None
         return inner._replace(options={**inner.options, **extra})
     try:
-        return KINDS.get(metric)
+        return ACCURACY if metric is accuracy_score else KINDS.get(metric)
     except TypeError:  # a callable object without a hash
         return None
 

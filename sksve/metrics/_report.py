@@ -10,9 +10,8 @@ import numpy as np
 from sksve._validation import check_parameters
 from sksve.metrics._bootstrap import INTERVAL_CONSTRAINTS, interval_of
 from sksve.metrics._curve import CalibrationTestResult, calibration_test
-from sksve.metrics._inputs import make_generator, reduce_rows, validate_inputs
-from sksve.metrics._kinds import KINDS, Kind
-from sksve.metrics._resampling import counts_rows
+from sksve.metrics._inputs import counts_rows, make_generator, reduce_rows, validate_inputs
+from sksve.metrics._kinds import ACCURACY, KINDS
 
 
 class MetricEstimate(NamedTuple):
@@ -46,7 +45,7 @@ class CalibrationReport:
     >>> p = [[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7]] * 10
     >>> report = calibration_report([0, 0, 1, 1] * 10, p, n_resamples=100, random_state=0)
     >>> report["accuracy"]
-    MetricEstimate(value=0.75, low=0.65, high=0.9)
+    MetricEstimate(value=0.75, low=0.588..., high=0.873...)
     """
 
     metrics: Mapping[str, MetricEstimate]
@@ -92,7 +91,7 @@ class CalibrationReport:
         level = f"{100 * self.confidence_level:g} %"
         lines = [
             f"Calibration report: {self.n_samples} rows, {self.n_classes} classes, "
-            f"{level} bootstrap intervals",
+            f"{level} intervals",
             f"  {'':<28}{'value':>8}  {'low':>8} {'high':>8}",
         ]
         for name, (value, low, high) in self.metrics.items():
@@ -114,7 +113,7 @@ def calibration_report(
     n_resamples=1000,
     random_state=None,
 ):
-    r"""Every headline metric of one set of predictions, each with its bootstrap interval.
+    r"""Every headline metric of one set of predictions, each with its interval.
 
     Accuracy, the calibration errors, Brier score, negative log-likelihood (nats), and the areas of
     selective prediction, each with its default options; and both tests of calibration,
@@ -201,9 +200,7 @@ def calibration_report(
 
 def headlines(rows, top):
     """Return kind and value of every headline metric, by name."""
-    # Accuracy is a mean over rows, like a loss.
-    accuracy = Kind(lambda codes, proba: (proba.argmax(axis=1) == codes).astype(float), "losses")
-    headline = {"accuracy": (accuracy, float(np.average(top[1], weights=rows.weight)))}
+    headline = {"accuracy": (ACCURACY, float(np.average(top[1], weights=rows.weight)))}
     options = {"labels": rows.labels, "sample_weight": rows.weight}
     y = rows.labels[rows.codes]
     for metric, kind in KINDS.items():

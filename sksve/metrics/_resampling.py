@@ -4,17 +4,12 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from sksve.metrics._binning import bin_index, pool_bins, pool_classes, uniform_edges
-from sksve.metrics._inputs import reduce_rows
+from sksve.metrics._inputs import counts_rows, reduce_rows
 
 EXACT_ROWS = 2**14  # up to this many rows, each label is drawn individually
 EXACT_CELL = 512  # up to this many rows, each row of a cell is drawn individually
 CELLS_PER_BIN = 64
 AT_ONCE = 2**21  # row counts held at a time
-
-
-def counts_rows(weight):
-    """Whether weights are whole numbers, so that they count rows."""
-    return weight is not None and bool((weight == np.rint(weight)).all())
 
 
 def resampled_rows(n, weight, n_resamples, rng):

@@ -12,7 +12,7 @@ from scipy.special import digamma
 from sklearn.utils._param_validation import Interval
 
 from sksve._validation import check_parameters
-from sksve.metrics._inputs import top_label
+from sksve.metrics._inputs import effective_weight, top_label
 
 
 class RiskCoverageCurve(NamedTuple):
@@ -253,6 +253,7 @@ def _groups(score, correct, weight):
 
 def risk_area(confidence, correct, weight):
     """Area under the risk-coverage curve of checked confidences."""
+    weight = effective_weight(weight)
     before, end, errors_before, rate = _groups(confidence, correct, weight)
     # A group of w rows after A rows with E errors adds sum_{j=1}^{w} (E + j r) / (A + j), which is
     # w r + (E - r A) (psi(A + w + 1) - psi(A + 1)), with a meaning for fractional weights as well.
@@ -274,6 +275,7 @@ def _harmonic(before, end, n_rows):
 
 def excess_risk_area(confidence, correct, weight):
     """Area less that of the ranking that knows which rows are correct."""
+    weight = effective_weight(weight)
     w = np.ones(len(correct)) if weight is None else weight
     total, right = w.sum(), w @ correct
     # Errors last: sum_{j=1}^{e} j / (right + j), with e = total - right, by the same formula.

@@ -39,7 +39,7 @@ def test_calibration_report__frame_repr_tests_and_pickle(report):
     assert frame.index.name == "metric"
     assert tuple(frame.loc["brier_score"]) == report["brier_score"]
     text = repr(report)
-    assert "200 rows, 3 classes, 95 % bootstrap intervals" in text
+    assert "200 rows, 3 classes, 95 % intervals" in text
     assert f"{report['aurc'].value:.4f}" in text
     assert "spiegelhalter test" in text
     assert report.tests["resampling"].pvalue < 0.05
