@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "as_array", "as_float64", "as_real", "column_names", "in_label_order", "is_missing", "labels_of_names",
+    "as_array", "as_float64", "as_real", "column_names", "import_pandas", "in_label_order", "is_missing",
+    "labels_of_names",
     "match_names", "shown",
 ]  # fmt: skip
 
@@ -187,3 +188,14 @@ def shown(values: Iterable[Any], most: int = 10) -> str:
         repr(value) for value in (values.tolist() if isinstance(values, np.ndarray) else values)
     ]
     return f"[{', '.join(words[:most])}{', ...' if len(words) > most else ''}]"
+
+
+def import_pandas(user: str) -> Any:
+    """Return pandas, or say which extra brings it."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            f'{user} needs pandas. Install it with: pip install "sksve[pandas]"'
+        ) from error
+    return pandas

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sksve._arrays import import_pandas
 from sksve.comparison._advice import advise, named
 from sksve.comparison._figures import draw_all
 from sksve.comparison._page import write_page
@@ -100,7 +101,7 @@ class CalibrationComparison(Record):
                 p above ``1 - confidence_level`` hold the truly best one at that confidence. No
                 correction is made for looking at several metrics.
         """
-        import pandas as pd  # only here: pandas is optional
+        pd = import_pandas("to_frame")
 
         blocks = {}
         for metric in self.draws:
@@ -151,7 +152,7 @@ class CalibrationComparison(Record):
         ValueError
             If there is no such metric or variant.
         """
-        import pandas as pd  # only here: pandas is optional
+        pd = import_pandas("to_frame")
 
         differences = self.paired(metric, reference)
         index = pd.MultiIndex.from_tuples(self.variants, names=["model", "method"])

@@ -10,6 +10,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from sksve._arrays import import_pandas
 from sksve.backbones import eval_mode
 
 __all__ = ["LayerDiversity", "layer_diversity"]
@@ -37,7 +38,7 @@ class LayerDiversity:
 
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with one row a layer."""
-        import pandas as pd
+        pd = import_pandas("to_frame")
 
         return pd.DataFrame(
             {"layer": self.layers, "variance": self.variance, "distance": self.distance}

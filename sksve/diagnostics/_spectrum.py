@@ -10,6 +10,7 @@ import torch
 from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 
+from sksve._arrays import import_pandas
 from sksve._validation import check_parameters
 from sksve.adapters import MemberLinear, decompose
 from sksve.backbones import MemberCopies
@@ -71,7 +72,7 @@ class SpectrumShift:
 
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with one row a layer and member."""
-        import pandas as pd
+        pd = import_pandas("to_frame")
 
         n_layers, m = self.change.shape
         columns = {

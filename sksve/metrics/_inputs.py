@@ -133,7 +133,7 @@ def reduce_rows(codes, proba):
     return confidence, correct
 
 
-def check_members(y_proba_members):
+def check_members(y_proba_members, one_model=False):
     """Return member probabilities as float64 ``(m, n, c)`` whose rows sum to 1, or raise."""
     members = y_proba_members
     if isinstance(members, (list, tuple)) and members:
@@ -141,6 +141,8 @@ def check_members(y_proba_members):
         if names is not None:  # frames: each member's columns as the first's
             members = [in_label_order(p, np.asarray(names), "y_proba_members") for p in members]
     members = as_real(members, "y_proba_members")
+    if one_model and members.ndim == 2:
+        members = members[None]
     if members.ndim != 3:
         raise ValueError(
             "y_proba_members must have shape (n_members, n_samples, n_classes). "

@@ -1,6 +1,7 @@
 """Uncertainty from an ensemble's members: entropies, disagreement, diversity.
 
-All functions take member probabilities of shape ``(m, n, c)``, member axis first.
+All functions take member probabilities of shape ``(m, n, c)``, member axis first; entropies also
+those of one model, ``(n, c)``. What compares members needs some.
 """
 
 from dataclasses import dataclass, fields
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import entr
 
+from sksve._arrays import import_pandas
 from sksve.metrics._inputs import as_float64, as_real, check_members, check_sample_weight
 
 
@@ -19,8 +21,8 @@ def predictive_entropy(y_proba_members):
 
     Parameters
     ----------
-    y_proba_members : array-like of shape (n_members, n_samples, n_classes)
-        Each member's class probabilities.
+    y_proba_members : array-like of shape (n_members, n_samples, n_classes) or (n_samples, n_classes)
+        Each member's class probabilities, or those of one model.
 
     Returns
     -------
@@ -30,7 +32,7 @@ def predictive_entropy(y_proba_members):
     Raises
     ------
     ValueError
-        If the input is not three-dimensional, holds NaN or negative values, or if rows do not
+        If the input has not two or three dimensions, holds NaN or negative values, or if rows do not
         sum to 1 within 1e-3.
 
     See Also
@@ -48,8 +50,10 @@ def predictive_entropy(y_proba_members):
     >>> from sksve.metrics import predictive_entropy
     >>> predictive_entropy([[[1.0, 0.0]], [[0.0, 1.0]]])
     array([0.69314718])
+    >>> predictive_entropy([[0.5, 0.5], [1.0, 0.0]])
+    array([0.69314718, 0.        ])
     """
-    return _entropy(check_members(y_proba_members).mean(axis=0))
+    return _entropy(check_members(y_proba_members, one_model=True).mean(axis=0))
 
 
 def expected_entropy(y_proba_members):
@@ -59,8 +63,8 @@ def expected_entropy(y_proba_members):
 
     Parameters
     ----------
-    y_proba_members : array-like of shape (n_members, n_samples, n_classes)
-        Each member's class probabilities.
+    y_proba_members : array-like of shape (n_members, n_samples, n_classes) or (n_samples, n_classes)
+        Each member's class probabilities, or those of one model.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def expected_entropy(y_proba_members):
     Raises
     ------
     ValueError
-        If the input is not three-dimensional, holds NaN or negative values, or if rows do not
+        If the input has not two or three dimensions, holds NaN or negative values, or if rows do not
         sum to 1 within 1e-3.
 
     See Also
@@ -88,7 +92,7 @@ def expected_entropy(y_proba_members):
     >>> expected_entropy([[[1.0, 0.0]], [[0.0, 1.0]]])
     array([0.])
     """
-    return _entropy(check_members(y_proba_members)).mean(axis=0)
+    return _entropy(check_members(y_proba_members, one_model=True)).mean(axis=0)
 
 
 def mutual_information(y_proba_members):
@@ -329,10 +333,15 @@ class Uncertainty:
         -------
         frame : pandas.DataFrame of shape (n_samples, 6)
             One column per measure, under the rows' names.
-        """
-        import pandas as pd  # only here: pandas is optional
 
-        return pd.DataFrame({name: getattr(self, name) for name in _MEASURES}, index=self.index)
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return import_pandas("to_frame").DataFrame(
+            {name: getattr(self, name) for name in _MEASURES}, index=self.index
+        )
 
     def __len__(self):
         return len(self.total)

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sksve._arrays import as_array, as_real, import_pandas
 from sksve._validation import check_parameters
 from sksve.metrics._bootstrap import INTERVAL_CONSTRAINTS, interval_of
 from sksve.metrics._curve import CalibrationTestResult, calibration_test
+from sksve.metrics._groups import GroupReport, check_groups, equality_tests, read_groups
 from sksve.metrics._inputs import counts_rows, make_generator, reduce_rows, validate_inputs
 from sksve.metrics._kinds import ACCURACY, KINDS
 
@@ -79,9 +81,13 @@ class CalibrationReport:
         -------
         frame : pandas.DataFrame of shape (n_metrics, 3)
             Columns ``value``, ``low``, ``high``; the index, ``metric``, holds the names.
-        """
-        import pandas as pd  # only here: pandas is optional
 
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        pd = import_pandas("to_frame")
         index = pd.Index(list(self.metrics), name="metric")
         return pd.DataFrame(
             list(self.metrics.values()), index=index, columns=["value", "low", "high"]
@@ -109,6 +115,7 @@ def calibration_report(
     *,
     labels=None,
     sample_weight=None,
+    groups=None,
     confidence_level=0.95,
     n_resamples=1000,
     random_state=None,
@@ -130,30 +137,46 @@ def calibration_report(
         The columns' labels. None: the sorted labels of `y_true`.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights; weight 2 equals the row twice.
+    groups : array-like of shape (n_samples,), default=None
+        Each row's subgroup: one report per group, and tests that all groups are equal.
     confidence_level : float, default=0.95
         Level of the intervals, as in :func:`bootstrap_interval`.
     n_resamples : int, default=1000
-        Resamples of each interval, and label sets of the resampling test.
+        Resamples of each interval, label sets of the resampling test, and permutations of the groups.
     random_state : int, Generator, RandomState or None, default=None
         Source of the draws. None: different draws each time.
 
     Returns
     -------
-    report : CalibrationReport
-        ``report["brier_score"]`` gives value, low and high; ``report.to_frame()`` all of them.
+    report : CalibrationReport or GroupReport
+        ``report["brier_score"]`` gives value, low and high; ``report.to_frame()`` all of them. With
+        `groups`, ``report[group]`` is such a report, ``report.to_frame()`` has one row per group, and
+        ``report.tests`` holds the tests of equality.
 
     Raises
     ------
     ValueError
-        If shapes, labels, probabilities, weights or parameters are not as above.
+        If shapes, labels, probabilities, weights, groups or parameters are not as above.
 
     See Also
     --------
     bootstrap_interval : How the intervals are made.
-    calibration_test : The tests.
+    calibration_test : The tests of calibration.
+
+    Notes
+    -----
+    Groups are compared by permutation: rows change groups at random, and the statistic is Welch's, the
+    spread of the groups' means in units of each group's own variance (to which one row of pooled variance is
+    added, so that a group without errors has one). Studentised in this way the test is exact if the groups'
+    rows are alike, and asymptotically valid if only their means are equal. Its p-values are not adjusted
+    for the four hypotheses. Calibration errors of groups of different size are biased differently, so
+    the hypothesis tested of calibration is that of equal overconfidence, confidence minus accuracy.
 
     References
     ----------
+    Welch, "On the comparison of several mean values", Biometrika 1951, doi:10.1093/biomet/38.3-4.330.
+    Chung and Romano, "Exact and asymptotically robust permutation tests", Annals of Statistics 2013,
+    doi:10.1214/13-AOS1090.
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
 
     Examples
@@ -176,6 +199,30 @@ def calibration_report(
     )
     rng = make_generator(random_state)
     rows = validate_inputs(y_true, y_proba, labels, sample_weight)
+    if groups is None:
+        return _report(rows, confidence_level, n_resamples, rng)
+    codes, names = read_groups(groups, len(as_array(y_true, "y_true")))
+    if sample_weight is not None:
+        codes = codes[as_real(sample_weight, "sample_weight") > 0]
+    check_groups(codes, names)
+    parts = {names.tolist()[k]: codes == k for k in np.unique(codes)}
+    return GroupReport(
+        {
+            name: _report(_subset(rows, chosen), confidence_level, n_resamples, rng)
+            for name, chosen in parts.items()
+        },
+        _report(rows, confidence_level, n_resamples, rng),
+        equality_tests(rows, reduce_rows(rows.codes, rows.proba), codes, n_resamples, rng),
+    )
+
+
+def _subset(rows, chosen):
+    weight = None if rows.weight is None else rows.weight[chosen]
+    return rows._replace(codes=rows.codes[chosen], proba=rows.proba[chosen], weight=weight)
+
+
+def _report(rows, confidence_level, n_resamples, rng):
+    """The report of checked rows."""
     top = reduce_rows(rows.codes, rows.proba)
     options = {"labels": rows.labels, "sample_weight": rows.weight}
     y = rows.labels[rows.codes]
