@@ -176,14 +176,15 @@ def interval_of(
     """Interval of one of our metrics; `drawn`: a calibration error on resamples that were made before."""
     tail = (1.0 - confidence_level) / 2
     top = reduce_rows(rows.codes, rows.proba) if top is None else top
+    score, correct = top
     if kind.interval == "proportion":
-        low, high = proportion_interval(*top, rows.weight, tail, **kind.options)
+        low, high = proportion_interval(score, correct, rows.weight, tail, **kind.options)
     elif kind.interval == "mean":
         losses, others = losses_under_two_labels(kind.core, rows)
         low, high = mean_interval(losses, others, rows.weight, tail, n_resamples, rng)
     elif kind.interval == "area":
         excess = kind.core is excess_risk_area
-        low, high = area_interval(*top, rows.weight, tail, n_resamples, rng, excess)
+        low, high = area_interval(score, correct, rows.weight, tail, n_resamples, rng, excess)
     else:
         low, high = _error_interval(kind, estimate, rows, top, tail, n_resamples, rng, drawn)
     return float(max(min(low, estimate), 0.0)), float(min(max(high, estimate), kind.high))
