@@ -13,7 +13,6 @@ __version__ = "0.1.0.dev0"
 _LAZY = {
     "Backbone": "sksve.backbones",
     "MemberSearchCV": "sksve.estimators",
-    "RANDOM_SUBSPACES": "sksve.estimators",
     "SVEClassifier": "sksve.estimators",
     "Training": "sksve.estimators",
     "CalibrationComparison": "sksve.comparison",

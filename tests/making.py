@@ -24,10 +24,29 @@ TEXTS = [
 LABELS = ["pos", "neg"] * 6
 
 
+# Of SVEClassifier, where "auto" is not what a test is about: singular values of all blocks, moved by AdamW.
+PLAIN = {
+    "rank": None, "direction_pool": None, "adapt_blocks": None, "max_epochs": 4, "batch_size": 32,
+    "lr": 3e-3, "weight_decay": 0.0, "head_lr": 0.01, "init_scale": 0.1, "head_init_scale": 0.01,
+    "train_bias": True, "freeze_out": None,
+}  # fmt: skip
+
+
+def plain(settings):
+    """Settings, with those of `PLAIN` where they say nothing."""
+    core = "banded" if "off_diagonals" in settings else "diagonal"
+    core = "full" if settings.get("optimizer") == "muon" else core
+    more = {"core": core, "optimizer": "adamw"}
+    more |= {"decay_to": "pretrained"} if settings.get("weight_decay") else {}
+    return PLAIN | more | settings
+
+
 def new(cls, backbone, **settings):
     """Make a classifier; options of `Training` and of `Backbone` stand among its own parameters."""
     from sksve.backbones import Backbone
 
+    if cls.__name__ == "SVEClassifier":
+        settings = plain(settings)
     names = ("pooling", "target_modules", "image_size")
     how = {name: settings.pop(name) for name in names if name in settings}
     options = {name: settings.pop(name) for name in Training().get_params() if name in settings}

@@ -30,9 +30,9 @@ def make(settings):
     from sksve import SVEClassifier
 
     if "preset" in settings:
-        from sksve import RANDOM_SUBSPACES
+        import sksve
 
-        return SVEClassifier(random_state=0, **RANDOM_SUBSPACES)
+        return SVEClassifier(random_state=0, **getattr(sksve, "RANDOM_SUBSPACES", {}))
     settings = dict(settings)
     if "init_scale" not in inspect.signature(SVEClassifier).parameters:
         from sksve import Training

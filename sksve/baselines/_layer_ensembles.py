@@ -93,7 +93,7 @@ n_features_in_, feature_names_in_
     rank: int = parameter(8, AT_LEAST_ONE, scope="member")
     init_gain: float = parameter(10.0, POSITIVE)
 
-    _defaults = LORA
+    _rules = LORA
     _target_modules = "attention"
 
     def _layer_factory(self, settings: Settings) -> MemberFactory:
@@ -167,7 +167,7 @@ n_features_in_, feature_names_in_
     (2, 1, 2)
     """
 
-    _defaults = BATCH_ENSEMBLE
+    _rules = BATCH_ENSEMBLE
 
     def _layer_factory(self, settings: Settings) -> MemberFactory:
         return BatchEnsembleFactory(settings.init_scale, settings.train_bias)

@@ -56,7 +56,7 @@ n_features_in_, feature_names_in_
 
     n_members: int = parameter(1, AT_LEAST_ONE, scope="run")
 
-    _defaults = PROBE
+    _rules = PROBE
     adapt_blocks = 0  # a fixed value, not a parameter
 
     def _layer_factory(self, settings: Settings) -> MemberFactory:

@@ -15,7 +15,7 @@ __all__ = ["DeepEnsembleClassifier", "FineTunedClassifier", "WholeModelClassifie
 class WholeModelClassifier(AdaptedParameters, MemberClassifier):
     """Base of the classifiers that fine-tune all parameters of the backbone, or of its last blocks."""
 
-    _defaults = WHOLE
+    _rules = WHOLE
 
     def _plan(self, resolved: ResolvedBackbone, settings: Settings) -> AdaptationPlan:
         plan = plan_adaptation(
@@ -134,4 +134,4 @@ n_features_in_, feature_names_in_
     (2, 1, 2)
     """
 
-    _defaults = WHOLE_MEMBERS
+    _rules = WHOLE_MEMBERS

@@ -2,12 +2,11 @@
 
 from sksve.estimators._base import MemberClassifier
 from sksve.estimators._member_search import MemberSearchCV
-from sksve.estimators._sve import RANDOM_SUBSPACES, SVEClassifier
+from sksve.estimators._sve import SVEClassifier
 from sksve.metrics._predict_uncertainty import predict_uncertainty
 from sksve.training import Training
 
 __all__ = [
-    "RANDOM_SUBSPACES",
     "MemberClassifier",
     "MemberSearchCV",
     "SVEClassifier",

@@ -15,14 +15,16 @@ from sksve.backbones import (
     AdapterReport,
     LoadedBackbone,
     ResolvedBackbone,
+    SplitBackbone,
     load_backbone,
     plan_adaptation,
     resolve_backbone,
 )
-from sksve.estimators._auto import Facts, resolve
+from sksve.estimators._auto import needs_information, resolve
 from sksve.estimators._continued import FirstMembersMixin, PartialFitMixin, WarmStartMixin
 from sksve.estimators._data import RowReader, Targets, data_sizes, read_targets
 from sksve.estimators._export import ExportMixin
+from sksve.estimators._facts import Facts, label_information
 from sksve.estimators._parameters import CommonParameters, NestedOptions
 from sksve.estimators._predict import MemberPredictor
 from sksve.estimators._saving import SavingMixin
@@ -43,6 +45,7 @@ from sksve.training import (
     check_writable,
     choose_device,
     clear_checkpoints,
+    frozen_vectors,
     is_auto,
     stored_seed,
     train,
@@ -70,7 +73,7 @@ class MemberClassifier(
     """
 
     #: What "auto" stands for, see ``_auto.py``.
-    _defaults: ClassVar[Mapping[str, Any]]
+    _rules: ClassVar[Mapping[str, Any]]
     #: Adapted where the backbone does not say which layers.
     _target_modules: ClassVar[str] = "all-linear"
     # Of classifiers without the parameter.
@@ -178,8 +181,9 @@ class MemberClassifier(
             parts = [(rows.for_backbone(resolved.name, vision=vision), t) for rows, t in parts]
             reader.kind = parts[0][0].kind
             classes = parts[0][1].classes
-            facts = Facts(plan_adaptation(resolved, adapt_blocks=0).n_blocks)
-            settings = self._resolve_settings(facts, seed, self.settings_ if warm else None)
+            earlier = self.settings_ if warm else None
+            facts = _facts_of(resolved, parts[0][1], images=vision)
+            settings = self._resolve_settings(facts, seed, earlier)
             factory = self._layer_factory(settings)
             plan = self._plan(resolved, settings)
             check_max_length(self.max_length, plan.max_positions, resolved.name)
@@ -207,6 +211,9 @@ class MemberClassifier(
                 for rows, targets in parts
             ]
             run = replace(Run.on(device, precision, len(classes)), checkpoint_dir=folder)
+            if needs_information(self._user_values(), self._rules, facts, earlier):
+                facts = replace(facts, information=_information(backbone, plan, data[0], run))
+                settings = self._resolve_settings(facts, seed, earlier)
         if max_epochs is not None:
             settings = settings.with_values(max_epochs=max_epochs)
         for_training = settings.for_training()
@@ -229,14 +236,18 @@ class MemberClassifier(
 
     # -- settings --------------------------------------------------------------------------------
 
+    def _user_values(self) -> dict[str, Any]:
+        """Every parameter and every option of `Training`, as the user has them."""
+        training = self.training or Training()
+        values = {name: getattr(self, name) for name in declared(self) if name != "training"}
+        return values | {name: getattr(training, name) for name in declared(training)}
+
     def _resolve_settings(
         self, facts: Facts, seed: int, earlier: Settings | None = None
     ) -> Settings:
         """Replace every "auto"; with `earlier`, by what it stood for in a former fit."""
-        training = self.training or Training()
-        user_values = {name: getattr(self, name) for name in declared(self) if name != "training"}
-        user_values |= {name: getattr(training, name) for name in declared(training)}
-        settings = resolve(type(self).__name__, user_values, self._defaults, facts, earlier)
+        user_values = self._user_values()
+        settings = resolve(type(self).__name__, user_values, self._rules, facts, earlier)
         fixed = ("n_members", "n_jobs", "warm_start", "lr", "adapt_blocks")
         absent = {name: getattr(self, name) for name in fixed if name not in user_values}
         scopes = {
@@ -283,7 +294,7 @@ class MemberClassifier(
 
     def _held_out_share(self) -> float:
         share = (self.training or Training()).validation_fraction
-        return float(self._defaults["validation_fraction"] if is_auto(share) else share)
+        return float(self._rules["validation_fraction"] if is_auto(share) else share)
 
     def _after_training(
         self, net: MemberNet, settings: Settings, data: MemberDataset
@@ -333,6 +344,26 @@ class MemberClassifier(
         """Return what fit has learned: meta-estimators leave notes of their own on an estimator."""
         private = ("_reader", "_notes")
         return {n: v for n, v in vars(self).items() if n.endswith("_") or n in private}
+
+
+def _facts_of(resolved: ResolvedBackbone, targets: Targets, *, images: bool) -> Facts:
+    """What is known before anything is loaded."""
+    return Facts(
+        n_blocks=plan_adaptation(resolved, adapt_blocks=0).n_blocks,
+        width=int(resolved.config.hidden_size),
+        n_rows=len(targets.y),
+        n_classes=len(targets.classes),
+        images=images,
+    )
+
+
+def _information(
+    backbone: LoadedBackbone, plan: AdaptationPlan, data: MemberDataset, run: Run
+) -> float:
+    """What the frozen backbone knows of the labels; the output of its first blocks stays in the data."""
+    split = SplitBackbone(backbone.twin(), plan).to(run.device)
+    vectors = frozen_vectors(split, data, device=run.device, autocast=run.autocast)
+    return label_information(vectors, data.y.numpy(), data.weight.numpy())
 
 
 def _checkpoint_folder(training: Training) -> Path | None:

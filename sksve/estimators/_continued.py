@@ -10,8 +10,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sksve._validation import Scope, check_declared
-from sksve.estimators._auto import Facts
 from sksve.estimators._data import read_soft_labels, read_targets
+from sksve.estimators._facts import Facts
 from sksve.training import (
     MemberNet,
     Precision,

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from sksve.backbones import (
     plan_adaptation,
     resolve_backbone,
 )
-from sksve.estimators._auto import Facts
 from sksve.estimators._data import RowReader
+from sksve.estimators._facts import Facts
 from sksve.persistence import CardFacts, Savable, SavedModel, set_fitted
 from sksve.preprocessing import TabularToText
 from sksve.training import (
@@ -69,6 +70,7 @@ class SavingMixin(Savable):
         content = {
             "parameters": _saved_values(self.get_params(deep=False), type(self)),
             "settings": _saved_values(self.settings_.plain_values(), type(self), Training),
+            "reasons": {"": self.settings_.facts} | dict(self.settings_.reasons),
             "serializer": {
                 "parameter": _checked_serializer(self.settings_.serializer),
                 "fitted": _checked_serializer(self._reader.writer),
@@ -136,6 +138,8 @@ class SavingMixin(Savable):
         )
         facts = Facts(plan_adaptation(resolved, adapt_blocks=0).n_blocks)
         settings = fitted_with._resolve_settings(facts, parts.settings["random_state"])
+        reasons = dict(parts.reasons)
+        settings = replace(settings, facts=reasons.pop(""), reasons=reasons)
         precision = Precision.choose(settings.precision, chosen)
         loaded = load_backbone(resolved, pooling=parts.backbone["pooling"], dtype=precision.dtype)
         reader = RowReader(cls.__name__, parts.serializer)
@@ -170,6 +174,7 @@ class _Parts:
 
     parameters: dict[str, Any]
     settings: dict[str, Any]
+    reasons: dict[str, str]
     serializer: Any
     fitted_serializer: Any
     backbone: dict[str, Any]
@@ -181,7 +186,11 @@ class _Parts:
     def read(cls, saved: SavedModel) -> "_Parts":
         parts, content = cls(), saved.content
         kinds = {"parameters": dict, "settings": dict, "serializer": dict, "attributes": dict}
-        _demand_kinds(content, "", kinds | {"backbone": dict, "members": list})
+        _demand_kinds(content, "", kinds | {"backbone": dict, "members": list, "reasons": dict})
+        _demand_kinds(
+            content["reasons"], "reasons.", {"": str} | dict.fromkeys(content["reasons"], str)
+        )
+        parts.reasons = content["reasons"]
         kinds = {"options": dict, "config": dict, "processor": dict, "frozen": dict, "pooling": str}
         _demand_kinds(content["backbone"], "backbone.", kinds)
         parts.parameters, parts.settings = content["parameters"], content["settings"]

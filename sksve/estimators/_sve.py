@@ -1,21 +1,7 @@
-"""SVEClassifier: the singular value ensemble behind scikit-learn's contract.
+"""SVEClassifier: the singular value ensemble behind scikit-learn's contract."""
 
-Examples
---------
-``RANDOM_SUBSPACES`` goes wherever parameters go, and what differs stands beside it:
-
->>> from sksve import RANDOM_SUBSPACES, SVEClassifier
->>> clf = SVEClassifier(n_members=3, **RANDOM_SUBSPACES)
->>> clf.set_params(weight_decay=15.0, training__decay_to="start", training__head_lr=0.0015).training
-Training(decay_to='start', freeze_out=0.5, head_lr=0.0015, init_scale=0.0,
-         optimizer='muon', train_bias=False)
->>> SVEClassifier(**RANDOM_SUBSPACES | {"weight_decay": 0.0, "batch_size": 12}).lr
-0.008
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -32,9 +18,9 @@ from sksve.estimators._parameters import (
     AdaptedParameters,
     EnsembleParameters,
 )
-from sksve.training import AUTO, MemberFactory, Settings, Training
+from sksve.training import AUTO, MemberFactory, Settings
 
-__all__ = ["RANDOM_SUBSPACES", "SVEClassifier"]
+__all__ = ["SVEClassifier"]
 
 
 @dataclass(frozen=True)
@@ -97,9 +83,9 @@ default="all-MiniLM-L6-v2"
     lr : float or "auto", default="auto"
         Learning rate of the adapted layers; that of the heads stands in `training`.
     weight_decay : float or "auto", default="auto"
-        Of AdamW: a step takes off this share of what a value has moved from its pretrained one, times
-        the rate (of the heads' weights: of all). A relative change hardly outgrows ``1 / weight_decay``,
-        so that values from 5 to 15 keep a few hundred rows from being learned by heart.
+        A step takes off this share of what a value has moved from its start, times the rate. A change
+        hardly outgrows ``1 / weight_decay``, so that values from 5 to 15 keep a few hundred rows from
+        being learned by heart. ``Training(decay_to="pretrained")`` counts from the pretrained value.
     early_stopping : bool, default=False
         Stop each member on its own validation loss and keep its best weights.
     class_weight : dict, "balanced" or None, default=None
@@ -152,25 +138,17 @@ default="all-MiniLM-L6-v2"
 
     Notes
     -----
-    What "auto" stands for in `lr`, `weight_decay` and `max_epochs`, and in `Training`, was chosen on
-    validation data, see ``benchmarks/studies/defaults.py`` and its results; among rates of nearly equal
-    likelihood `lr` is the one that holds on shifted text (its ``shift``).
-
     One member is a method of its own: ``n_members=1`` and ``Training(init_scale=0.0, train_bias=False)``
     with ``rank=r`` is SVFit [2]_, with ``core="banded"`` SVFT [3]_. What is learned is the relative change
     of a value, so one `lr` fits small and large values; the papers learn the values.
 
-    ``core="full"`` with ``rank=42`` trains the whole core of the leading directions, as LoRA-XS [4]_ does
-    but in units of the singular values, with fewer parameters than the diagonals and biases of all
-    blocks; ``direction_pool=64`` lets each member train 42 directions of its own. For some hundred rows
-    begin with ``SVEClassifier(**RANDOM_SUBSPACES)`` (:mod:`sksve.estimators`): four of six blocks, no
-    noise and no biases, moved by Muon, the lower blocks stopping early. Trials on nine data sets changed
-    no more than rates in that on two; chose four epochs of ``adapt_blocks=3, rank=48, lr=0.01`` on two;
-    ``weight_decay=15.0`` with ``Training(decay_to="start", head_init_scale=0.04, head_lr=0.0015)`` on
-    three of five with two classes; and ``weight_decay=0.0, batch_size=12`` with
-    ``Training(head_lr=0.007, freeze_out=None)`` for 10 and for 20 classes. Images had ``freeze_out=None``
-    throughout. Where this is better than a deep ensemble of full fine-tunes and where not stands in
-    ``docs/evidence.md``.
+    "auto" trains, in two thirds of the blocks, the whole core of 42 directions (at a width of 384), as
+    LoRA-XS [4]_ does but in units of the singular values; each member has 42 of its own out of the leading
+    64, starts at the pretrained weights and is moved by Muon. How long, and how hard it is held to its
+    start, follows from the number of rows and from how much frozen vectors know of the labels: with
+    three classes or more a cross-validated logistic regression on them is fitted first. The rules stand
+    in ``sksve/estimators/_auto.py``; ``settings_`` says what they chose. Where this is better than a
+    deep ensemble of full fine-tunes and where not stands in ``docs/evidence.md``.
 
     Ctrl-C (``KeyboardInterrupt``) ends fit after the step it is at, with the members as they are
     then and a ``ConvergenceWarning``; a second one, one before the first step, and one while members
@@ -219,7 +197,7 @@ default="all-MiniLM-L6-v2"
     off_diagonals: int | str = parameter("auto", AT_LEAST_ONE, AUTO, scope="member")
     direction_pool: int | str | None = parameter("auto", AT_LEAST_ONE, None, AUTO, scope="member")
 
-    _defaults = SVE
+    _rules = SVE
 
     def _layer_factory(self, settings: Settings) -> MemberFactory:
         return SVDFactory(
@@ -230,24 +208,3 @@ default="all-MiniLM-L6-v2"
             settings.init_scale,
             settings.train_bias,
         )
-
-
-#: Settings that won on several data sets: `SVEClassifier` for some hundred rows, on six blocks. Full cores of
-#: two thirds of the blocks, in directions each member draws for itself, moved by Muon, the lower blocks for a
-#: part of the steps. What ``docs/evidence.md`` calls random subspaces; of its trials `head_lr` is the median.
-#: Images (twelve blocks) had ``adapt_blocks=8, rank=30, direction_pool=30``, all blocks learning to the end.
-RANDOM_SUBSPACES: Mapping[str, Any] = MappingProxyType(
-    {
-        "adapt_blocks": 4,
-        "rank": 42,
-        "core": "full",
-        "direction_pool": 64,
-        "lr": 8e-3,
-        "weight_decay": 5.0,
-        "max_epochs": 3,
-        "batch_size": 16,
-        "training": Training(
-            optimizer="muon", head_lr=5e-3, init_scale=0.0, train_bias=False, freeze_out=0.5
-        ),
-    }
-)

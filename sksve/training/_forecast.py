@@ -34,6 +34,7 @@ class TrainingForecast(Callback):
             seconds = plan["multiply_adds"] * rate * (1 + BESIDES)
             end += f"; about {_duration(seconds)} for training"
         sink = dict(net.callbacks_)["print_log"].sink
+        sink(net.settings.chosen())
         sink(
             f"{net.module_.n_members} members on {len(X):,} rows, {int(X.lengths.sum()):,} tokens{cut}; "
             f"about {plan['tokens_per_step']:,} tokens per member and step"

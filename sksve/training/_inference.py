@@ -39,7 +39,7 @@ __all__ = [
 TOKENS_CPU, TOKENS_GPU = 1024, 65536
 # Members take turns, each with dense weights, if that saves a tenth of the multiply-adds: a turn costs
 # a pass of its own. It saves 17 % of a prediction of 200 reviews with the README's settings (CPU time on
-# one thread, medians of 5 in turns: 4.3 against 5.2 s; with RANDOM_SUBSPACES 6.5 against 7.7 s).
+# one thread, medians of 5 in turns: 4.3 against 5.2 s; with random subspaces 6.5 against 7.7 s).
 TURNS = 0.9
 # Frozen features of a data set are kept in memory up to this size, and recomputed beyond it.
 FEATURE_BYTES = 4 * 2**30

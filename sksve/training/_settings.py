@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from types import MappingProxyType
@@ -45,7 +45,7 @@ class Training(BaseEstimator):
         Standard deviation of the members' start, relative for singular values, absolute for biases.
         It adds up over the adapted blocks: on all-MiniLM-L6-v2 0.3 was best with two blocks adapted
         and ruined training with all six, where 0.1 was best. Deeper models want less.
-    head_init_scale : float, default=0.01
+    head_init_scale : float or "auto", default="auto"
         Standard deviation of the heads' initial weights.
     train_bias : bool or "auto", default="auto"
         Whether members train biases.
@@ -64,7 +64,7 @@ class Training(BaseEstimator):
         Epochs without improvement after which a member stops, with ``early_stopping=True``.
     shared_batches : bool, default=False
         Whether all members see the same mini-batches, in place of each its own.
-    freeze_out : float or None, default=None
+    freeze_out : float, None or "auto", default="auto"
         Share of all steps, from 0.1 to below 1, after which the first adapted block stops learning [3]_;
         the last learns to the end, those between stop at equal distances. A block that has stopped needs no
         gradient, which at 0.5 saves an eighth of the blocks' products. Its schedule is the whole one, as
@@ -108,7 +108,9 @@ class Training(BaseEstimator):
     init_scale: float | str = parameter(
         "auto", Number(Real, 0, None, closed="left"), AUTO, scope="member"
     )
-    head_init_scale: float = parameter(0.01, Number(Real, 0, None, closed="left"), scope="member")
+    head_init_scale: float | str = parameter(
+        "auto", Number(Real, 0, None, closed="left"), AUTO, scope="member"
+    )
     train_bias: bool | str = parameter("auto", "boolean", AUTO, scope="member")
     decay_to: str = parameter("auto", StrOptions({"auto", "pretrained", "start", "zero"}))
     warmup: float = parameter(0.1, Number(Real, 0, 1, closed="both"))
@@ -116,7 +118,9 @@ class Training(BaseEstimator):
     validation_fraction: float | str = parameter("auto", Number(Real, 0, 1, closed="neither"), AUTO)
     patience: int | str = parameter("auto", Number(Integral, 1, None, closed="left"), AUTO)
     shared_batches: bool = parameter(False, "boolean")
-    freeze_out: float | None = parameter(None, Number(Real, 0.1, 1, closed="left"), None)
+    freeze_out: float | str | None = parameter(
+        "auto", Number(Real, 0.1, 1, closed="left"), None, AUTO
+    )
     callbacks: Any = parameter(
         None, ListOf(["on_epoch_end", "on_train_end"]), None, scope="run", saved=False
     )
@@ -151,12 +155,18 @@ class Settings:
         What the method has no parameter for, or what does nothing beside the other values.
     scopes : mapping of str to str
         What each value decides, see ``sksve._validation.parameter``.
+    reasons : mapping of str to str
+        Of each value that was "auto", the line of the rules that chose it.
+    facts : str
+        What the rules looked at.
     """
 
     method: str
     values: Mapping[str, Any]
     idle: Mapping[str, Any] = field(default_factory=dict)
     scopes: Mapping[str, Scope] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    facts: str = ""
 
     def __post_init__(self) -> None:
         for part in fields(self):
@@ -168,7 +178,8 @@ class Settings:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Settings):
             return NotImplemented
-        return all(same_value(a, b) for a, b in zip(self.__reduce__()[1], other.__reduce__()[1]))
+        pairs = zip(self.__reduce__()[1][:4], other.__reduce__()[1])  # whoever chose the values
+        return all(same_value(a, b) for a, b in pairs)
 
     def __hash__(self) -> int:
         values = self.values.items()
@@ -182,9 +193,21 @@ class Settings:
         raise AttributeError(f"There is no setting {name!r}.")
 
     def __repr__(self) -> str:
-        width = max(map(len, self.values))
-        lines = [f"  {name:<{width}} = {_one_line(value)}" for name, value in self.values.items()]
-        return "\n".join([f"Settings of {self.method}", *lines])
+        return self._lines(self.values)
+
+    def _lines(self, names: Iterable[str]) -> str:
+        width = max(map(len, names), default=0)
+        shown = {name: _one_line(self.values[name]) for name in names}
+        column = max((len(shown[name]) for name in names if self.reasons.get(name)), default=0)
+        lines = [f"Settings of {self.method}{self.facts and ': '}{self.facts}"]
+        for name in names:
+            why = self.reasons.get(name, "")
+            lines.append(f"  {name:<{width}} = {shown[name]:<{column}}  {why}".rstrip())
+        return "\n".join(lines)
+
+    def chosen(self) -> str:
+        """Return what the rules chose, one line per setting, with the line of the rules."""
+        return self._lines([name for name in self.values if self.reasons.get(name)])
 
     def of_scope(self, *scopes: Scope) -> dict[str, Any]:
         """Return the values, idle ones among them, that decide one of these."""
@@ -197,8 +220,9 @@ class Settings:
         return replace(self, values={**self.values, **used})
 
     def with_values(self, **changes: Any) -> "Settings":
-        """Return a copy with other values."""
-        return replace(self, values={**self.values, **changes})
+        """Return a copy with other values, which no rule has chosen."""
+        reasons = {name: why for name, why in self.reasons.items() if name not in changes}
+        return replace(self, values={**self.values, **changes}, reasons=reasons)
 
     @property
     def training(self) -> Training:

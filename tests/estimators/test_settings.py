@@ -15,18 +15,22 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import FunctionTransformer
 from skorch.callbacks import Callback
 
-from sksve import RANDOM_SUBSPACES, SVEClassifier, Training, baselines
+from sksve import SVEClassifier, Training, baselines
 from sksve.backbones import Backbone, make_tiny_backbone
-from sksve.estimators._auto import SVE, Facts, resolve
+from sksve.estimators._auto import SVE, resolve
+from sksve.estimators._facts import Facts
 from sksve.preprocessing import TabularToText
 
 CLASSES = [SVEClassifier, *(getattr(baselines, name) for name in baselines.__all__)]
 
 
-def settle(**changes):
+FACTS = Facts(n_blocks=6)
+
+
+def settle(facts=FACTS, **changes):
     given = SVEClassifier().get_params(deep=False) | Training().get_params() | changes
     del given["training"]
-    return resolve("SVEClassifier", given, SVE, Facts(n_blocks=6))
+    return resolve("SVEClassifier", given, SVE, facts)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
@@ -45,15 +49,17 @@ def test__parameters__are_few_and_keyword_only(cls):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, {"core": "diagonal", "rank": None, "direction_pool": None, "lr": 3e-3}),
-        ({}, {"head_lr": 1e-2, "init_scale": 0.1, "max_epochs": 4, "batch_size": 32}),
-        ({"off_diagonals": 3}, {"core": "banded", "off_diagonals": 3}),
-        ({"core": "top_k"}, {"off_diagonals": 2}),
-        ({"core": "full"}, {"rank": 42}),
-        ({"core": "full", "rank": None}, {"rank": None}),
-        ({"direction_pool": 9}, {"rank": 6, "core": "diagonal"}),
-        ({"optimizer": "muon"}, {"core": "full", "rank": 42}),
-        ({"decay_to": "start"}, {"weight_decay": 5.0}),
+        ({}, {"core": "full", "rank": 42, "direction_pool": 64, "adapt_blocks": 4, "lr": 8e-3}),
+        ({}, {"optimizer": "muon", "init_scale": 0.0, "train_bias": False, "off_diagonals": 0}),
+        ({"off_diagonals": 3}, {"core": "banded", "off_diagonals": 3, "optimizer": "adamw"}),
+        ({"core": "top_k"}, {"off_diagonals": 2, "rank": None, "lr": 3e-3, "init_scale": 0.1}),
+        ({"core": "full", "rank": None}, {"rank": None, "direction_pool": None}),
+        ({"direction_pool": 9}, {"rank": 6, "core": "full"}),
+        ({"rank": 64}, {"core": "full", "direction_pool": None}),
+        ({"rank": 65}, {"core": "diagonal", "adapt_blocks": None, "freeze_out": None}),
+        ({"rank": 0.5}, {"core": "diagonal"}),
+        ({"optimizer": "muon", "off_diagonals": "auto"}, {"core": "full", "rank": 42}),
+        ({"decay_to": "start"}, {"weight_decay": 10.0}),
         ({"adapt_blocks": 0.5}, {"adapt_blocks": 3}),
         ({"adapt_blocks": 0.4}, {"adapt_blocks": 3}),
         ({"adapt_blocks": 1.0}, {"adapt_blocks": 6}),
@@ -69,16 +75,35 @@ def test__auto(changes, expected):
 ALONE = {
     "n_members": 1, "rank": 3, "core": "random", "off_diagonals": 1, "direction_pool": 6,
     "adapt_blocks": 0.5, "max_epochs": 1, "batch_size": 3, "lr": 0.1, "weight_decay": 1.0,
-    "early_stopping": True, "class_weight": "balanced", "max_length": 9, "n_jobs": 2,
+    "early_stopping": True, "class_weight": "balanced", "max_length": 90, "n_jobs": 2,
     "optimizer": "muon", "head_lr": 0.1, "init_scale": 0.0, "head_init_scale": 0.1,
     "train_bias": False, "decay_to": "start", "warmup": 0.0, "max_grad_norm": None,
     "shared_batches": True, "freeze_out": 0.5, "max_time": 60.0, "data_parallel": True,
 }  # fmt: skip
 
 
+def test__auto__every_parameter_is_tried_alone():
+    others = {"backbone", "serializer", "training", "device", "precision", "warm_start", "verbose"}
+    others |= {"random_state", "patience", "validation_fraction", "callbacks", "checkpoint_dir"}
+    assert {*SVEClassifier().get_params(deep=False), *Training().get_params()} == others | set(
+        ALONE
+    )
+
+
 @pytest.mark.parametrize("name", ALONE)
-def test__auto__goes_with_any_one_explicit_value(name):
-    settle(**{name: ALONE[name]})
+def test__auto__goes_with_any_one_explicit_value(name, tiny, texts):
+    value = ALONE[name]
+    own = name in SVEClassifier().get_params(deep=False)
+    changes = {name: value} if own else {"training": Training(**{name: value})}
+    clf = SVEClassifier(tiny, **{"n_members": 2, "random_state": 0} | changes)
+    clf.fit(texts * 3, [0, 1, 2] * 12)
+    expected = 1 if name == "adapt_blocks" else value
+    assert getattr(clf.settings_, name) == expected
+    assert name not in clf.settings_.reasons
+    for cleared in (0.0, 5.0):  # however clear the labels are
+        assert getattr(
+            settle(Facts(6, n_classes=3, information=cleared), **{name: value}), name
+        ) == (3 if name == "adapt_blocks" else value)
 
 
 # -- what would do nothing ------------------------------------------------------------------------
@@ -136,8 +161,6 @@ def test__set_params__makes_a_training_and_changes_nobody_elses():
     one, two = SVEClassifier(training=shared), SVEClassifier(training=shared)
     one.set_params(training__warmup=0.5, n_members=2)
     assert (one.training.warmup, two.training.warmup, one.n_members) == (0.5, 0.3, 2)
-    SVEClassifier(**RANDOM_SUBSPACES).set_params(training__head_lr=9.0)
-    assert RANDOM_SUBSPACES["training"].head_lr == 5e-3
     with pytest.raises(ValueError, match="Invalid parameter 'heat'"):
         clf.set_params(training__heat=1)
     assert clf.set_params(training=None).training is None
@@ -230,8 +253,12 @@ def test__adapt_blocks__may_be_an_integer_of_numpy(tiny, texts, labels):
 def test__settings__say_what_auto_was_and_cannot_be_changed(tiny, texts, labels):
     clf = SVEClassifier(tiny, max_epochs=1, n_members=1).fit(texts, labels)
     words = repr(clf.settings_)
-    for line in ("lr              = 0.003", "head_lr         = 0.01", "rank            = None"):
+    for line in ("max_epochs      = 1\n", "lr              = 0.0164  ", "rank            = 10  "):
         assert line in words
+    assert words.startswith("Settings of SVEClassifier: 12 rows, 2 classes, 2 blocks of width 16")
+    assert clf.settings_.reasons["rank"].startswith("Two thirds of the pool")
+    assert "max_epochs  " not in clf.settings_.chosen()
+    assert max(map(len, words.splitlines())) <= 105
     assert "patience" not in words
     assert type(clf.settings_.random_state) is int
     with pytest.raises(AttributeError):
@@ -330,14 +357,16 @@ def test__settings__of_a_fit_with_callbacks_do_not_claim_to_reproduce_it(make, t
 def test__settings__stay_those_of_the_first_fit(tiny, texts, labels, monkeypatch):
     clf = SVEClassifier(tiny, n_members=1, max_epochs=1, warm_start=True, random_state=0)
     clf.fit(texts, labels)
+    first = clf.settings_
     monkeypatch.setitem(SVE, "lr", 0.5)
     monkeypatch.setitem(SVE, "head_lr", 0.5)
     clf.set_params(n_members=2).fit(texts, labels)
-    assert (clf.settings_.lr, clf.settings_.n_members) == (3e-3, 2)
-    clf.partial_fit(texts, labels)
-    assert clf.settings_.head_lr == 1e-2
+    assert (clf.settings_.lr, clf.settings_.n_members) == (first.lr, 2)
+    clf.partial_fit(texts * 20, labels * 20)
+    assert clf.settings_.head_lr == first.head_lr
+    assert (clf.settings_.facts, clf.settings_.reasons) == (first.facts, first.reasons)
     clf.set_params(lr=0.1).partial_fit(texts, labels)
-    assert clf.settings_.lr == 3e-3
+    assert clf.settings_.lr == first.lr
 
 
 def test__settings__are_saved_and_shown_on_the_card(tiny, texts, labels, tmp_path):
@@ -347,6 +376,7 @@ def test__settings__are_saved_and_shown_on_the_card(tiny, texts, labels, tmp_pat
     assert "head_lr" in card
     assert "'full'" in card
     again = SVEClassifier.from_pretrained(path, backbone=tiny)
+    assert repr(again.settings_).splitlines()[2:] == repr(clf.settings_).splitlines()[2:]
     assert again.settings_.values == clf.settings_.values | {"backbone": tiny, "device": "auto"}
     assert (again.core, again.lr, again.random_state) == ("full", "auto", None)
     refit = SVEClassifier(**again.settings_.to_dict()).fit(texts, labels)

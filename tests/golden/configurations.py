@@ -50,7 +50,16 @@ EXPLICIT = {
     "precision": "float64",
     "random_state": 0,
 }
-SVE = {"init_scale": 0.1, "train_bias": True}
+SVE = {
+    "rank": None,
+    "core": "diagonal",
+    "direction_pool": None,
+    "adapt_blocks": None,
+    "optimizer": "adamw",
+    "init_scale": 0.1,
+    "train_bias": True,
+    "freeze_out": None,
+}
 
 
 def backbone(family="bert", **sizes):
@@ -72,7 +81,7 @@ def diagonal():
 
 
 def diagonal_three_classes_weight_decay():
-    return fit(y=THREE, weight_decay=2.0, batch_size=5)
+    return fit(y=THREE, weight_decay=2.0, decay_to="pretrained", batch_size=5)
 
 
 def leading_values_last_block():
