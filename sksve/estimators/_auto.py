@@ -22,7 +22,6 @@ Labels are noisy with two classes, or where frozen vectors know little of them (
 ``label_information``), clear from 0.3 nats on, and in between in between.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -140,7 +139,7 @@ def _lr(fit: Fit) -> float:
     if fit["core"] != "full" or fit.typed["optimizer"] == "adamw":
         return 3e-3
     rank = fit["rank"] if isinstance(fit["rank"], Integral) else fit.facts.width
-    return _digits(8e-3 * (42 / rank) ** 0.5)
+    return _digits(8e-3 * (42 / int(rank)) ** 0.5)
 
 
 def _weight_decay(fit: Fit) -> float:
@@ -289,7 +288,7 @@ def resolve(
             reasons[name] = earlier.reasons.get(name, "")
         else:
             fit.values[name] = rule(fit) if callable(rule) else rule
-            reasons[name] = inspect.getdoc(rule) if callable(rule) else "always"
+            reasons[name] = (rule.__doc__ or "") if callable(rule) else "always"
         if name == "adapt_blocks":
             fit.values[name] = _count_blocks(fit[name], facts)
     if isinstance(fit.values.get("direction_pool"), Integral):
