@@ -4,20 +4,21 @@
     python -m benchmarks.no_tuning --sets movies tweets --rows 200 --contenders sve frozen_lr --seeds 0
     python -m benchmarks.no_tuning --jobs 4 --budget-minutes 90     # four processes share the work
     python -m benchmarks.no_tuning --report                         # the table, and which goals are met
-    python -m benchmarks.no_tuning --report --page docs/guide/no_tuning.md
+    python -m benchmarks.no_tuning --report --write                 # ... into docs/guide and the README
 
 Development data of 2 to 20 classes, the first 40 words of each text; each seed draws its own training rows,
 the test rows are the same for all. Probabilities are judged before any calibration; the temperature that
 would fit the test rows best is a diagnosis and used nowhere. CPU seconds are those of `fit` with one thread,
 after a short fit of the same class that pays for imports and the cached decomposition.
 
-A run is a row of results/no_tuning.jsonl with its settings, versions, hardware and commit, and a hash of the
-files that choose the settings: runs that another rule made are repeated and left out of the report. SetFit
+A run is a row of results/no_tuning.jsonl with its settings, versions, hardware and commit, and a hash of
+what "auto" stood for: runs that another rule made are repeated and left out of the report. SetFit
 (16 and 50 rows) needs an environment of its own: `--setfit-python`.
 """
 
 import argparse
 import hashlib
+import inspect
 import json
 import subprocess
 import tempfile
@@ -39,16 +40,18 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sksve.estimators._facts import Facts
 
 import sksve
 from benchmarks.common import datasets
 from benchmarks.common.results import RESULTS, ROOT, Row, Table, provenance
 from benchmarks.evidence.data import draw
 from benchmarks.evidence.grid import Job, work_off
-from benchmarks.studies.no_tuning_report import report
+from benchmarks.studies.no_tuning_report import report, with_table
 from sksve import baselines
 from sksve.backbones import fetch_backbone
 from sksve.calibration import TemperatureScaling
+from sksve.estimators._auto import resolve
 from sksve.metrics import expected_calibration_error, negative_log_likelihood
 
 TABLE = Table(RESULTS / "no_tuning.jsonl")
@@ -201,12 +204,28 @@ def build(contender: str, data: str, rows: int, seed: int) -> Any:
     return BARE[contender](random_state=seed)
 
 
+@cache
 def rule_of(contender: str) -> str | None:
-    """Hash of the files that choose a bare call's settings; None: nothing is chosen."""
+    """Hash of what "auto" stands for in a bare call, for some facts; None: nothing is chosen.
+
+    Of behaviour and not of files, so that words may change. A rule that is no table counts by its source.
+    """
     if contender not in BARE:
         return None
-    files = sorted((ROOT / "sksve").glob("*/_auto*.py"))
-    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
+    kind = BARE[contender]
+    if not hasattr(kind, "_rules"):
+        said = inspect.getsource(inspect.getmodule(kind))  # type: ignore[arg-type]
+    else:
+        clf = kind()
+        options = (clf.training or sksve.Training()).get_params()
+        asked = {**clf.get_params(deep=False), **options}
+        facts = (
+            Facts(6, n_rows=n, n_classes=c, information=known)
+            for n, c, known in product((16, 50, 200, 1000, 3000), (2, 8, 20), (0.0, 0.3, 1.0))
+        )
+        chosen = [resolve(kind.__name__, asked, kind._rules, f).values for f in facts]
+        said = repr([[values.get(name) for name in kind._rules] for values in chosen])
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
 # -- one run -------------------------------------------------------------------------------------------
@@ -402,13 +421,16 @@ def main() -> None:
     parser.add_argument("--budget-minutes", type=float)
     parser.add_argument("--setfit-python", help="python of an environment that has setfit")
     parser.add_argument("--report", action="store_true")
-    parser.add_argument("--page", type=Path, help="with --report: write it here as well")
+    parser.add_argument("--write", action="store_true", help="with --report: docs and README too")
     args = parser.parse_args()
     if args.report:
-        text = report([row for row in TABLE.rows().values() if is_current(row)], list(SETS))
+        rows = [row for row in TABLE.rows().values() if is_current(row)]
+        text = report(rows, list(SETS))
         print(text)
-        if args.page:
-            args.page.write_text(text, "utf-8")
+        if args.write:
+            (ROOT / "docs" / "guide" / "no_tuning.md").write_text(text, "utf-8")
+            readme = ROOT / "README.md"
+            readme.write_text(with_table(readme.read_text("utf-8"), rows), "utf-8")
         return
     staged = [
         (name, contender, n, seed)

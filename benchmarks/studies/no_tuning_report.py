@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.common.results import Row
 
-__all__ = ["goals", "means", "report"]
+__all__ = ["goals", "means", "readme_table", "report", "with_table"]
 
 MAIN = ("sve", "frozen_lr", "tfidf_lr")
 NAMES = {
@@ -30,7 +30,7 @@ INTRODUCTION = """\
 What you get if you tune nothing. `python -m benchmarks.no_tuning` makes the runs and `--report` this page;
 each run is a row of `benchmarks/results/no_tuning.jsonl`.
 
-- Development data: the rules were chosen on these data sets, though not on these draws of rows.
+- Development data: the rules were chosen on rows of these data sets, so other data will be less kind.
 - Up to 500 test rows per set, texts cut to 40 words, one thread, probabilities before any calibration.
 - Frozen + LR: L2-normalised mean vectors of the same backbone and `LogisticRegressionCV` by log loss.
   TF-IDF + LR: words and pairs of words, and the same regression.
@@ -178,3 +178,28 @@ def _rivals_table(rows: Sequence[Row], n: int, rivals: Sequence[str]) -> list[st
     head = ["", "Each rival / `SVEClassifier()`, means over the data sets that both have:", ""]
     head += ["| rival | sets | NLL | accuracy | ECE | best temperature | CPU s |", "|---" * 7 + "|"]
     return [*head, *body]
+
+
+# -- the README's table --------------------------------------------------------------------------------
+
+MARKS = ("<!-- no_tuning.py -->", "<!-- end of no_tuning.py -->")
+
+
+def readme_table(rows: Sequence[Row]) -> list[str]:
+    """Means over data sets for each number of training rows."""
+    head = [f"{NAMES[c]}" for c in MAIN]
+    lines = ["| training rows | data sets | " + " | ".join(head) + " |", "|---" * 5 + "|"]
+    for n in sorted({row["rows"] for row in rows}):
+        pairs = means(rows, n, MAIN)
+        if len(pairs) > 2:
+            found = [over_sets(pairs, c) for c in MAIN]
+            cells = [f"{r['nll']:.3f} ({r['accuracy']:.3f} / {r['ece']:.3f})" for r in found]
+            lines.append(f"| {n:,} | {len(pairs)} | {' | '.join(cells)} |")
+    return lines
+
+
+def with_table(readme: str, rows: Sequence[Row]) -> str:
+    """Put the table between the README's marks."""
+    before, rest = readme.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    return "\n".join([before + MARKS[0], *readme_table(rows), MARKS[1] + after])

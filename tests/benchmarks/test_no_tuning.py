@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import log_loss
 
 from benchmarks import no_tuning
-from benchmarks.common.results import Table
-from benchmarks.studies.no_tuning_report import goals, means, report
+from benchmarks.common.results import RESULTS, ROOT, Table
+from benchmarks.studies.no_tuning_report import goals, means, report, with_table
 
 
 def row(data, contender, nll, *, rows=200, seed=0, ece=0.02, seconds=30.0):
@@ -104,3 +104,12 @@ def test_tuned_settings__are_those_of_the_evidence(name, rows, lr):
     assert found["lr"] == lr
     assert found["max_epochs"] == (2 if rows == 1000 else 4)
     assert found["batch_size"] == 16
+
+
+def test_pages__are_what_the_results_say():
+    """Stale otherwise: ``python -m benchmarks.no_tuning --report --write``."""
+    rows = list(Table(RESULTS / "no_tuning.jsonl").rows().values())
+    page = (ROOT / "docs" / "guide" / "no_tuning.md").read_text("utf-8")
+    assert page == report(rows, list(no_tuning.SETS))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert readme == with_table(readme, rows)
