@@ -4,9 +4,10 @@ The constraints are scikit-learn's own (``Interval``, ``StrOptions``, ...), so t
 sksve is refused in the words a scikit-learn user already knows.
 """
 
-from collections.abc import Iterator, Mapping, MappingView, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, MappingView, Sequence, Set
 from dataclasses import Field, field, fields
 from numbers import Integral, Real
+from types import MethodType
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = [
     "check_declared",
     "check_parameters",
     "declared",
+    "offered_unless",
     "parameter",
 ]
 
@@ -180,6 +182,26 @@ def brief(value: Any) -> Any:
         _Name(type(item).__name__) if n and not isinstance(item, BaseEstimator) else item
         for item, n in lines
     )
+
+
+class _Offered:
+    """The descriptor of :func:`offered_unless`."""
+
+    def __init__(self, method: Callable[..., Any], why_not: Callable[[Any], str]) -> None:
+        self.method, self.why_not = method, why_not
+        self.__doc__ = method.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self.method
+        if why_not := self.why_not(instance):
+            raise AttributeError(f"{owner.__name__} has no {self.method.__name__}: {why_not}.")
+        return MethodType(self.method, instance)
+
+
+def offered_unless(why_not: Callable[[Any], str]) -> Callable[[Any], Any]:
+    """Make a method that an instance lacks where `why_not` of it gives a reason, which the error says."""
+    return lambda method: _Offered(method, why_not)
 
 
 def check_container(X: Any) -> None:

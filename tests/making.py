@@ -50,8 +50,9 @@ def new(cls, backbone, **settings):
     names = ("pooling", "target_modules", "image_size")
     how = {name: settings.pop(name) for name in names if name in settings}
     options = {name: settings.pop(name) for name in Training().get_params() if name in settings}
-    training = Training(**options) if options else None
-    return cls(Backbone(backbone, **how) if how else backbone, training=training, **settings)
+    if options:
+        settings["training"] = Training(**options)
+    return cls(Backbone(backbone, **how) if how else backbone, **settings)
 
 
 def save_tiny(folder, family="bert", **settings):

@@ -33,7 +33,7 @@ UNNAMED: dict[str, Any] = {
 def parameters_of(name: str) -> dict[str, Any]:
     """What a class can be told, and its defaults, under the names of the results."""
     own: dict[str, Any] = class_of(name)().get_params(deep=False)
-    return FORMER | sksve.Training().get_params() | own
+    return FORMER | (sksve.Training().get_params() if "training" in own else {}) | own
 
 
 def make_estimator(name: str, **settings: Any) -> Any:

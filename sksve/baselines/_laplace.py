@@ -103,7 +103,10 @@ n_features_in_, feature_names_in_
         "marglik", POSITIVE, StrOptions({"marglik"}), scope="member"
     )
 
-    _can_go_on = False  # the posterior needs all rows
+    _why_no_partial_fit = (
+        "the posterior of the head needs all rows at once: collect them and call fit, or take another "
+        "classifier"
+    )
 
     def fit(
         self,

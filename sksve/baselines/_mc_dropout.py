@@ -83,9 +83,8 @@ n_features_in_, feature_names_in_
     dropout: float = parameter(0.1, SHARE, scope="member")
 
     _why_no_model = (
-        "A member of MCDropoutClassifier is one model with one mask per layer, which no plain "
-        "transformers model has. Use FineTunedClassifier for the model alone, or "
-        "DeepEnsembleClassifier for members that are models."
+        "a member is one model with one mask per layer, which no plain transformers model has. Use "
+        "FineTunedClassifier for the model alone, or DeepEnsembleClassifier for members that are models"
     )
 
     def _layer_factory(self, settings: Settings) -> WholeBackbone:

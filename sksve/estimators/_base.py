@@ -2,7 +2,7 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -82,6 +82,8 @@ class MemberClassifier(
     warm_start: Any = False
     lr: Any = None
     adapt_blocks: Any = None
+    early_stopping: Any = False
+    training: Any = None
 
     @abstractmethod
     def _layer_factory(self, settings: Settings) -> MemberFactory:
@@ -220,8 +222,8 @@ class MemberClassifier(
         for_training, run = processes.share(for_training, run, data)
         ids = range(0 if old is None else len(old.ids), self.n_members)
         valid = data[1] if len(data) > 1 else None
-        members = train(
-            backbone, plan, factory, ids, data[0], valid, for_training, run, n_jobs=self.n_jobs
+        members = self._train(
+            backbone, plan, factory, ids, data[0], valid, parts[0][1].scale, for_training, run
         )
         if old is not None:
             members = assemble(backbone, plan, factory, old.joined(members), for_training, run)
@@ -295,6 +297,21 @@ class MemberClassifier(
     def _held_out_share(self) -> float:
         share = (self.training or Training()).validation_fraction
         return float(self._rules["validation_fraction"] if is_auto(share) else share)
+
+    def _train(
+        self,
+        backbone: LoadedBackbone,
+        plan: AdaptationPlan,
+        factory: MemberFactory,
+        ids: Sequence[int],
+        data: MemberDataset,
+        valid: MemberDataset | None,
+        scale: float,
+        settings: Settings,
+        run: Run,
+    ) -> TrainedMembers:
+        """Make the members `ids`; `scale` times a row's weight is what the user gave."""
+        return train(backbone, plan, factory, ids, data, valid, settings, run, n_jobs=self.n_jobs)
 
     def _after_training(
         self, net: MemberNet, settings: Settings, data: MemberDataset

@@ -6,10 +6,9 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sksve._validation import Scope, check_declared
+from sksve._validation import Scope, check_declared, offered_unless
 from sksve.estimators._data import read_soft_labels, read_targets
 from sksve.estimators._facts import Facts
 from sksve.training import (
@@ -29,16 +28,12 @@ from sksve.training import (
 __all__ = ["FirstMembersMixin", "PartialFitMixin", "WarmStartMixin"]
 
 
-def _goes_on(estimator: Any) -> bool:
-    return bool(estimator._can_go_on)
-
-
 class PartialFitMixin:
     """``partial_fit`` for classifiers whose members are trained on one backbone."""
 
-    _can_go_on = True  # False: what fit learns beyond the members needs all rows at once
+    _why_no_partial_fit = ""  # what fit learns that needs all rows at once
 
-    @available_if(_goes_on)
+    @offered_unless(lambda clf: clf._why_no_partial_fit)
     def partial_fit(
         self: Any, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> Any:
@@ -218,14 +213,16 @@ class WarmStartMixin:
 # -- fewer members ---------------------------------------------------------------------------------
 
 
-def _has_number(estimator: Any) -> bool:
-    return "n_members" in estimator.get_params(deep=False)
+def _has_no_number(estimator: Any) -> str:
+    if "n_members" in estimator.get_params(deep=False):
+        return ""
+    return "it has no parameter n_members"
 
 
 class FirstMembersMixin:
     """``first_members`` for classifiers whose members are independent."""
 
-    @available_if(_has_number)
+    @offered_unless(_has_no_number)
     def first_members(self: Any, n_members: int) -> Any:
         """Return a fitted copy that has the first members only.
 

@@ -55,7 +55,8 @@ class Targets:
     )  # sorted labels of all rows, also of weight zero; of soft labels, the columns
     rows: np.ndarray  # which rows of X are kept
     y: np.ndarray  # (n_kept,) encoded labels, or (n_kept, n_classes) soft labels
-    weight: np.ndarray  # (n_kept,)
+    weight: np.ndarray  # (n_kept,), of mean 1
+    scale: float = 1.0  # times a weight: what the user gave
 
     @classmethod
     def to_judge_by(cls, y: Any, classes: np.ndarray, n_samples: int) -> Self:
@@ -130,7 +131,8 @@ def read_targets(
         weight = weight * factor
         if not weight.any():
             raise ValueError("class_weight leaves every row with weight zero.")
-    return Targets(labels, rows, encoded, weight / weight.mean())
+    scale = float(weight.mean())
+    return Targets(labels, rows, encoded, weight / scale, scale)
 
 
 def _hard_labels(

@@ -3,18 +3,12 @@
 from numbers import Integral
 from typing import Any
 
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sksve._validation import offered_unless
 from sksve.training import MemberModel, merged_model
 
 __all__ = ["ExportMixin"]
-
-
-def _members_are_models(clf: Any) -> bool:
-    if clf._why_no_model:
-        raise AttributeError(clf._why_no_model)
-    return True
 
 
 class ExportMixin:
@@ -22,7 +16,7 @@ class ExportMixin:
 
     _why_no_model = ""  # why a member is no model of its own, and what to do
 
-    @available_if(_members_are_models)
+    @offered_unless(lambda clf: clf._why_no_model)
     def to_transformers(self, member: int = 0) -> Any:
         """One member's backbone as a plain Hugging Face model, its weights merged.
 
@@ -56,7 +50,7 @@ class ExportMixin:
         """
         return self.to_torch(member).model
 
-    @available_if(_members_are_models)
+    @offered_unless(lambda clf: clf._why_no_model)
     def to_torch(self: Any, member: int = 0) -> MemberModel:
         """One member, backbone and head, as an ordinary torch module: token ids to logits.
 

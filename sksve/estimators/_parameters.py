@@ -45,10 +45,6 @@ class CommonParameters(_Hints):
         "all-MiniLM-L6-v2", str, os.PathLike, tuple, list, Backbone, scope="member", saved=False
     )
     _: KW_ONLY
-    max_epochs: int | str = parameter("auto", AT_LEAST_ONE, AUTO)
-    batch_size: int | str = parameter("auto", AT_LEAST_ONE, AUTO)
-    weight_decay: float | str = parameter("auto", Number(Real, 0, None, closed="left"), AUTO)
-    early_stopping: bool = parameter(False, "boolean")
     class_weight: Any = parameter(None, dict, StrOptions({"balanced"}), None)
     max_length: int = parameter(128, AT_LEAST_ONE, scope="member")
     serializer: Any = parameter(
@@ -59,7 +55,6 @@ class CommonParameters(_Hints):
         scope="member",
         saved=False,
     )
-    training: Training | None = parameter(None, Training, None)
     device: Any = parameter("auto", str, torch.device, scope="run", saved=False)
     precision: str = parameter(
         "auto", StrOptions({"auto", "float32", "float64", "bfloat16"}), scope="member"
@@ -75,7 +70,12 @@ class AdaptedParameters:
     adapt_blocks: int | float | str | None = parameter(
         "auto", AT_LEAST_ONE, Number(Real, 0, 1, closed="right"), None, AUTO, scope="member"
     )
+    max_epochs: int | str = parameter("auto", AT_LEAST_ONE, AUTO)
+    batch_size: int | str = parameter("auto", AT_LEAST_ONE, AUTO)
     lr: float | str = parameter("auto", POSITIVE, AUTO)
+    weight_decay: float | str = parameter("auto", Number(Real, 0, None, closed="left"), AUTO)
+    early_stopping: bool = parameter(False, "boolean")
+    training: Training | None = parameter(None, Training, None)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -146,7 +146,8 @@ class NestedOptions:
 def _moved(cls: Any, name: str) -> str:
     """Where a parameter is that `cls` does not have itself; empty if nowhere."""
     for owner, place in ((Training, "training"), (Backbone, "backbone")):
-        if name in owner._get_param_names() and name not in cls._get_param_names():
+        own = cls._get_param_names()
+        if place in own and name in owner._get_param_names() and name not in own:
             return (
                 f"{cls.__name__} has no parameter {name!r}: it is an option of {owner.__name__}. Set it as "
                 f"{place}={owner.__name__}(..., {name}=...), or with set_params({place}__{name}=...)."

@@ -122,11 +122,13 @@ class SavingMixin(Savable):
             "serializer": parts.serializer,
         }
         fresh = cls(**parts.parameters | replaced)
-        training = Training(**{k: v for k, v in parts.settings.items() if k in options})
         values = {k: v for k, v in parts.settings.items() if k not in options}
+        if "training" in own_names:
+            of_training = {k: v for k, v in parts.settings.items() if k in options}
+            values["training"] = Training(**of_training)
         if "n_members" in own_names:
             values["n_members"] = len(parts.members)
-        fitted_with = cls(**values | replaced, training=training)
+        fitted_with = cls(**values | replaced)
         for clf in (fresh, fitted_with):
             check_declared(clf, *([] if clf.training is None else [clf.training]))
         resolved = resolve_backbone(fresh.backbone)

@@ -10,6 +10,8 @@ from sksve.training._fit import (
     MemberFactory,
     TrainedMembers,
     assemble,
+    build_module,
+    make_net,
     train,
 )
 from sksve.training._inference import (
@@ -60,6 +62,7 @@ __all__ = [
     "WholeBackbone",
     "assemble",
     "base_seed",
+    "build_module",
     "check_callbacks",
     "check_writable",
     "choose_device",
@@ -68,6 +71,7 @@ __all__ = [
     "describe_frozen",
     "frozen_vectors",
     "is_auto",
+    "make_net",
     "merged_model",
     "pooled_vectors",
     "predict_logits",

@@ -121,6 +121,7 @@ def build_module(
         [s.head for s in streams],
         init_std=settings.head_init_scale,
         dtype=run.dtype,
+        normalize=getattr(settings, "normalize", False),
     )
     return EnsembleModule(split, heads)
 

@@ -28,7 +28,10 @@ __all__ = [
 
 
 class MemberHeads(nn.Module):
-    """One linear head per member: weights are N(0, init_std ** 2), biases 0."""
+    """One linear head per member: weights are N(0, init_std ** 2), biases 0.
+
+    With `normalize`, of vectors of Euclidean length 1.
+    """
 
     def __init__(
         self,
@@ -38,8 +41,10 @@ class MemberHeads(nn.Module):
         *,
         init_std: float,
         dtype: torch.dtype = torch.float32,
+        normalize: bool = False,
     ) -> None:
         super().__init__()
+        self.normalize = normalize
         weight = torch.stack(
             [
                 init_std * torch.randn(n_classes, in_features, generator=g, dtype=torch.float64)
@@ -52,6 +57,7 @@ class MemberHeads(nn.Module):
     def forward(self, pooled: Tensor, members: Sequence[int] | None = None) -> Tensor:
         """Logits (m, b, c) of pooled vectors (m, b, d)."""
         weight, bias = self.weight, self.bias
+        pooled = F.normalize(pooled, dim=-1) if self.normalize else pooled
         if members is not None:
             index = torch.tensor(list(members), device=weight.device)
             weight, bias = weight[index], bias[index]

@@ -206,11 +206,14 @@ class MemberModel(nn.Module):
     """One member, whole: ids to logits, with nothing of the ensemble's machinery.
 
     What ``torch.export``, ONNX export and servers take. `model` is the backbone with the member's dense
-    weights.
+    weights; with `normalize`, the head takes vectors of Euclidean length 1.
     """
 
-    def __init__(self, model: nn.Module, head: nn.Linear, pooling: str) -> None:
+    def __init__(
+        self, model: nn.Module, head: nn.Linear, pooling: str, normalize: bool = False
+    ) -> None:
         super().__init__()
+        self.normalize = normalize
         self.model = model
         self.head = head
         self.pooling = pooling
@@ -241,7 +244,8 @@ class MemberModel(nn.Module):
         if token_type_ids is not None:
             inputs = torch.stack([input_ids, token_type_ids], dim=1)
         hidden = run_model(self.model, inputs, attention_mask)
-        return self.head(pool_tokens(hidden, attention_mask, self.pooling))
+        pooled = pool_tokens(hidden, attention_mask, self.pooling)
+        return self.head(nn.functional.normalize(pooled, dim=-1) if self.normalize else pooled)
 
 
 def merged_model(module: EnsembleModule, member: int) -> MemberModel:
@@ -263,7 +267,7 @@ def merged_model(module: EnsembleModule, member: int) -> MemberModel:
         )
         head.weight.copy_(weight)
         head.bias.copy_(module.heads.bias[member])
-    return MemberModel(model, head, module.split.pooling).eval()
+    return MemberModel(model, head, module.split.pooling, module.heads.normalize).eval()
 
 
 def _merged_state(split: Any, plain: nn.Module, member: int) -> dict[str, Tensor]:

@@ -257,7 +257,8 @@ class Settings:
             )
         names = declared(Training)
         parameters = {k: v for k, v in self.plain_values().items() if k not in names}
-        return parameters | {"training": self.training}
+        trains = any(name in names for name in self.values)
+        return parameters | ({"training": self.training} if trains else {})
 
 
 def _frozen(value: Any) -> Any:

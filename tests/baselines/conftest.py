@@ -33,6 +33,14 @@ def rival(request):
     return request.param
 
 
+@pytest.fixture(params=[name for name in RIVALS if name != "linear_probe"])
+def trained_rival(request):
+    """Name of a rival that is trained."""
+    if request.param == "laplace":
+        pytest.importorskip("laplace", reason="the extra sksve[laplace] is not installed")
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def make(tiny):
     """Make a rival that trains for a few steps."""
@@ -48,8 +56,8 @@ def make(tiny):
             "random_state": 0,
         }
         settings |= own | changes
-        if name == "linear_probe":  # its heads are all there is to train
-            settings.pop("lr")
+        if name == "linear_probe":  # solved, not trained
+            settings = {k: v for k, v in settings.items() if k in cls().get_params()}
         return new(cls, tiny if backbone is None else backbone, **settings)
 
     return make

@@ -42,11 +42,11 @@ def test_members__are_pooled_and_split(rival, fitted, texts, labels):
         assert not u.epistemic.any()
 
 
-def test_training__moves_the_predictions(rival, fitted, make, texts, labels):
-    still = make(rival, lr=1e-300, head_lr=1e-300, head_init_scale=0.0).fit(texts, labels)
-    if rival != "laplace":  # its heads scatter around the still one
+def test_training__moves_the_predictions(trained_rival, fitted, make, texts, labels):
+    still = make(trained_rival, lr=1e-300, head_lr=1e-300, head_init_scale=0.0).fit(texts, labels)
+    if trained_rival != "laplace":  # its heads scatter around the still one
         np.testing.assert_allclose(still.predict_proba(texts), 0.5, rtol=0, atol=1e-9)
-    assert np.abs(fitted(rival).predict_proba(texts) - 0.5).max() > 0.01
+    assert np.abs(fitted(trained_rival).predict_proba(texts) - 0.5).max() > 0.01
 
 
 def test_predictions__depend_on_neither_order_nor_subset_nor_batch(rival, fitted, texts):
@@ -125,13 +125,16 @@ def test_three_classes_and_float32(rival, make, texts):
     )
 
 
-def test_early_stopping__keeps_the_best_weights(rival, make, texts, labels):
-    clf = make(rival, early_stopping=True, patience=1, max_epochs=15, lr=0.2, head_lr=0.2).fit(
-        texts, labels, X_val=texts[:4], y_val=labels[:4]
-    )
+def test_early_stopping__keeps_the_best_weights(trained_rival, make, texts, labels):
+    clf = make(
+        trained_rival, early_stopping=True, patience=1, max_epochs=15, lr=0.2, head_lr=0.2
+    ).fit(texts, labels, X_val=texts[:4], y_val=labels[:4])
     losses = np.array([epoch["valid_loss"] for epoch in clf.history_])
     assert np.isnan(losses[-1]).any() or len(losses) < 15
-    if rival not in ("mc_dropout", "laplace"):  # the best epoch's loss is that of the members now
+    if trained_rival not in (
+        "mc_dropout",
+        "laplace",
+    ):  # the best epoch's loss is that of the members now
         members = clf.predict_proba_members(texts[:4])
         y = np.array([clf.classes_.tolist().index(label) for label in labels[:4]])
         now = -np.log(members[:, np.arange(4), y]).mean(1)
@@ -153,10 +156,8 @@ def test_other_families(rival, family, make, texts, labels):
     assert np.isfinite(members).all()
 
 
-def test_last_block_only__leaves_the_first_alone(rival, make, texts, labels):
-    if rival == "linear_probe":
-        pytest.skip("it adapts no block")
-    clf = make(rival, adapt_blocks=1).fit(texts, labels)
+def test_last_block_only__leaves_the_first_alone(trained_rival, make, texts, labels):
+    clf = make(trained_rival, adapt_blocks=1).fit(texts, labels)
     report = clf.adapter_report_
     assert all(name.startswith("encoder.layer.1.") for name in report.adapted)
     assert clf.net_.module_.split.has_prefix
@@ -174,7 +175,7 @@ def test_parameters__faults_are_named(rival, make, texts, labels):
         "lora_ensemble": {"rank": 0.5, "init_gain": 0.0},
         "batch_ensemble": {"init_scale": -1.0},
         "mc_dropout": {"n_samples": 0, "dropout": 1.0},
-        "linear_probe": {"n_members": 0},
+        "linear_probe": {"n_members": 0, "n_folds": 1, "normalize": 2},
         "laplace": {"n_samples": 2.5, "hessian_structure": "lowrank", "prior_precision": "cv"},
     }
     for name, value in faults[rival].items():

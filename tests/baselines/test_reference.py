@@ -12,8 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
 from tests.estimators.test_reference import rows_of_steps
+from tests.making import new
 from tests.private import member_streams
 
 
@@ -136,15 +138,17 @@ def test_lora_and_batch_ensemble__count_their_parameters(fitted):
     assert fast.n_trainable_per_member == 2 * (4 * 48 + (16 + 64) + (32 + 32)) + heads
 
 
-def test_lora_and_batch_ensemble__start_as_the_probe(make, texts, labels):
-    """Before their layers have moved, members are heads on the pretrained model."""
+def test_members__start_as_heads_on_the_pretrained_model(make, tiny, texts, labels):
+    """Before their layers have moved, members are those of any other method with layers that stand still."""
     still = {"lr": 1e-300, "max_grad_norm": None}
     own = {"lora_ensemble": {}, "batch_ensemble": {"init_scale": 0.0}, "deep_ensemble": {}}
     for name, changes in own.items():
         clf = make(name, **still, **changes).fit(texts, labels)
-        probe = make(
-            "linear_probe", weight_decay=clf.settings_.weight_decay, max_grad_norm=None
-        ).fit(texts, labels)
+        heads = new(
+            SVEClassifier, tiny, n_members=3, rank=4, core="diagonal", init_scale=0.0, max_epochs=2,
+            batch_size=4, head_lr=0.02, head_init_scale=0.01, weight_decay=clf.settings_.weight_decay,
+            precision="float64", random_state=0, **still,
+        ).fit(texts, labels)  # fmt: skip
         np.testing.assert_allclose(
-            clf.predict_proba_members(texts), probe.predict_proba_members(texts), rtol=0, atol=1e-9
+            clf.predict_proba_members(texts), heads.predict_proba_members(texts), rtol=0, atol=1e-9
         )

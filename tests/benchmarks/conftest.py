@@ -51,7 +51,9 @@ def evidence(few_resamples, monkeypatch, tmp_path):
             "methods": {
                 name: {
                     **small(spec),
-                    "trials": [{"head_lr": 1e-2}, {"head_lr": 1e-3}],
+                    "trials": [{"Cs": [1.0]}, {"Cs": [30.0]}]
+                    if name == "probe"
+                    else [{"head_lr": 1e-2}, {"head_lr": 1e-3}],
                     "then": [],
                     "last": [],
                 }

@@ -116,7 +116,7 @@ def test_frame__has_a_row_a_layer_and_member(sve):
 
 
 def test_probe__has_nothing_to_compare(tiny):
-    probe = LinearProbeClassifier(tiny, n_members=2, max_epochs=1).fit(TEXTS, LABELS)
+    probe = LinearProbeClassifier(tiny, n_members=2).fit(TEXTS, LABELS)
     shift = spectrum_shift(probe)
     assert shift.layers == ()
     assert len(shift.to_frame()) == 0

@@ -16,7 +16,6 @@ from sksve import IntegrityError, SVEClassifier
 from sksve.backbones import Backbone, make_tiny_backbone
 from sksve.baselines import (
     DeepEnsembleClassifier,
-    LinearProbeClassifier,
     LoRAEnsembleClassifier,
     MCDropoutClassifier,
 )
@@ -146,12 +145,11 @@ def test__death_in_validation__leaves_no_trace(make, texts, labels, tmp_path):
 @pytest.mark.parametrize(
     ("cls", "own"),
     [
-        (LinearProbeClassifier, {"n_members": 2}),
         (LoRAEnsembleClassifier, {"n_members": 2, "rank": 2}),
         (DeepEnsembleClassifier, {"n_members": 2}),
         (MCDropoutClassifier, {"n_samples": 2}),
     ],
-    ids=["probe", "lora", "deep-ensemble", "mc-dropout"],
+    ids=["lora", "deep-ensemble", "mc-dropout"],
 )
 def test__rivals__go_on_as_well(cls, own, tiny, texts, labels, tmp_path):
     # Whole models are trained one after the other; masks of dropout are a random stream, too.

@@ -16,7 +16,6 @@ from sksve.backbones import SplitBackbone
 from sksve.baselines import (
     BatchEnsembleClassifier,
     DeepEnsembleClassifier,
-    LinearProbeClassifier,
     LoRAEnsembleClassifier,
 )
 from tests.estimators.test_members import assert_same_members, parametrize_settings
@@ -26,7 +25,6 @@ from tests.training.away import Away
 BASELINES = [
     BatchEnsembleClassifier,
     DeepEnsembleClassifier,
-    LinearProbeClassifier,
     LoRAEnsembleClassifier,
 ]
 

@@ -110,7 +110,7 @@ LABELS = {
 
 @pytest.mark.parametrize("kind", LABELS)
 def test__round_trip__of_labels(kind, tiny, texts, tmp_path):
-    clf = LinearProbeClassifier(tiny, n_members=2, max_epochs=1, random_state=0)
+    clf = LinearProbeClassifier(tiny, n_members=2, random_state=0)
     clf.fit(texts, LABELS[kind])
     again = LinearProbeClassifier.from_pretrained(clf.save_pretrained(tmp_path), backbone=tiny)
     assert_same(again, clf, texts)
@@ -129,7 +129,7 @@ def test__round_trip__of_a_table(tiny, tmp_path):
     serializer = TabularToText(
         "The {name} is {value}.", names={"job": "work"}, columns=["job", "age"]
     )
-    clf = LinearProbeClassifier(tiny, serializer=serializer, max_epochs=1, random_state=0)
+    clf = LinearProbeClassifier(tiny, serializer=serializer, random_state=0)
     clf.fit(X, [0, 1] * 4)
     again = LinearProbeClassifier.from_pretrained(clf.save_pretrained(tmp_path), backbone=tiny)
     assert_same(again, clf, X)
@@ -272,8 +272,8 @@ class Cased(TabularToText):
     ],
     ids=["callbacks", "foreign serializer", "subclass", "random state"],
 )
-def test__save__refuses_before_anything_is_written(changes, words, tiny, tmp_path):
-    clf = LinearProbeClassifier(tiny, max_epochs=1, random_state=0).set_params(**changes)
+def test__save__refuses_before_anything_is_written(changes, words, make, tmp_path):
+    clf = make(n_members=1, max_epochs=1).set_params(**changes)
     clf.fit(np.eye(4, 2), [0, 1] * 2)
     with pytest.raises(PersistenceError, match=words):
         clf.save_pretrained(tmp_path / "model")
@@ -283,7 +283,7 @@ def test__save__refuses_before_anything_is_written(changes, words, tiny, tmp_pat
 def test__save__wants_a_fitted_classifier_and_finite_numbers(
     make, tiny, fitted, texts, labels, tmp_path
 ):
-    clf = LinearProbeClassifier(tiny, max_epochs=1, random_state=0).fit(texts, labels)
+    clf = LinearProbeClassifier(tiny, random_state=0).fit(texts, labels)
     with torch.no_grad():
         clf.net_.module_.heads.bias[0, 0] = float("nan")
     with pytest.raises(PersistenceError, match="diverged"):

@@ -33,7 +33,7 @@ def test__round_trip(method, order, fitted, tiny, texts, labels, tmp_path):
 
 
 def test__round_trip__of_one_that_is_not_frozen(tiny, texts, labels, tmp_path):
-    probe = LinearProbeClassifier(tiny, n_members=2, max_epochs=1, random_state=0)
+    probe = LinearProbeClassifier(tiny, n_members=2, random_state=0)
     clf = CalibratedClassifier(probe, TemperatureScaling(input="logits"), cv=2).fit(texts, labels)
     again = CalibratedClassifier.from_pretrained(clf.save_pretrained(tmp_path), backbone=tiny)
     np.testing.assert_array_equal(again.predict_proba(texts), clf.predict_proba(texts))

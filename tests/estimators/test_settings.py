@@ -138,8 +138,6 @@ OTHERS = [
     ("DeepEnsembleClassifier", "freeze_out", 0.5),
     ("DeepEnsembleClassifier", "decay_to", "pretrained"),
     ("MCDropoutClassifier", "data_parallel", True),
-    ("LinearProbeClassifier", "freeze_out", 0.5),
-    ("LinearProbeClassifier", "train_bias", True),
 ]
 
 
@@ -331,8 +329,7 @@ def test__repr__of_a_pair_fits_a_screen(tiny):
 REPRODUCED = {
     "SVEClassifier": {"n_members": 2, "off_diagonals": 1, "rank": 3},
     "LoRAEnsembleClassifier": {"n_members": 2},
-    "LinearProbeClassifier": {"early_stopping": True},
-    "FineTunedClassifier": {},
+    "FineTunedClassifier": {"early_stopping": True},
 }
 
 

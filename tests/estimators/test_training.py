@@ -17,14 +17,12 @@ from skorch.callbacks import (
 
 from sksve import NonFiniteLossError, SVEClassifier
 from sksve.backbones import make_tiny_backbone
-from sksve.baselines import LinearProbeClassifier
 
 FILM = ["good film", "great story", "loved it", "best movie"]
 BAD = ["bad film", "poor story", "hated it", "worst movie"]
 
 
-@pytest.mark.parametrize("cls", [SVEClassifier, LinearProbeClassifier])
-def test__learns_a_separable_task(cls, rng):
+def test__learns_a_separable_task(rng):
     def draw(n):
         y = np.where(rng.random(n) < 0.5, "good", "bad")
         words = [FILM if label == "good" else BAD for label in y]
@@ -32,9 +30,8 @@ def test__learns_a_separable_task(cls, rng):
 
     X, y = draw(96)
     X_test, y_test = draw(200)
-    epochs = 12 if cls is SVEClassifier else 60
-    backbone = make_tiny_backbone(hidden_size=64)  # random features: a probe needs many
-    clf = cls(backbone, n_members=2, max_epochs=epochs, random_state=0).fit(X, y)
+    backbone = make_tiny_backbone(hidden_size=64)
+    clf = SVEClassifier(backbone, n_members=2, max_epochs=12, random_state=0).fit(X, y)
     assert clf.score(X_test, y_test) > 0.9
 
 

@@ -13,7 +13,6 @@ from sksve.baselines import (
     DeepEnsembleClassifier,
     FineTunedClassifier,
     LaplaceClassifier,
-    LinearProbeClassifier,
     LoRAEnsembleClassifier,
     MCDropoutClassifier,
 )
@@ -212,11 +211,6 @@ def warm_start():
     return clf.set_params(n_members=3).fit(TEXTS, TWO).predict_proba_members(UNSEEN)
 
 
-def linear_probe():
-    clf = new(LinearProbeClassifier, backbone(), **without("lr"))
-    return clf.fit(TEXTS, TWO).predict_proba_members(UNSEEN)
-
-
 def fine_tuned():
     clf = new(FineTunedClassifier, backbone(), **without("n_members"))
     return clf.fit(TEXTS, TWO).predict_proba_members(UNSEEN)
@@ -272,7 +266,6 @@ CONFIGURATIONS = {
         only_queries_pooled_by_cls,
         partial_fit,
         warm_start,
-        linear_probe,
         fine_tuned,
         deep_ensemble,
         lora_ensemble,

@@ -26,8 +26,12 @@ def test_predictions_are_as_stored(name, stored):
     np.testing.assert_allclose(CONFIGURATIONS[name](), stored[name], rtol=0, atol=1e-9)
 
 
+#: Stored once, and another method now: the probe is solved, no longer trained (issue 37).
+FORMER = {"linear_probe"}
+
+
 def test_every_stored_array_is_compared(stored):
-    assert set(stored) == set(CONFIGURATIONS)
+    assert set(stored) - FORMER == set(CONFIGURATIONS)
 
 
 def test_configurations_differ(stored):

@@ -104,7 +104,7 @@ def test__sve__in_half_precision(precision, backbone, tally):
         ("MCDropoutClassifier", {"n_members": None, "n_samples": 3}),
         ("LoRAEnsembleClassifier", {}),
         ("BatchEnsembleClassifier", {}),
-        ("LinearProbeClassifier", {"lr": None}),
+        ("LinearProbeClassifier", dict.fromkeys(("lr", "max_epochs", "batch_size"))),
     ],
 )
 def test__rivals(name, changes, backbone, tally):
