@@ -39,7 +39,7 @@ __all__ = ["LinearProbeClassifier"]
 # What a net without training asks of its settings.
 _UNTRAINED: dict[str, Any] = {
     "lr": 0.0, "head_lr": 0.0, "weight_decay": 0.0, "max_epochs": 1, "batch_size": 1, "optimizer": "adamw",
-    "patience": None, "early_stopping": False, "adapt_blocks": 0,
+    "head_init_scale": 0.0, "patience": None, "early_stopping": False, "adapt_blocks": 0,
 }  # fmt: skip
 _NEVER = -87.0  # log-odds of a class without rows: the logarithm of float32's smallest number
 

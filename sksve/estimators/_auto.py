@@ -34,7 +34,7 @@ from sksve.estimators._facts import Facts
 from sksve.training import Settings, Training, is_auto
 
 __all__ = [
-    "BATCH_ENSEMBLE", "LORA", "PROBE", "SVE", "WHOLE", "WHOLE_MEMBERS", "needs_information", "resolve",
+    "BATCH_ENSEMBLE", "LORA", "SVE", "WHOLE", "WHOLE_MEMBERS", "needs_information", "resolve",
 ]  # fmt: skip
 
 
@@ -226,12 +226,11 @@ SVE: dict[str, Any] = {
 }
 BATCH_ENSEMBLE = _LAYERS | {"lr": 3e-3, "head_lr": 1e-2, "init_scale": 0.1, "train_bias": True}
 LORA = _LAYERS | {"lr": 1e-4, "head_lr": 1e-3}
-PROBE = _EVERY | _MEMBERS | {"max_epochs": 10, "head_lr": 3e-3}
 WHOLE = _EVERY | {
     "lr": 1e-4, "head_lr": 1e-3, "weight_decay": 0.01, "decay_to": "zero", "adapt_blocks": None,
 }  # fmt: skip
 WHOLE_MEMBERS = WHOLE | {"shared_batches": False}
-_OF_SOME = SVE.keys() | LORA.keys() | PROBE.keys() | WHOLE_MEMBERS.keys()
+_OF_SOME = SVE.keys() | LORA.keys() | WHOLE_MEMBERS.keys()
 #: Settings whose rule asks how clear the labels are.
 _BY_CLARITY = {
     _batch_size, _max_epochs, _weight_decay, _head_lr, _head_init_scale, _freeze_out

@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from sksve import SVEClassifier, Training
+from sksve import SVEClassifier
 from sksve.baselines import LinearProbeClassifier
 from tests.making import name_of as name
 from tests.making import new, temporary_tiny
