@@ -59,7 +59,7 @@ default="all-MiniLM-L6-v2"
     n_members : int, default=1
         The first member is the solution itself; each further one solves the same problem with row weights
         of its own, drawn from Exp(1): the Bayesian bootstrap [2]_, at the same strength.
-    Cs : sequence of float, default=(0.3, 3.0, 30.0)
+    Cs : sequence of float, default=(0.3, 3.0, 30.0, 300.0)
         Inverse strengths of regularisation to choose from, as in scikit-learn. One: no choice is made.
     n_folds : int, default=5
         Stratified folds, in the order of the rows as in scikit-learn. A class of one row is trained on in
@@ -106,7 +106,7 @@ default="all-MiniLM-L6-v2"
     """
 
     n_members: int = parameter(1, AT_LEAST_ONE, scope="run")
-    Cs: Any = parameter((0.3, 3.0, 30.0), "array-like")
+    Cs: Any = parameter((0.3, 3.0, 30.0, 300.0), "array-like")
     n_folds: int = parameter(5, Number(Integral, 2, None, closed="left"))
     normalize: bool = parameter(True, "boolean", scope="member")
 

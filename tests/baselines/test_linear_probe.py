@@ -88,7 +88,7 @@ def test_rare_classes__are_trained_on_and_not_judged(make, vectors):
         probe.predict_proba(X), oracle.predict_proba(vectors), rtol=0, atol=1e-6
     )
     two = make().fit(["good film", "bad film"], ["x", "y"])  # no fold can be held out
-    assert two.C_ == 3.0
+    assert two.C_ == 30.0
     assert two.predict(["good film"]) == ["x"]
 
 
