@@ -102,7 +102,7 @@ default="all-MiniLM-L6-v2"
     >>> texts, labels = ["good film", "bad film"] * 8, [1, 0] * 8
     >>> probe = LinearProbeClassifier(make_tiny_backbone()).fit(texts, labels)
     >>> probe.predict(["good film"]), probe.C_
-    (array([1]), 30.0)
+    (array([1]), 300.0)
     """
 
     n_members: int = parameter(1, AT_LEAST_ONE, scope="run")
