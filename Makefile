@@ -5,12 +5,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: help demo quick test test-slow lint audit types format clean
+.PHONY: help demo quick test test-slow docs lint audit types format clean
 help:
 	@echo "make demo       set everything up, then train and judge a singular value ensemble on real data"
 	@echo "make quick      what one runs while writing: lint, golden predictions, the mathematics (under a minute)"
 	@echo "make test       set everything up, then lint, type check and run the tests"
 	@echo "make test-slow  the long tests as well: real weights, check_estimator of the baselines"
+	@echo "make docs       build the documentation site in docs/_build; warnings are errors"
 	@echo "make audit      ask the advisory services about the installed packages (part of lint)"
 	@echo "make format     let ruff format and fix the code"
 
@@ -48,6 +49,10 @@ test: lint types
 test-slow: lint types
 	$(BIN)/python -m pytest -n $(JOBS) -m "slow or not slow"
 
+docs: $(VENV)/.test
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
 lint: $(VENV)/.test audit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,4 +71,4 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) docs/api docs/_build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

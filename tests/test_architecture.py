@@ -56,7 +56,7 @@ FOREIGN = {
     "netcal": {"calibration"},
     "laplace": {"baselines"},
     "PIL": {"inputs"},
-    "onnx": {"backbones"},
+    "onnx": set(),
 }
 
 

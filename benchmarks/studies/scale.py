@@ -121,11 +121,11 @@ class Plan:
 
 
 PLANS = [
-    Plan("rows apart, 64 devices", 1, 64),
-    Plan("members apart, 16 devices", 16, 1),
+    Plan("data parallel, 64 devices", 1, 64),
+    Plan("member parallel, 16 devices", 16, 1),
     Plan("both, 16 groups of 4", 16, 4),
     Plan("both, 4 groups of 16", 4, 16),
-    Plan("rows apart, last 8 blocks", 1, 64, 8),
+    Plan("data parallel, last 8 blocks", 1, 64, 8),
 ]
 
 

@@ -82,7 +82,7 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
         Labels; those of a frozen estimator.
     n_features_in_ : int
         If the fitted estimator has it.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         If the fitted estimator has them.
 
     See Also

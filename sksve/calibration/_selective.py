@@ -129,7 +129,7 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
         Rows the threshold was learned from.
     n_features_in_ : int
         If the fitted estimator has it.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         If the fitted estimator has them.
 
     See Also

@@ -79,7 +79,7 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     ----------
     n_features_in_ : int
         Number of columns seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,) and dtype object
+    feature_names_in_ : ndarray of shape (n_features,) and dtype object
         Names of the columns, if all of them are strings.
     columns_ : ndarray of shape (n_columns,) and dtype int64
         Positions of the columns that are written, in order.

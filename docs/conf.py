@@ -1,0 +1,95 @@
+"""The documentation site: `make docs`. Warnings are errors; nothing is fetched."""
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import sksve
+
+project = "sksve"
+author = "The sksve developers"
+version = release = sksve.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.extlinks",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "myst_parser",
+]
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build", "templates"]
+templates_path = ["templates"]
+html_theme = "pydata_sphinx_theme"
+html_title = f"sksve {release}"
+html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
+html_show_sourcelink = False
+extlinks = {
+    "doi": ("https://doi.org/%s", "doi:%s"),
+    "arxiv": ("https://arxiv.org/abs/%s", "arXiv:%s"),
+}
+
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc's sections say it in words
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+#: Rooms with a page: those that users import from. The others serve these.
+ROOMS = [
+    "sksve",
+    "sksve.metrics",
+    "sksve.calibration",
+    "sksve.comparison",
+    "sksve.plotting",
+    "sksve.baselines",
+    "sksve.preprocessing",
+    "sksve.backbones",
+    "sksve.adapters",
+    "sksve.diagnostics",
+    "sksve.datasets",
+]
+
+
+def public_names(room):
+    """Names of a room that have their page there: what `sksve` shows has it under `sksve`."""
+    module = import_module(room)
+    names = [n for n in module.__all__ if not inspect.ismodule(getattr(module, n))]
+    return [n for n in names if room == "sksve" or n not in sksve.__all__]
+
+
+def write_reference():
+    """docs/api: one page per room, from its docstring and its `__all__`."""
+    folder = Path(__file__).parent / "api"
+    folder.mkdir(exist_ok=True)
+    for room in ROOMS:
+        names = [n for n in public_names(room) if n != "__version__"]
+        lines = [room, "=" * len(room), "", f".. automodule:: {room}", "   :no-members:", ""]
+        lines += [f".. currentmodule:: {room}", ""]
+        if names:
+            lines += [".. autosummary::", "   :toctree: generated", ""]
+            lines += [*(f"   {name}" for name in names), ""]
+        if room != "sksve":
+            shown = [n for n in import_module(room).__all__ if n in sksve.__all__]
+            lines += [f"See also :obj:`sksve.{name}`." for name in shown]
+        (folder / f"{room}.rst").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def join_continued_lines(app, what, name, obj, options, lines):
+    """A backslash at the end of a line of a raw docstring goes on in the next line."""
+    lines[:] = re.sub(r"(?<=[ ,])\\\n\s*", "", "\n".join(lines)).split("\n")
+
+
+def skip_what_scikit_learn_documents(app, what, name, obj, skip, options):
+    """Methods inherited from scikit-learn: their docstrings refer to its own site."""
+    foreign = getattr(obj, "__module__", None) or ""
+    return True if foreign.startswith("sklearn") or name.endswith("_request") else None
+
+
+def setup(app):
+    """Called by Sphinx."""
+    write_reference()
+    app.connect("autodoc-process-docstring", join_continued_lines, priority=400)
+    app.connect("autodoc-skip-member", skip_what_scikit_learn_documents)
