@@ -41,13 +41,13 @@ def needs_weights(page):
     return any(WEIGHTS.search(block["code"]) for block in blocks(page))
 
 
-def run(page, tiny=False):
-    """Run a page's blocks in one namespace; return what each printed."""
+def run(page, tiny=False, n_blocks=None):
+    """Run a page's first blocks in one namespace; return what each printed."""
     namespace, printed = {"__name__": "__page__"}, []
     with warnings.catch_warnings():
         for kind in (TruncationWarning, CalibrationWarning) if tiny else ():
             warnings.simplefilter("ignore", kind)  # it spells words out, and is too often wrong
-        for block in blocks(page):
+        for block in blocks(page)[:n_blocks]:
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 exec(compile(block["code"], page.name, "exec"), namespace)
             printed.append("".join(line.rstrip() + "\n" for line in out.getvalue().splitlines()))
@@ -111,13 +111,16 @@ def test_check_output__can_fail(tmp_path):
 def main(names):
     """Write what the code prints into the pages."""
     for page in (Path(name).resolve() for name in names):
+        last = max(
+            (k for k, block in enumerate(blocks(page)) if block["text"] is not None), default=-1
+        )
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            printed = iter(run(page))
+            printed = iter(run(page, n_blocks=last + 1))
 
         def with_output(block, printed=printed):
             if block["skip"]:
                 return block[0]
-            out = next(printed)
+            out = next(printed, None)
             if block["text"] is None:
                 return block[0]
             return block[0].replace(block["out"], f"\n```text\n{out}```\n")
