@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from sksve.backbones import make_tiny_backbone
 
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_out_of_distribution__runs_top_to_bottom(tmp_path):
     folders = {}
     for family in ("vit", "bert"):

@@ -24,7 +24,7 @@ LABELS = ["pos", "neg"] * 12
 
 def train(folder, backbone):
     clf = SVEClassifier(
-        backbone, n_members=3, max_epochs=6, batch_size=4, early_stopping=True,
+        backbone, n_members=3, max_epochs=4, batch_size=4, early_stopping=True,
         random_state=0,
         training=Training(validation_fraction=0.2, checkpoint_dir=folder),
     )  # fmt: skip

@@ -36,15 +36,22 @@ PROBE = LinearProbeClassifier(
 )
 
 
-def each_check(estimator):
+def each_check(estimator, slow=()):
     """Parametrise by check. Not parametrize_with_checks: its ids hold the folder, which differs
     between the workers of pytest-xdist, and they must agree on the names of all tests.
     """
-    pairs = list(estimator_checks_generator(estimator))
-    return pytest.mark.parametrize(("estimator", "check"), pairs, ids=[name(c) for _, c in pairs])
+    pairs = [
+        pytest.param(e, c, id=name(c), marks=[pytest.mark.slow] * (name(c) in slow))
+        for e, c in estimator_checks_generator(estimator)
+    ]
+    return pytest.mark.parametrize(("estimator", "check"), pairs)
 
 
-@each_check(ENSEMBLE)
+# Of three checks that train on 300 rows the third stays: it is the strictest about what it passes.
+SLOW = ("check_classifiers_train", "check_classifiers_train-readonly_memmap=True")
+
+
+@each_check(ENSEMBLE, SLOW)
 def test_sve_classifier(estimator, check):
     check(estimator)
 

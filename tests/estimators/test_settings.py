@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
@@ -212,7 +213,8 @@ def test__max_time__ends_training_with_members_that_answer(make, texts, labels):
     assert time.monotonic() - begun < 60
     assert np.isfinite(clf.predict_proba(texts)).all()
     with pytest.warns(ConvergenceWarning, match="ended by max_time"):
-        jobs = make(max_epochs=100_000, max_time=1e-9, n_jobs=3).fit(texts, labels)
+        with parallel_config(backend="threading"):
+            jobs = make(max_epochs=100_000, max_time=1e-9, n_jobs=3).fit(texts, labels)
     assert jobs.predict_proba_members(texts).shape == (3, 12, 2)
 
 

@@ -173,7 +173,7 @@ def _attribute(value):
 
 
 CLAIMS = {
-    "members": lambda m: m["content"].update(members=list(range(10**6))),
+    "members": lambda m: m["content"].update(members=list(range(10**5))),
     "members-twice": lambda m: m["content"].update(members=[0, 0]),
     "members-huge": lambda m: m["content"].update(members=[0, 10**30]),
     "classes": lambda m: m["content"]["attributes"].update(
