@@ -16,6 +16,8 @@ from sksve._registry import cache_folder, fetch_package, sha256_of
 from sksve.backbones._fetch import KNOWN, Carrier, KnownBackbone
 from sksve.backbones._tiny import TINY_FAMILIES, TINY_VISION_FAMILIES
 from sksve.datasets._frame_pickle import read_pickled_frame
+from sksve.metrics._groups import equality_tests
+from sksve.metrics._inputs import Rows
 from sksve.training._data import BUCKET, MemberBatches, SharedBatches, bucketed_epoch
 from sksve.training._fit import build_module
 from sksve.training._muon import CoreMuon
@@ -30,10 +32,12 @@ __all__ = [
     "CoreMuon",
     "KnownBackbone",
     "MemberBatches",
+    "Rows",
     "SharedBatches",
     "bucketed_epoch",
     "build_module",
     "cache_folder",
+    "equality_tests",
     "fetch",
     "fetch_package",
     "forecast",

@@ -15,6 +15,8 @@ from sksve.metrics._groups import GroupReport, check_groups, equality_tests, rea
 from sksve.metrics._inputs import counts_rows, make_generator, reduce_rows, validate_inputs
 from sksve.metrics._kinds import ACCURACY, KINDS
 
+_UNITS = {"brier_score": " (0 to 2)", "negative_log_likelihood": " (nats)"}
+
 
 class MetricEstimate(NamedTuple):
     """A metric's value, and the ends of its interval."""
@@ -98,13 +100,14 @@ class CalibrationReport:
         lines = [
             f"Calibration report: {self.n_samples} rows, {self.n_classes} classes, "
             f"{level} intervals",
-            f"  {'':<28}{'value':>8}  {'low':>8} {'high':>8}",
+            f"  {'':<32}{'value':>8}  {'low':>8} {'high':>8}",
         ]
         for name, (value, low, high) in self.metrics.items():
-            lines.append(f"  {name.replace('_', ' '):<28}{value:>8.4f}  {low:>8.4f} {high:>8.4f}")
+            words = name.replace("_", " ") + _UNITS.get(name, "")
+            lines.append(f"  {words:<32}{value:>8.4f}  {low:>8.4f} {high:>8.4f}")
         for name, test in self.tests.items():
             lines.append(
-                f"  {name + ' test':<28}{test.statistic:>8.4f}  p = {test.pvalue:.4g} if calibrated"
+                f"  {name + ' test':<32}{test.statistic:>8.4f}  p = {test.pvalue:.4g} if calibrated"
             )
         return "\n".join(lines)
 

@@ -18,6 +18,7 @@ STYLES = (
     {"color": "#E69F00", "linestyle": (0, (3, 1, 1, 1)), "marker": "X"},
 )
 _CURVE = "sksve-curve"  # marks our curves on axes that others may draw on, too
+MARKS = "sksve-marks"
 _BELOW = "sksve-below"
 
 
@@ -127,6 +128,50 @@ def next_style(ax: Any) -> dict[str, Any]:
 def has_curves(ax: Any) -> bool:
     """Whether a display has drawn a curve on these axes before."""
     return any(line.get_gid() == _CURVE for line in ax.lines)
+
+
+def place_legend(ax: Any, **look: Any) -> Any:
+    """Draw the legend in a corner or at an edge where no curve of ours is; else above the axes."""
+    legend = ax.legend(**({"framealpha": 0.8, "edgecolor": "none", "loc": "upper left"} | look))
+    figure = ax.figure.get_figure(root=True)
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()  # only now axes have their size
+    renderer = figure._get_renderer()
+    for place in _PLACES:
+        legend.set_loc(place)
+        if not _covers_a_curve(legend.get_window_extent(renderer).padded(6), ax):
+            return legend
+    above = 1.02
+    if ax.get_title():
+        top = ax.title.get_window_extent(renderer).y1
+        above = ax.transAxes.inverted().transform((0.0, top))[1] + 0.02
+    legend.set_loc("lower left")
+    legend.set_bbox_to_anchor((0.0, above), transform=ax.transAxes)
+    return legend
+
+
+_PLACES = (
+    "upper left", "lower right", "upper right", "lower left", "center right", "center left", "upper center",
+    "lower center",
+)  # fmt: skip
+
+
+def _covers_a_curve(box: Any, ax: Any) -> bool:
+    """Whether a box, in pixels, meets a line or a mark on the axes."""
+    lines = (line.get_transform().transform_path(line.get_path()) for line in ax.lines)
+    if any(path.intersects_bbox(box, filled=False) for path in lines if len(path.vertices) > 1):
+        return True
+    points = [line.get_transform().transform(line.get_xydata()) for line in ax.lines]
+    points += [
+        ax.transData.transform(marks.get_offsets())
+        for marks in ax.collections
+        if marks.get_gid() == MARKS
+    ]
+    return any(
+        ((p > (box.x0 - 4, box.y0 - 4)) & (p < (box.x1 + 4, box.y1 + 4))).all(axis=1).any()
+        for p in points
+        if len(p)
+    )
 
 
 def with_user_style(style: dict[str, Any], line_params: dict[str, Any]) -> dict[str, Any]:

@@ -13,14 +13,19 @@ from sksve.metrics._inputs import make_generator, reduce_rows, validate_inputs
 from sksve.metrics._kinds import kind_of
 from sksve.plotting._canvas import (
     GREY,
+    MARKS,
     ProbabilityDisplay,
     axes_below,
     axes_to_draw_on,
     has_curves,
     next_style,
+    place_legend,
     plain_text,
     with_user_style,
 )
+
+LARGEST_MARK = 8.0  # points across, of the fullest bin
+SMALLEST_SHARE = 0.04  # of its area: a bin of one row is still seen
 
 
 @dataclass(eq=False, repr=False)
@@ -29,7 +34,9 @@ class ReliabilityDisplay(ProbabilityDisplay):
 
     Accuracy against confidence, bin by bin, with an exact interval for each bin's accuracy and the
     number of rows per bin below. Below the diagonal the classifier is overconfident, above it
-    underconfident; where a bin's box contains the diagonal, the data do not show which.
+    underconfident; where a bin's box contains the diagonal, the data do not show which. The area of a
+    mark grows with the rows of its bin, and the box of a bin with few rows is pale: a bin of one row does
+    not look like one of a hundred.
 
     Use :meth:`from_estimator` or :meth:`from_predictions` to make one.
 
@@ -54,6 +61,8 @@ class ReliabilityDisplay(ProbabilityDisplay):
         Figure of the axes.
     line_ : matplotlib.lines.Line2D
         The curve, one point per bin that holds rows.
+    marks_ : matplotlib.collections.PathCollection
+        The marks of these points, their area in proportion to the bin's rows.
     reference_ : matplotlib.lines.Line2D or None
         The diagonal.
     band_ : matplotlib.container.BarContainer or None
@@ -228,15 +237,21 @@ class ReliabilityDisplay(ProbabilityDisplay):
         if not compared if show_reference is None else show_reference:
             look = {"color": GREY, "linestyle": "--", "linewidth": 1}
             (self.reference_,) = ax.plot([0, 1], [0, 1], label="Perfectly calibrated", **look)
-        style = next_style(ax) | {
-            "markersize": 4,
-            "linewidth": 1.6,
-            "label": self._label(name, self._error()),
-        }
+        style = (
+            next_style(ax)
+            | {
+                "markersize": LARGEST_MARK,
+                "linewidth": 1.2,
+                "alpha": 0.7,
+                "label": self._label(name, self._error()),
+                "markevery": [],  # the legend shows the line's mark; in the axes marks have their own sizes
+            }
+        )
         (self.line_,) = ax.plot(confidence, accuracy, **with_user_style(style, line_params))
+        self.marks_ = self._draw_marks(ax, confidence, accuracy, self.curve.counts[full])
         if show_interval:
             low, high = np.nan_to_num(self.curve.interval).T
-            self.band_ = self._draw_bins(ax, high - low, low, compared, alpha=0.2)
+            self.band_ = self._draw_bins(ax, high - low, low, compared, alpha=0.25, fade=True)
         class_name = None if self.class_label is None else plain_text(self.class_label)
         ax.set_ylabel("Accuracy" if class_name is None else f"Observed share of {class_name}")
         start = self._start(confidence, accuracy)
@@ -244,7 +259,7 @@ class ReliabilityDisplay(ProbabilityDisplay):
             start = min(start, ax.get_xlim()[0])
         ax.set_xlim(start, 1)
         ax.set_ylim(start, 1)
-        ax.legend(loc="upper left", framealpha=0.8, edgecolor="none")
+        place_legend(ax)
         lowest = ax
         if show_counts:
             lowest = self.counts_ax_ = axes_below(ax, share=0.2)
@@ -270,12 +285,36 @@ class ReliabilityDisplay(ProbabilityDisplay):
         first = self.curve.bin_edges[:-1][self.curve.counts > 0][0]
         return float(np.clip(np.floor(10 * min(first, accuracy.min())) / 10, 0.0, 0.9))
 
-    def _draw_bins(self, ax: Any, heights: Any, bottom: Any, compared: bool, alpha: float) -> Any:
-        """Draw one box per bin: filled for the first curve on the axes, outlined for the others."""
+    def _draw_marks(self, ax: Any, x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> Any:
+        """One mark per bin, its area in proportion to the bin's rows, as far as it is seen."""
+        area = self.line_.get_markersize() ** 2 * np.maximum(counts / counts.max(), SMALLEST_SHARE)
+        marker = self.line_.get_marker()
+        if marker in ("", " ", None, "None", "none"):
+            area, marker = np.zeros(len(area)), "o"
+        marks = ax.scatter(
+            x, y, s=area, marker=marker, color=self.line_.get_color(), zorder=3, linewidths=0.8
+        )
+        marks.set_gid(MARKS)
+        return marks
+
+    def _draw_bins(
+        self, ax: Any, heights: Any, bottom: Any, compared: bool, alpha: float, fade: bool = False
+    ) -> Any:
+        """Draw one box per bin: filled for the first curve on the axes, outlined for the others.
+
+        The fewer rows a bin has, the paler is its box; the heights of counts show them as they are.
+        """
+        from matplotlib.colors import to_rgba
+
         colour = self.line_.get_color()
-        look: dict[str, Any] = {"color": colour, "alpha": alpha, "edgecolor": "white"}
+        strength = (
+            np.sqrt(self.curve.counts / self.curve.counts.max()) if fade else self.curve.counts > 0
+        )
+        shades = [to_rgba(colour, 1.0 * s) for s in strength]
+        look: dict[str, Any] = {"edgecolor": "white"}
+        look["color"] = [(r, g, b, alpha * a) for r, g, b, a in shades]
         if compared:
-            look = {"fill": False, "edgecolor": colour, "linestyle": self.line_.get_linestyle()}
+            look = {"fill": False, "edgecolor": shades, "linestyle": self.line_.get_linestyle()}
         return ax.bar(
             self.curve.bin_edges[:-1],
             heights,

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 
+from sksve._arrays import as_array
 from sksve._validation import check_parameters
 from sksve.metrics import aurc, risk_coverage_curve
 from sksve.metrics._curve import clopper_pearson
+from sksve.metrics._inputs import check_sample_weight, effective_weight
 from sksve.metrics._selective import RiskCoverageCurve
 from sksve.plotting._canvas import (
     GREY,
@@ -18,6 +20,7 @@ from sksve.plotting._canvas import (
     axes_to_draw_on,
     has_curves,
     next_style,
+    place_legend,
     with_user_style,
 )
 
@@ -111,7 +114,8 @@ class RiskCoverageDisplay(ProbabilityDisplay):
         labels : array-like of shape (n_classes,), default=None
             Labels of the columns. None: the sorted labels of `y_true`.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; in the intervals, too, weight 2 equals the row twice.
+            Weights of the rows; in the intervals, too, weight 2 equals the row twice, and weights that
+            are not whole count as Kish's effective number of rows.
         confidence_level : float, default=0.95
             Level of the intervals, which are Clopper and Pearson's, each for its own coverage.
         name : str, default=None
@@ -138,8 +142,9 @@ class RiskCoverageDisplay(ProbabilityDisplay):
         )
         shared = {"labels": labels, "sample_weight": sample_weight}
         curve = risk_coverage_curve(y_true, y_proba, **shared)
-        weight = len(y_true) if sample_weight is None else np.sum(sample_weight)
-        answered = curve.coverage * weight
+        weight = check_sample_weight(sample_weight, len(as_array(y_true, "y_true")))
+        total = len(curve.risk) if weight is None else effective_weight(weight[weight > 0]).sum()
+        answered = curve.coverage * total
         interval = clopper_pearson(curve.risk * answered, answered, confidence_level)
         area = aurc(y_true, y_proba, **shared)
         return cls(curve, interval=interval, area=area, name=name).plot(ax=ax, **plot_params)
@@ -208,7 +213,7 @@ class RiskCoverageDisplay(ProbabilityDisplay):
         ax.set_ylim(0, min(top, 1.0))
         ax.set_xlabel("Coverage (share of the rows that are answered)")
         ax.set_ylabel("Risk (error rate among them)")
-        ax.legend(loc="upper left", framealpha=0.8, edgecolor="none")
+        place_legend(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

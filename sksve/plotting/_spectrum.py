@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from sksve.plotting._canvas import BLUE, GREY, VERMILLION, axes_to_draw_on
+from sksve.plotting._canvas import BLUE, GREY, VERMILLION, axes_to_draw_on, place_legend
 
 
 @dataclass(eq=False, repr=False)
@@ -130,7 +130,7 @@ class SpectrumDisplay:
         every = max(1, len(x) // 24)
         ax.set_xticks(x[::every], self.shift.layers[::every], rotation=90, fontsize=6)
         ax.set_ylabel("Relative shift of the singular values")
-        ax.legend(frameon=False)
+        place_legend(ax)
 
     def _plot_spectrum(self, ax: Any) -> None:
         grid = np.linspace(0.0, 1.0, 101)
@@ -148,7 +148,7 @@ class SpectrumDisplay:
         ax.set_ylim(bottom=0)
         ax.set_xlabel("Place in the spectrum (0: leading singular value)")
         ax.set_ylabel("Size of the relative shift")
-        ax.legend(frameon=False)
+        place_legend(ax)
 
 
 @dataclass(eq=False, repr=False)
@@ -256,6 +256,6 @@ class LayerDiversityDisplay:
         ax.set_xticks(x, self.diversity.layers, rotation=90, fontsize=7)
         ax.set_ylabel("Variance over members, as a share of the mean square")
         if self.name is not None:
-            ax.legend(frameon=False)
+            place_legend(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -8,10 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 
+from sksve._arrays import as_array, is_missing
 from sksve._validation import check_parameters
 from sksve.metrics import Uncertainty
 from sksve.metrics._predict_uncertainty import has_members, predict_uncertainty
-from sksve.plotting._canvas import BLUE, RUST, SKY, axes_to_draw_on, plain_text, with_user_style
+from sksve.plotting._canvas import (
+    BLUE,
+    RUST,
+    SKY,
+    axes_to_draw_on,
+    place_legend,
+    plain_text,
+    with_user_style,
+)
 
 _BINS = [Interval(Integral, 1, 10_000, closed="both")]
 
@@ -249,8 +258,11 @@ class UncertaintyDisplay:
             ax.set_title(plain_text(self.name))
         if self.correct is not None:
             # Aleatoric and epistemic never add up to more than log(n_classes): that corner is free.
-            place = "upper right" if kind == "scatter" else "best"
-            for handle in ax.legend(loc=place, frameon=False, markerscale=2).legend_handles:
+            if kind == "scatter":
+                legend = ax.legend(loc="upper right", frameon=False, markerscale=2)
+            else:
+                legend = place_legend(ax)
+            for handle in legend.legend_handles:
                 handle.set_alpha(1)
         self.line_, self.ax_, self.figure_ = self.lines_[0], ax, ax.figure
         return self
@@ -316,19 +328,12 @@ def _correct(y_true: Any, y_pred: Any) -> NDArray[np.bool_] | None:
         )
     if y_true is None:
         return None
-    true, pred = np.asarray(y_true), np.asarray(y_pred)
+    true, pred = as_array(y_true, "y_true"), as_array(y_pred, "y_pred")
     if true.ndim != 1 or true.shape != pred.shape:
         raise ValueError(
             f"y_true and y_pred must have the same shape (n_samples,). Got {true.shape} and "
             f"{pred.shape}."
         )
-    if any(_is_missing(label) for labels in (true, pred) for label in labels.tolist()):
+    if any(is_missing(label) for labels in (true, pred) for label in labels.tolist()):
         raise ValueError("y_true and y_pred must not hold missing labels.")
     return np.asarray(true == pred, dtype=bool)
-
-
-def _is_missing(label: Any) -> bool:
-    """Whether a label is None, NaN, NaT or pandas' NA, which is neither equal nor different."""
-    if isinstance(label, float):
-        return label != label
-    return label is None or type(label).__name__ in ("NAType", "NaTType")

@@ -43,6 +43,16 @@ def test_entropies__equal_scipy_row_by_row(p):
     np.testing.assert_allclose(expected_entropy(p), aleatoric, rtol=0, atol=1e-12)
 
 
+def test_entropies__of_one_model(rng):
+    p = rng.dirichlet(np.ones(4), size=7)
+    expected = pytest.approx(entropy(p, axis=1), abs=1e-12)
+    assert predictive_entropy(p) == expected
+    assert expected_entropy(pd.DataFrame(p, columns=list("abcd"))) == expected
+    for compares in (mutual_information, member_disagreement, member_diversity):
+        with pytest.raises(ValueError, match=r"For one model, pass y_proba\[None\]"):
+            compares(p)
+
+
 @given(members())
 def test_mutual_information__is_the_mean_divergence_from_the_mean(p):
     slow = rel_entr(p, p.mean(axis=0)).sum(axis=2).mean(axis=0)

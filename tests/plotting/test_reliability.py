@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sksve.metrics import bootstrap_interval, calibration_curve, expected_calibration_error
-from sksve.plotting import ReliabilityDisplay
+from sksve.plotting import ReliabilityDisplay, RiskCoverageDisplay
 
 
 def test_from_predictions__draws_the_curve_bin_by_bin(answers):
@@ -30,6 +30,44 @@ def test_from_predictions__boxes_are_the_intervals(answers):
     np.testing.assert_allclose(high[full], curve.interval[full, 1])
     assert (high[~full] == low[~full]).all(), "nothing is drawn where there are no rows"
     np.testing.assert_allclose([box.get_width() for box in display.band_], np.diff(curve.bin_edges))
+
+
+def test_from_predictions__a_bin_of_few_rows_is_not_as_loud_as_one_of_many():
+    p = np.concatenate([np.full(100, 0.95), [0.65]])
+    display = ReliabilityDisplay.from_predictions([1] * 90 + [0] * 10 + [0], p, n_bins=10)
+    few, many = display.marks_.get_sizes()
+    assert few < 0.1 * many
+    np.testing.assert_array_equal(display.marks_.get_offsets(), display.line_.get_xydata())
+    assert list(display.line_.get_markevery()) == [], "the line has no marks of one size"
+    strength = [box.get_facecolor()[3] for box in display.band_]
+    assert strength[6] == pytest.approx(strength[9] / 10)
+    halves = ReliabilityDisplay.from_predictions(
+        [1, 0] * 100, np.tile([0.95, 0.65], 100), n_bins=10
+    )
+    assert halves.marks_.get_sizes()[0] == halves.marks_.get_sizes()[1]
+    styled = halves.plot(marker="", markersize=3)
+    assert (styled.marks_.get_sizes() == 0).all(), "no marks where the user wants none"
+
+
+@pytest.mark.parametrize("layout", [None, "constrained"])
+@pytest.mark.parametrize("sharpness", [0.3, 1.0, 5.0])
+def test_from_predictions__the_legend_covers_no_curve(layout, sharpness, rng):
+    p = rng.dirichlet(np.ones(6), 150) ** sharpness
+    p /= p.sum(axis=1, keepdims=True)
+    for make in (ReliabilityDisplay, RiskCoverageDisplay):
+        figure, ax = plt.subplots(figsize=(4, 4), layout=layout)
+        ax.set_title("title")
+        y = rng.integers(0, 6, 150)
+        display = make.from_predictions(y, p, ax=ax, labels=range(6), name="first")
+        make.from_predictions(p.argmax(axis=1), p, ax=ax, labels=range(6), name="second one")
+        figure.draw_without_rendering()
+        box = ax.get_legend().get_window_extent()
+        for line in ax.lines:
+            path = line.get_transform().transform_path(line.get_path()).clip_to_bbox(ax.bbox)
+            assert not path.intersects_bbox(box, filled=False)
+        assert not box.overlaps(ax.title.get_window_extent())
+        plt.close(figure)
+        assert display.ax_ is ax
 
 
 def test_from_predictions__legend_and_labels(answers):
