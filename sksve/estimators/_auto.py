@@ -19,7 +19,9 @@ freeze_out      .5 ... None                           images: None
 =============== ===================================== ===================================================
 
 Labels are noisy with two classes, or where frozen vectors know little of them (up to 0.1 nats, see
-``label_information``), clear from 0.3 nats on, and in between in between.
+``label_information``). From 0.3 nats on they are clear, wholly so with 20 classes, and by
+``log c / log 20`` with c: the logits of more classes have farther to go. Settings between noisy and clear
+are between those of the table.
 """
 
 import math
@@ -34,8 +36,15 @@ from sksve.estimators._facts import Facts
 from sksve.training import Settings, Training, is_auto
 
 __all__ = [
-    "BATCH_ENSEMBLE", "LORA", "SVE", "WHOLE", "WHOLE_MEMBERS", "needs_information", "resolve",
-]  # fmt: skip
+    "BATCH_ENSEMBLE",
+    "BY_CLARITY",
+    "LORA",
+    "SVE",
+    "WHOLE",
+    "WHOLE_MEMBERS",
+    "needs_information",
+    "resolve",
+]
 
 
 @dataclass(frozen=True)
@@ -59,11 +68,12 @@ class Fit:
 
     @property
     def clear(self) -> float:
-        """How clear the labels are: from 0 to 1."""
+        """How clear the labels are, and how many there are: from 0 to 1."""
         known = self.facts.information
         if self.facts.n_classes == 2 or known is None:
             return 0.0
-        return min(1.0, max(0.0, (known - _NOISY) / (_CLEAR - _NOISY)))
+        share = min(1.0, math.log(self.facts.n_classes) / math.log(_MANY))
+        return share * min(1.0, max(0.0, (known - _NOISY) / (_CLEAR - _NOISY)))
 
     def between(self, noisy: float, clear: float) -> float:
         """A value between that of noisy labels and that of clear ones."""
@@ -73,6 +83,7 @@ class Fit:
 # -- SVEClassifier -------------------------------------------------------------------------------
 
 _NOISY, _CLEAR = 0.1, 0.3  # nats that frozen vectors know
+_MANY = 20  # classes
 _WIDTH = 384  # where the numbers below were measured: all-MiniLM-L6-v2
 
 
@@ -232,7 +243,7 @@ WHOLE = _EVERY | {
 WHOLE_MEMBERS = WHOLE | {"shared_batches": False}
 _OF_SOME = SVE.keys() | LORA.keys() | WHOLE_MEMBERS.keys()
 #: Settings whose rule asks how clear the labels are.
-_BY_CLARITY = {
+BY_CLARITY = {
     _batch_size, _max_epochs, _weight_decay, _head_lr, _head_init_scale, _freeze_out
 }  # fmt: skip
 
@@ -246,7 +257,7 @@ def needs_information(
     return facts.n_classes > 2 and any(
         is_auto(user_values.get(name)) and (earlier is None or name not in earlier.values)
         for name, rule in rules.items()
-        if rule in _BY_CLARITY
+        if rule in BY_CLARITY
     )
 
 
@@ -297,6 +308,8 @@ def resolve(
     values = {k: v for k, v in fit.values.items() if k not in idle}
     reasons = {k: why for k, why in reasons.items() if k not in idle}
     about = str(facts) if earlier is None else earlier.facts
+    if earlier is None and facts.information is not None:
+        about += f" (clear: {fit.clear:.2f})"
     return Settings(method, values, idle, reasons=reasons, facts=about)
 
 

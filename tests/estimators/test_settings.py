@@ -3,9 +3,11 @@
 import copy
 import inspect
 import itertools
+import math
 import pickle
 import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,8 +20,8 @@ from skorch.callbacks import Callback
 
 from sksve import SVEClassifier, Training, baselines
 from sksve.backbones import Backbone, make_tiny_backbone
-from sksve.estimators._auto import SVE, resolve
-from sksve.estimators._facts import Facts
+from sksve.estimators._auto import BY_CLARITY, SVE, resolve
+from sksve.estimators._facts import Facts, label_information
 from sksve.preprocessing import TabularToText
 
 CLASSES = [SVEClassifier, *(getattr(baselines, name) for name in baselines.__all__)]
@@ -81,6 +83,69 @@ ALONE = {
     "train_bias": False, "decay_to": "start", "warmup": 0.0, "max_grad_norm": None,
     "shared_batches": True, "freeze_out": 0.5, "max_time": 60.0, "data_parallel": True,
 }  # fmt: skip
+
+
+TOPICS = Facts(6, n_rows=200, n_classes=20, information=1.4)
+
+
+def test__auto__asks_what_frozen_vectors_know():
+    noisy = settle(replace(TOPICS, information=0.05))
+    assert (noisy.weight_decay, noisy.batch_size, noisy.head_lr) == (10.0, 16, 3e-3)
+    assert (noisy.head_init_scale, noisy.freeze_out, noisy.decay_to) == (0.04, 0.5, "start")
+    clear = settle(TOPICS)
+    assert (clear.weight_decay, clear.batch_size, clear.head_lr) == (0.0, 12, 7e-3)
+    assert (clear.head_init_scale, clear.freeze_out, clear.decay_to) == (0.01, None, None)
+    assert noisy.max_epochs == clear.max_epochs == 3
+    names = {name for name, rule in SVE.items() if rule in BY_CLARITY}
+    differ = {name for name in clear.values if getattr(clear, name) != getattr(noisy, name)}
+    assert differ <= names
+    two = settle(replace(TOPICS, n_classes=2, information=0.6))
+    assert two.values == noisy.values  # two classes are held whatever is known
+
+
+@pytest.mark.parametrize("known", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("n_classes", [2, 5, 20])
+def test__auto__is_continuous_in_rows(known, n_classes):
+    """One row more changes the rows that training sees by no more than one row of a batch does."""
+
+    def steps(n):
+        found = settle(Facts(6, n_rows=n, n_classes=n_classes, information=known))
+        assert found.max_epochs >= 2
+        return found.max_epochs * n / found.batch_size
+
+    counts = [steps(n) for n in range(16, 1200)]
+    jumps = [abs(math.log(b / a)) for a, b in itertools.pairwise(counts)]
+    assert max(jumps) < 0.13
+    assert counts[-1] > 2 * counts[0]
+
+
+@pytest.mark.parametrize("width", [16, 128, 384, 768, 1024])
+def test__auto__is_in_shares_of_the_backbone(width):
+    found, base = settle(Facts(24, width=width)), settle()
+    assert found.adapt_blocks == 16
+    assert found.rank <= found.direction_pool <= width
+    for share in (found.head_lr * width, found.lr * found.rank**0.5, found.weight_decay / width):
+        assert any(
+            share == pytest.approx(whole, rel=0.01)
+            for whole in (base.head_lr * 384, base.lr * 42**0.5, base.weight_decay / 384)
+        )
+    for blocks, adapted in {1: 1, 2: 2, 6: 4, 12: 8}.items():
+        assert settle(Facts(blocks, width=width)).adapt_blocks == adapted
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test__label_information__is_the_entropy_less_the_loss(hard):
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 4
+    proba = np.full((400, 4), 0.1) + 0.6 * np.eye(4)[y]
+    nothing = label_information(rng.normal(size=(400, 5)), y if hard else proba, np.ones(400))
+    assert nothing < 0.02
+    known = label_information(np.eye(4)[y], y if hard else proba, np.ones(400))
+    entropy = -(0.7 * np.log(0.7) + 0.3 * np.log(0.1))
+    assert known == pytest.approx(np.log(4) - (0 if hard else entropy), abs=0.07)
+    order = rng.permutation(400)
+    assert label_information(np.eye(4)[y][order], y[order], np.ones(400)) > 1.2
+    assert label_information(np.eye(2), np.array([0, 1]), np.ones(2)) == 0.0  # nothing to judge by
 
 
 def test__auto__every_parameter_is_tried_alone():
