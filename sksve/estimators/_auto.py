@@ -19,9 +19,9 @@ freeze_out      .5 ... None                           images: None
 =============== ===================================== ===================================================
 
 Labels are noisy with two classes, or where frozen vectors know little of them (up to 0.1 nats, see
-``label_information``). From 0.3 nats on they are clear, wholly so with 20 classes, and by
-``log c / log 20`` with c: the logits of more classes have farther to go. Settings between noisy and clear
-are between those of the table.
+``label_information``). From 0.3 nats on they are clear, with c classes by the share ``log c / log 20
+(n / 50)^.5``, up to 1: few rows of few classes are soon learned by heart. Settings in between are between
+those of the table.
 """
 
 import math
@@ -68,12 +68,13 @@ class Fit:
 
     @property
     def clear(self) -> float:
-        """How clear the labels are, and how many there are: from 0 to 1."""
+        """How clear the labels are, from 0 to 1; less with few rows of few classes."""
         known = self.facts.information
         if self.facts.n_classes == 2 or known is None:
             return 0.0
-        share = min(1.0, math.log(self.facts.n_classes) / math.log(_MANY))
-        return share * min(1.0, max(0.0, (known - _NOISY) / (_CLEAR - _NOISY)))
+        known = min(1.0, max(0.0, (known - _NOISY) / (_CLEAR - _NOISY)))
+        many = math.log(self.facts.n_classes) / math.log(_MANY)
+        return known * min(1.0, many * (self.facts.n_rows / 50) ** 0.5)
 
     def between(self, noisy: float, clear: float) -> float:
         """A value between that of noisy labels and that of clear ones."""
@@ -394,7 +395,7 @@ def _refuse_idle(
         )
     adapted = values.get("adapt_blocks")
     adapted = facts.n_blocks if adapted is None else adapted
-    if values["freeze_out"] is not None and adapted < 2:
+    if "freeze_out" in explicit and values["freeze_out"] is not None and adapted < 2:
         raise ValueError(
             "The option 'freeze_out' of Training lets the first adapted blocks stop before the last, so "
             f"it needs two. Got {values['freeze_out']!r} with {adapted} adapted of {facts.n_blocks}. "

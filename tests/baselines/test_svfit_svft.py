@@ -56,7 +56,7 @@ def test_svfit__leading_values_are_trained_and_the_residual_is_kept(tiny, texts,
     np.testing.assert_allclose(clf.predict_proba(texts), expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(("core", "d"), [("banded", 0), ("banded", 2), ("random", 1), ("top_k", 1)])
+@pytest.mark.parametrize(("core", "d"), [("banded", 1), ("banded", 2), ("random", 1), ("top_k", 1)])
 def test_svft__the_core_is_sigma_plus_a_sparse_matrix(core, d, tiny, texts, labels):
     clf = SVEClassifier(tiny, core=core, off_diagonals=d, rank=None, **SETTINGS).fit(texts, labels)
     weights = {}

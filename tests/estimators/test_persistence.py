@@ -123,7 +123,7 @@ def test__clone__is_unfitted_and_trains_alike(fitted, texts, labels):
 
 def test__repr__is_short(make, fitted):
     for clf in (make(), fitted):
-        assert repr(clf).startswith("SVEClassifier(backbone=(BertModel(")
+        assert "backbone=(BertModel, " in repr(clf)
         assert len(repr(clf)) < 1500
         html = clf._repr_html_()
         assert "SVEClassifier" in html
