@@ -40,7 +40,6 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sksve.estimators._facts import Facts
 
 import sksve
 from benchmarks.common import datasets
@@ -52,6 +51,7 @@ from sksve import baselines
 from sksve.backbones import fetch_backbone
 from sksve.calibration import TemperatureScaling
 from sksve.estimators._auto import resolve
+from sksve.estimators._facts import Facts
 from sksve.metrics import expected_calibration_error, negative_log_likelihood
 
 TABLE = Table(RESULTS / "no_tuning.jsonl")

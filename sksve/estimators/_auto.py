@@ -4,24 +4,24 @@ One rule per setting, in the order of a classifier's table; a rule sees the fact
 and what the rules before it have settled. Its docstring is the line that ``settings_`` shows. Of
 ``SVEClassifier``:
 
-=============== ===================================== ===================================================
-setting         noisy labels ... clear labels         how far (n rows, d width of the backbone)
-=============== ===================================== ===================================================
-core, rank      full, 42 of a pool of 64              shares of d, which is 384 there; images: 30, no pool
-adapt_blocks    two thirds                            4 of 6, 8 of 12
-max_epochs      3 (200 / n)^.4 ... 3 (200 / n)^.6     at least 2; times (384 / d)^.5 below a width of 384
-batch_size      16 ... 12                             moved so that steps do not jump where epochs do
-lr              .008                                  times (42 / rank)^.5: the norm of a step stays
-weight_decay    10 ... 0, to the members' starts      times d / 384
-head_lr         .003 ... .007                         times 384 / d: a step moves a logit by as much
-head_init_scale .04 ... .01                           times (384 / d)^.5: a logit's spread stays
-freeze_out      .5 ... None                           images: None
-=============== ===================================== ===================================================
+=============== ======================== =================================================================
+setting         noisy ... clear labels   how far (n rows, c classes, d width of the backbone)
+=============== ======================== =================================================================
+core, rank      full, 42 of a pool of 64 shares of d, which is 384 there; images: 30, without a pool
+adapt_blocks    two thirds               4 of 6, 8 of 12
+max_epochs      3 (200 / n)^0.4 ... 0.6  at least 2; times (384 / d)^0.5 below a width of 384
+batch_size      16 ... 12                moved, so that the steps do not jump where epochs do
+lr              0.008                    times (42 / rank)^0.5: the norm of a step stays
+weight_decay    10 ... 0                 to the members' starts; times d / 384
+head_lr         0.003 ... 0.007          times 384 / d: a step moves a logit by as much
+head_init_scale 0.04 ... 0.01            times (384 / d)^0.5: the spread of logits stays
+freeze_out      0.5 ... None             images: None
+=============== ======================== =================================================================
 
 Labels are noisy with two classes, or where frozen vectors know little of them (up to 0.1 nats, see
-``label_information``). From 0.3 nats on they are clear, with c classes by the share ``log c / log 20
-(n / 50)^.5``, up to 1: few rows of few classes are soon learned by heart. Settings in between are between
-those of the table.
+``label_information``). From 0.3 nats on they are clear by the share ``log c / log 20``, times
+``(n / 50)^0.5`` from 50 rows on, up to 1: few rows of few classes are soon learned by heart. Settings in
+between are between those of the table.
 """
 
 import math
@@ -74,7 +74,7 @@ class Fit:
             return 0.0
         known = min(1.0, max(0.0, (known - _NOISY) / (_CLEAR - _NOISY)))
         many = math.log(self.facts.n_classes) / math.log(_MANY)
-        return known * min(1.0, many * (self.facts.n_rows / 50) ** 0.5)
+        return known * min(1.0, many * max(1.0, self.facts.n_rows / 50) ** 0.5)
 
     def between(self, noisy: float, clear: float) -> float:
         """A value between that of noisy labels and that of clear ones."""
