@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import shutil
 from importlib import import_module
 from pathlib import Path
 
@@ -25,7 +26,11 @@ exclude_patterns = ["_build", "templates"]
 templates_path = ["templates"]
 html_theme = "pydata_sphinx_theme"
 html_title = f"sksve {release}"
-html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
+html_theme_options = {
+    "header_links_before_dropdown": 8,
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+}
 html_show_sourcelink = False
 extlinks = {
     "doi": ("https://doi.org/%s", "doi:%s"),
@@ -63,6 +68,7 @@ def public_names(room):
 def write_reference():
     """docs/api: one page per room, from its docstring and its `__all__`."""
     folder = Path(__file__).parent / "api"
+    shutil.rmtree(folder, ignore_errors=True)  # names that have gone
     folder.mkdir(exist_ok=True)
     for room in ROOMS:
         names = [n for n in public_names(room) if n != "__version__"]
@@ -82,6 +88,18 @@ def join_continued_lines(app, what, name, obj, options, lines):
     lines[:] = re.sub(r"(?<=[ ,])\\\n\s*", "", "\n".join(lines)).split("\n")
 
 
+def show_parameters(app, what, name, obj, options, signature, return_annotation):
+    """Give a class the signature that `inspect` sees, not that of its wrapped `__init__`."""
+    if what != "class":
+        return None
+    try:
+        parameters = inspect.signature(obj).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    shown = inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
+    return str(shown), None
+
+
 def skip_what_scikit_learn_documents(app, what, name, obj, skip, options):
     """Methods inherited from scikit-learn: their docstrings refer to its own site."""
     foreign = getattr(obj, "__module__", None) or ""
@@ -92,4 +110,5 @@ def setup(app):
     """Called by Sphinx."""
     write_reference()
     app.connect("autodoc-process-docstring", join_continued_lines, priority=400)
+    app.connect("autodoc-process-signature", show_parameters)
     app.connect("autodoc-skip-member", skip_what_scikit_learn_documents)
