@@ -322,6 +322,8 @@ def card_facts(
         sizes={k: v for k, v in sizes.items() if v},
         class_counts=counts,
         parameters={k: repr(v) for k, v in clf.settings_.values.items() if _is_shown(clf, k)},
+        reasons=clf.settings_.reasons,
+        facts=clf.settings_.facts if clf.settings_.reasons else "",
         history=_last_epoch(clf.history_),
         metrics=metrics,
         n_trained=report.n_trainable,

@@ -34,6 +34,8 @@ class CardFacts:
     sizes: Mapping[str, int]  # rows by purpose, such as {"training": 2000}
     class_counts: Sequence[int] = ()  # training rows of each class; empty if not known
     parameters: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)  # of parameters that a rule chose
+    facts: str = ""  # what the rules looked at
     history: Mapping[str, float] = field(default_factory=dict)  # means in the last epoch
     metrics: Mapping[str, float] = field(default_factory=dict)  # measured by the user
     n_trained: int = 0  # parameters of all members

@@ -439,6 +439,8 @@ def test__settings__are_saved_and_shown_on_the_card(tiny, texts, labels, tmp_pat
     path = clf.save_pretrained(tmp_path / "model")
     card = (path / "README.md").read_text()
     assert "head_lr" in card
+    assert "| `weight_decay` | `0.417` | 10 d / 384 (noisy) to 0 (clear) |" in card
+    assert "Chosen by rules for 12 rows, 2 classes, 2 blocks of width 16." in card
     assert "'full'" in card
     again = SVEClassifier.from_pretrained(path, backbone=tiny)
     assert repr(again.settings_).splitlines()[2:] == repr(clf.settings_).splitlines()[2:]
