@@ -16,6 +16,7 @@ from sksve._registry import cache_folder, fetch_package, sha256_of
 from sksve.backbones._fetch import KNOWN, Carrier, KnownBackbone
 from sksve.backbones._tiny import TINY_FAMILIES, TINY_VISION_FAMILIES
 from sksve.datasets._frame_pickle import read_pickled_frame
+from sksve.estimators._facts import Facts
 from sksve.metrics._groups import equality_tests
 from sksve.metrics._inputs import Rows
 from sksve.training._data import BUCKET, MemberBatches, SharedBatches, bucketed_epoch
@@ -30,6 +31,7 @@ __all__ = [
     "TINY_VISION_FAMILIES",
     "Carrier",
     "CoreMuon",
+    "Facts",
     "KnownBackbone",
     "MemberBatches",
     "Rows",
@@ -48,7 +50,13 @@ __all__ = [
     "read_pickled_frame",
     "registry",
     "resolve",
+    "settings_of",
     "sha256_of",
     "shared_streams",
     "svd_module",
 ]
+
+
+def settings_of(clf, facts):
+    """What a classifier's "auto" stands for where these are the facts."""
+    return clf._resolve_settings(facts, 0)

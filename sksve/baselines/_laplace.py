@@ -76,9 +76,8 @@ n_features_in_, feature_names_in_
     laplace-torch knows no sample weights: they count in training, and so in the posterior's mean, but
     its precision counts every row of positive weight once.
 
-    Kronecker factors and the marginal likelihood are laplace-torch's defaults [2]_; the other
-    defaults are those of ``FineTunedClassifier``. ``benchmarks/studies/defaults.py`` tunes them on validation
-    data.
+    Kronecker factors and the marginal likelihood are laplace-torch's defaults [2]_; what "auto" stands for
+    is that of ``FineTunedClassifier``.
 
     References
     ----------

@@ -9,13 +9,13 @@ from torch import nn
 from sksve._validation import parameter
 from sksve.adapters import BatchEnsembleLinear, LoRALinear
 from sksve.estimators import MemberClassifier
-from sksve.estimators._auto import BATCH_ENSEMBLE, LORA
 from sksve.estimators._parameters import (
     AT_LEAST_ONE,
     POSITIVE,
     AdaptedParameters,
     EnsembleParameters,
 )
+from sksve.estimators._rivals import BATCH_ENSEMBLE, LORA
 from sksve.training import MemberFactory, Settings
 
 __all__ = ["BatchEnsembleClassifier", "LoRAEnsembleClassifier"]
@@ -69,12 +69,10 @@ n_features_in_, feature_names_in_
 
     Notes
     -----
-    `rank`, `init_gain`, the layers adapted (the projections of attention), `lr` and `weight_decay` are
-    those of the authors' code for [LoRAE]_, which has no factor ``alpha / r``. Their members see the same
-    batches (``Training(shared_batches=True)``); here they draw their own by default, as in every method
-    of sksve.
-    `head_lr` is ten times `lr`: a head starts from noise. ``benchmarks/studies/defaults.py`` tunes them on
-    validation data.
+    `rank`, `init_gain`, the layers adapted (the projections of attention) and `weight_decay` are those of
+    the authors' code for [LoRAE]_, which has no factor ``alpha / r``. Their members see the same batches
+    (``Training(shared_batches=True)``); here they draw their own by default, as in every method of sksve.
+    Rates and epochs follow the rows and classes, see ``docs/guide/rivals.md``.
 
     References
     ----------
@@ -147,9 +145,8 @@ n_features_in_, feature_names_in_
     -----
     The original trains from scratch and starts at random signs or at N(1, 0.5 ** 2); either would ruin
     pretrained features. `Training`'s `init_scale` is the standard deviation of the start of both vectors
-    around 1, and of the biases' change. It, `lr`, `head_lr` and `weight_decay` are those of
-    ``SVEClassifier``, whose parameters, too, are factors around 1. ``benchmarks/studies/defaults.py`` tunes
-    them on validation data.
+    around 1, and of the biases' change. Rates, weight decay and epochs follow the rows and classes, see
+    ``docs/guide/rivals.md``.
 
     References
     ----------

@@ -9,6 +9,7 @@ from sksve._validation import parameter
 from sksve.adapters import dropout_layers, fixed_masks
 from sksve.baselines._whole import WholeModelClassifier
 from sksve.estimators._parameters import AT_LEAST_ONE, SHARE
+from sksve.estimators._rivals import DROPOUT
 from sksve.training import (
     MemberDataset,
     Progress,
@@ -57,8 +58,8 @@ n_features_in_, feature_names_in_
 
     Notes
     -----
-    `dropout` is the rate that BERT and its kin were pretrained with [BERT]_; the other defaults are those
-    of ``FineTunedClassifier``. ``benchmarks/studies/defaults.py`` tunes them on validation data.
+    `dropout` is the rate that BERT and its kin were pretrained with [BERT]_. Rates and epochs follow the
+    rows and classes, see ``docs/guide/rivals.md``.
 
     References
     ----------
@@ -82,6 +83,7 @@ n_features_in_, feature_names_in_
     n_samples: int = parameter(10, AT_LEAST_ONE, scope="run")
     dropout: float = parameter(0.1, SHARE, scope="member")
 
+    _rules = DROPOUT
     _why_no_model = (
         "a member is one model with one mask per layer, which no plain transformers model has. Use "
         "FineTunedClassifier for the model alone, or DeepEnsembleClassifier for members that are models"

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 from sksve.backbones import AdaptationPlan, ResolvedBackbone, plan_adaptation
 from sksve.estimators import MemberClassifier
-from sksve.estimators._auto import WHOLE, WHOLE_MEMBERS
 from sksve.estimators._parameters import AdaptedParameters, EnsembleParameters
+from sksve.estimators._rivals import WHOLE, WHOLE_MEMBERS
 from sksve.training import Settings, WholeBackbone
 
 __all__ = ["DeepEnsembleClassifier", "FineTunedClassifier", "WholeModelClassifier"]
@@ -65,9 +65,9 @@ n_features_in_, feature_names_in_
 
     Notes
     -----
-    `lr` is that of single models and deep ensembles in [SVE]_ (appendix C.3) and [LoRAE]_, `weight_decay`
-    and `warmup` are those of [BERT]_. `head_lr` is ten times `lr`: a head starts from noise, not from
-    pretrained weights. ``benchmarks/studies/defaults.py`` tunes them on validation data.
+    Rates and epochs follow the rows and classes, see ``docs/guide/rivals.md``; with many classes the rate
+    is about that of single models and deep ensembles in [SVE]_ (appendix C.3) and [LoRAE]_. `weight_decay`
+    and `warmup` are those of [BERT]_.
 
     References
     ----------

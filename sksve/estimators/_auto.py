@@ -33,18 +33,10 @@ from typing import Any
 from sksve._validation import declared
 from sksve.adapters import check_pool
 from sksve.estimators._facts import Facts
+from sksve.estimators._rivals import LORA, RIVALS_BY_CLARITY, WHOLE_MEMBERS
 from sksve.training import Settings, Training, is_auto
 
-__all__ = [
-    "BATCH_ENSEMBLE",
-    "BY_CLARITY",
-    "LORA",
-    "SVE",
-    "WHOLE",
-    "WHOLE_MEMBERS",
-    "needs_information",
-    "resolve",
-]
+__all__ = ["BY_CLARITY", "SVE", "needs_information", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -198,21 +190,10 @@ def _digits(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-# -- the tables: of each classifier, parameter -> its rule, or the value that "auto" always is ------------
+# -- the table: parameter -> its rule, or the value that "auto" always is; those of the rivals: _rivals.py --
 # A classifier takes the options of `Training` that its table names, and those that no table names.
 
 Rule = Callable[[Fit], Any]
-
-_EVERY: dict[str, Any] = {
-    "optimizer": "adamw",
-    "head_init_scale": 0.01,
-    "validation_fraction": 0.1,
-    "patience": 3,
-    "max_epochs": 4,
-    "batch_size": 32,
-}
-_MEMBERS = {"shared_batches": False, "weight_decay": 0.0, "decay_to": "pretrained"}
-_LAYERS = _EVERY | _MEMBERS | {"adapt_blocks": None, "freeze_out": None, "data_parallel": False}
 
 SVE: dict[str, Any] = {
     "core": _core,
@@ -236,16 +217,11 @@ SVE: dict[str, Any] = {
     "shared_batches": False,
     "data_parallel": False,
 }
-BATCH_ENSEMBLE = _LAYERS | {"lr": 3e-3, "head_lr": 1e-2, "init_scale": 0.1, "train_bias": True}
-LORA = _LAYERS | {"lr": 1e-4, "head_lr": 1e-3}
-WHOLE = _EVERY | {
-    "lr": 1e-4, "head_lr": 1e-3, "weight_decay": 0.01, "decay_to": "zero", "adapt_blocks": None,
-}  # fmt: skip
-WHOLE_MEMBERS = WHOLE | {"shared_batches": False}
 _OF_SOME = SVE.keys() | LORA.keys() | WHOLE_MEMBERS.keys()
 #: Settings whose rule asks how clear the labels are.
 BY_CLARITY = {
-    _batch_size, _max_epochs, _weight_decay, _head_lr, _head_init_scale, _freeze_out
+    _batch_size, _max_epochs, _weight_decay, _head_lr, _head_init_scale, _freeze_out,
+    *RIVALS_BY_CLARITY,
 }  # fmt: skip
 
 _PATTERNS = ("banded", "random", "top_k")  # cores that `off_diagonals` sizes
@@ -258,7 +234,7 @@ def needs_information(
     return facts.n_classes > 2 and any(
         is_auto(user_values.get(name)) and (earlier is None or name not in earlier.values)
         for name, rule in rules.items()
-        if rule in BY_CLARITY
+        if callable(rule) and rule in BY_CLARITY
     )
 
 

@@ -23,7 +23,7 @@ FOLDER = temporary_tiny(n_blocks=1, max_positions=512)
 # Many epochs at a high rate: the checks fit some twenty rows of two numbers. float64 and one full batch
 # make weights equal repetition to 1e-7.
 COMMON = {
-    "max_length": 512, "precision": "float64", "random_state": 0, "weight_decay": 0.0,
+    "max_length": 512, "precision": "float64", "random_state": 0, "weight_decay": 0.0, "batch_size": 64,
     "training": Training(head_lr=5e-2),
 }  # fmt: skip
 RIVALS = {
