@@ -11,15 +11,14 @@ the test rows are the same for all. Probabilities are judged before any calibrat
 would fit the test rows best is a diagnosis and used nowhere. CPU seconds are those of `fit` with one thread,
 after a short fit of the same class that pays for imports and the cached decomposition.
 
-A run is a row of results/no_tuning.jsonl with its settings, versions, hardware and commit, and a hash of
-what "auto" stood for: runs that another rule made are repeated and left out of the report. SetFit
+A run is a row of results/no_tuning.jsonl with its settings, versions, hardware and commit, and what frozen
+vectors knew of the labels: runs that the rules would make otherwise now are repeated and not reported. SetFit
 (16 and 50 rows) needs an environment of its own: `--setfit-python`.
 """
 
 import argparse
-import hashlib
-import inspect
 import json
+import re
 import subprocess
 import tempfile
 import time
@@ -204,28 +203,16 @@ def build(contender: str, data: str, rows: int, seed: int) -> Any:
     return BARE[contender](random_state=seed)
 
 
-@cache
-def rule_of(contender: str) -> str | None:
-    """Hash of what "auto" stands for in a bare call, for some facts; None: nothing is chosen.
-
-    Of behaviour and not of files, so that words may change. A rule that is no table counts by its source.
-    """
-    if contender not in BARE:
-        return None
-    kind = BARE[contender]
-    if not hasattr(kind, "_rules"):
-        said = inspect.getsource(inspect.getmodule(kind))  # type: ignore[arg-type]
-    else:
-        clf = kind()
-        options = (clf.training or sksve.Training()).get_params()
-        asked = {**clf.get_params(deep=False), **options}
-        facts = (
-            Facts(6, n_rows=n, n_classes=c, information=known)
-            for n, c, known in product((16, 50, 200, 1000, 3000), (2, 8, 20), (0.0, 0.3, 1.0))
-        )
-        chosen = [resolve(kind.__name__, asked, kind._rules, f).values for f in facts]
-        said = repr([[values.get(name) for name in kind._rules] for values in chosen])
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
+def is_current(row: Row) -> bool:
+    """Whether a bare call would have a run's settings now, for the facts that the rules looked at."""
+    kind = BARE.get(row["contender"])
+    if kind is None or not kind._rules:
+        return True
+    clf = kind()
+    asked = {**clf.get_params(deep=False), **sksve.Training().get_params()}
+    facts = Facts(6, n_rows=row["rows"], n_classes=row["n_classes"], information=row["information"])
+    now = resolve(kind.__name__, asked, kind._rules, facts).values
+    return all(row["settings"].get(name) == now.get(name) for name in kind._rules)
 
 
 # -- one run -------------------------------------------------------------------------------------------
@@ -239,6 +226,7 @@ def run(name: str, contender: str, rows: int, seed: int, setfit_python: str | No
     if contender == "setfit":
         assert setfit_python is not None
         proba, seconds, settings = _setfit(setfit_python, X, y, data.X_test, seed)
+        information = None
     else:
         clf = build(contender, name, rows, seed)
         _warm_up(clf, contender, X, y)
@@ -249,11 +237,12 @@ def run(name: str, contender: str, rows: int, seed: int, setfit_python: str | No
             seconds = time.process_time() - start
             proba = _predict(clf, contender, name)
         settings = _settings_of(clf)
+        information = _information(clf)
     labels = np.arange(len(np.unique(data.y)))
     return {
         "data": name, "contender": contender, "rows": rows, "seed": seed, "n_classes": len(labels),
         **judge(data.y_test, proba, labels), "cpu_seconds": round(seconds, 2),
-        "settings": settings, "rule": rule_of(contender),
+        "settings": settings, "information": information,
     }  # fmt: skip
 
 
@@ -312,6 +301,13 @@ def _settings_of(clf: Any) -> Row:
         plain = (bool, int, float, str, type(None))
         return {k: v for k, v in clf.settings_.values.items() if isinstance(v, plain)}
     return {"C": round(float(np.ravel(clf[-1].C_)[0]), 4)}
+
+
+def _information(clf: Any) -> float | None:
+    """What frozen vectors knew of the labels, where the rules asked."""
+    facts = clf.settings_.facts if hasattr(clf, "settings_") else ""
+    known = re.search(r"know (-?[0-9.]+) nats", facts)
+    return float(known[1]) if known else None
 
 
 SETFIT = """\
@@ -393,11 +389,6 @@ def job_of(cell: Cell, setfit_python: str | None) -> Job:
         return 20 + float(np.median(like)) if like else 60.0
 
     return Job(TABLE, name, make, seconds, current=lambda: is_current(TABLE.rows()[name]))
-
-
-def is_current(row: Row) -> bool:
-    """Whether the rule that chose a run's settings is the one in force."""
-    return bool(row["rule"] == rule_of(row["contender"]))
 
 
 def work(cells: list[Cell], setfit_python: str | None, seconds: float | None) -> None:
