@@ -35,8 +35,8 @@ each run is a row of `benchmarks/results/no_tuning.jsonl`.
 - Frozen + LR: L2-normalised mean vectors of the same backbone and `LogisticRegressionCV` by log loss.
   TF-IDF + LR: words and pairs of words, and the same regression.
 - The tuned deep ensemble has the settings that trials on validation rows chose for it (evidence.md).
-- CPU seconds hang on what else the machine does: the first runs had some ten busy processes beside them on two
-  cores. Compare contenders; for the goal in seconds take a quiet machine.
+- CPU seconds hang on what else the machine does: these runs had some ten busy processes beside them on
+  two cores. Compare contenders; for the goal in seconds take a quiet machine.
 - A best temperature above 1 says overconfident, below 1 underconfident.
 """
 
