@@ -2,32 +2,23 @@
 
 import inspect
 import warnings
-from dataclasses import replace
 from functools import partial
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy import ndarray
 from sklearn.base import clone
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from sksve._exceptions import CalibrationWarning
 from sksve._validation import check_parameters
+from sksve.calibration._base import Calibrator
 from sksve.calibration._make import make_calibrator
-from sksve.calibration._saving import SavesCalibrated
 from sksve.calibration._scores import PROBA_FLOOR
-from sksve.calibration._wrapper import ClassifierWrapper, Fold, Rows, members_inside
-from sksve.metrics import Uncertainty
+from sksve.calibration._wrapper import ClassifierWrapper, Fold, MappingMixin, Rows, read_proba
 from sksve.metrics._inputs import normalise_rows
-from sksve.metrics._predict_uncertainty import (
-    has_members,
-    is_mean_of_members,
-    predict_members,
-    row_names,
-)
+from sksve.metrics._predict_uncertainty import has_members
 
 __all__ = ["CalibratedClassifier"]
 
@@ -39,7 +30,7 @@ CONSTRAINTS = {
 }
 
 
-class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
+class CalibratedClassifier(MappingMixin, ClassifierWrapper):
     r"""A classifier whose probabilities go through a calibrator; an ensemble keeps its members.
 
     The calibrator learns from out-of-fold probabilities: each fold's rows are judged by a clone that
@@ -118,6 +109,9 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
     array([[1., 0., 0.]])
     """
 
+    _saved: ClassVar[dict[str, Any]] = {"classes_": ndarray, "calibrators_": [Calibrator]}
+    _saved_parameters: ClassVar[dict[str, Any]] = {"method": (str, Calibrator)}
+
     def __init__(
         self,
         estimator: Any,
@@ -168,7 +162,7 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
         calibrator = make_calibrator(self.method)
         self._demand_estimator()
         rows = self._read_rows(X, y, sample_weight)
-        read = partial(_read_proba, classes=rows.classes, by_member=self.order == CALIBRATE_FIRST)
+        read = partial(read_proba, classes=rows.classes, by_member=self.order == CALIBRATE_FIRST)
         fitted, folds = self._fit_and_read(rows, read, sample_weight, fit_params)
         calibrators = _fit_calibrators(calibrator, *_join_folds(folds, rows))
         self.classes_ = rows.classes
@@ -176,130 +170,32 @@ class CalibratedClassifier(SavesCalibrated, ClassifierWrapper):
         self.estimator_ = fitted
         return self
 
-    def predict_proba(self, X: Any) -> ndarray:
-        """Calibrated probabilities.
+    @property
+    def _pools_by_mean(self) -> bool:
+        return self.order == CALIBRATE_FIRST
 
-        Parameters
-        ----------
-        X : as in fit
-            Rows to judge.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Rows sum to 1 (float64), columns in the order of ``classes_``.
-        """
-        check_is_fitted(self, "calibrators_")
-        if self.order == CALIBRATE_FIRST:
-            return normalise_rows(self.predict_proba_members(X).mean(axis=0), "The mean")
+    def _map_proba(self, proba: ndarray) -> ndarray:
         (calibrator,) = self.calibrators_
-        (pooled,) = _read_proba(self.estimator_, X, classes=self.classes_, by_member=False)
-        return _calibrate(calibrator, pooled)
+        return _calibrate(calibrator, proba)
 
-    def predict(self, X: Any) -> ndarray:
-        """Most probable class.
-
-        Parameters
-        ----------
-        X : as in fit
-            Rows to judge.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Labels, of the kind given to fit.
-        """
-        check_is_fitted(self, "calibrators_")
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
-
-    def predict_log_proba(self, X: Any) -> ndarray:
-        """Logarithm of :meth:`predict_proba`; minus infinity where it is 0.
-
-        Parameters
-        ----------
-        X : as in fit
-            Rows to judge.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            In nats.
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
-
-    @available_if(members_inside)
-    def predict_proba_members(self, X: Any) -> ndarray:
-        """Calibrated probabilities of each member.
-
-        Parameters
-        ----------
-        X : as in fit
-            Rows to judge.
-
-        Returns
-        -------
-        ndarray of shape (n_members, n_samples, n_classes)
-            Rows sum to 1 (float64). Their mean is ``predict_proba`` only with
-            ``order="calibrate-then-pool"``.
-        """
-        check_is_fitted(self, "calibrators_")
-        return self._calibrated_members(
-            _read_proba(self.estimator_, X, classes=self.classes_, by_member=True)
-        )
-
-    @available_if(members_inside)
-    def predict_uncertainty(self, X: Any) -> Uncertainty:
-        """Uncertainty after calibration, split into its parts.
-
-        Parameters
-        ----------
-        X : as in fit
-            Rows to judge.
-
-        Returns
-        -------
-        Uncertainty
-            Of the calibrated members. ``confidence`` is the largest entry of ``predict_proba``, and
-            ``disagreement`` the share of members whose class is not the one ``predict`` gives.
-        """
-        check_is_fitted(self, "calibrators_")
-        before = _read_proba(self.estimator_, X, classes=self.classes_, by_member=True)
-        members = self._calibrated_members(before)
-        uncertainty = Uncertainty.from_members(members, index=row_names(X))
-        if self.order == CALIBRATE_FIRST:
-            return uncertainty
-        if is_mean_of_members(self.estimator_):
-            mean = before.mean(axis=0)
-            proba = _calibrate(self.calibrators_[0], mean / mean.sum(axis=1, keepdims=True))
-        else:
-            proba = self.predict_proba(X)
-        differs = members.argmax(axis=2) != proba.argmax(axis=1)
-        return replace(uncertainty, confidence=proba.max(axis=1), disagreement=differs.mean(axis=0))
-
-    def _calibrated_members(self, members: ndarray) -> ndarray:
-        if self.order == CALIBRATE_FIRST:
-            _demand_as_many(len(members), len(self.calibrators_))
-            return np.stack([_calibrate(g, p) for g, p in zip(self.calibrators_, members)])
-        (calibrator,) = self.calibrators_
-        flat = members.reshape(-1, members.shape[-1])
-        return _calibrate(calibrator, flat).reshape(members.shape)
+    def _map_members(self, members: ndarray) -> ndarray:
+        if self.order != CALIBRATE_FIRST:
+            return super()._map_members(members)
+        _demand_as_many(len(members), len(self.calibrators_))
+        return np.stack([_calibrate(g, p) for g, p in zip(self.calibrators_, members)])
 
     def _demand_estimator(self) -> None:
         """Refuse what cannot be calibrated, before anything is trained."""
-        name = type(self.estimator).__name__
-        self._demand_instance()
-        if not hasattr(self.estimator, "predict_proba"):
-            raise ValueError(
-                f"{name} has no predict_proba, and decision values are no probabilities. Use "
-                f"CalibratedClassifierCV({name}(...)) of scikit-learn, which reads them; its "
-                "result can be wrapped here."
-            )
+        self._demand_instance(proba="a calibrator")
         if self.order == CALIBRATE_FIRST and not has_members(self.estimator):
             raise ValueError(
-                f"order={CALIBRATE_FIRST!r} calibrates each member, but {name} has none "
-                f"(predict_proba_members). Use order={POOL_FIRST!r}."
+                f"order={CALIBRATE_FIRST!r} calibrates each member, but {type(self.estimator).__name__} "
+                f"has none (predict_proba_members). Use order={POOL_FIRST!r}."
             )
+
+    def _card_words(self) -> str:
+        names = {type(c).__name__: None for c in self.calibrators_}
+        return f"{', '.join(names)}, {self.order}"
 
 
 def _calibrate(calibrator: Any, proba: ndarray) -> ndarray:
@@ -319,17 +215,6 @@ def _scores_for(calibrator: Any, proba: ndarray) -> ndarray:
     if getattr(calibrator, "input", "proba") == "logits":
         return np.log(np.maximum(proba, PROBA_FLOOR))
     return proba
-
-
-def _read_proba(estimator: Any, X: Any, *, classes: ndarray, by_member: bool) -> ndarray:
-    """Probabilities ``(k, n, c)`` to calibrate: of the pool, k = 1, or of each member."""
-    if by_member:
-        proba = predict_members(estimator, X)
-    else:
-        proba = np.asarray(estimator.predict_proba(X), dtype=np.float64)[None]
-    proba = _align(proba, estimator.classes_, classes)
-    flat = normalise_rows(proba.reshape(-1, len(classes)), "What the estimator predicts")
-    return flat.reshape(proba.shape)
 
 
 def _join_folds(folds: list[Fold], rows: Rows) -> tuple[ndarray, Rows]:
@@ -380,18 +265,3 @@ def _demand_as_many(n_members: int, expected: int) -> None:
             f"Each member has a calibrator of its own, so the number of members must not change. "
             f"Expected {expected} members. Got {n_members}."
         )
-
-
-def _align(proba: Any, known: ndarray, classes: ndarray) -> ndarray:
-    """Give probabilities ``(..., c_own)`` the columns of all classes; a class not known has 0."""
-    proba = np.asarray(proba, dtype=np.float64)
-    if proba.shape[-1] != len(known):
-        raise ValueError(
-            f"The estimator knows {len(known)} classes, but its probabilities have shape "
-            f"{proba.shape}: one column a class is needed."
-        )
-    if len(known) == len(classes):
-        return proba
-    full = np.zeros((*proba.shape[:-1], len(classes)))
-    full[..., np.searchsorted(classes, known)] = proba
-    return full

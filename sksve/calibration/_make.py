@@ -6,11 +6,17 @@ from typing import Any
 
 from sklearn.base import clone
 
-from sksve.calibration._affine import DirichletCalibration, MatrixScaling, VectorScaling
+from sksve.calibration._affine import (
+    DirichletCalibration,
+    MatrixScaling,
+    StructuredMatrixScaling,
+    VectorScaling,
+)
 from sksve.calibration._base import Calibrator
 from sksve.calibration._netcal import BBQ, ENIR
 from sksve.calibration._one_vs_rest import BetaCalibration, HistogramBinning, IsotonicCalibration
 from sksve.calibration._temperature import EnsembleTemperatureScaling, TemperatureScaling
+from sksve.calibration._venn_abers import VennAbers
 
 __all__ = ["CALIBRATORS", "make_calibrator"]
 
@@ -21,9 +27,11 @@ CALIBRATORS: Mapping[str, type[Calibrator]] = MappingProxyType(
         "ensemble-temperature": EnsembleTemperatureScaling,
         "vector": VectorScaling,
         "matrix": MatrixScaling,
+        "structured-matrix": StructuredMatrixScaling,
         "dirichlet": DirichletCalibration,
         "beta": BetaCalibration,
         "isotonic": IsotonicCalibration,
+        "venn-abers": VennAbers,
         "histogram": HistogramBinning,
         "bbq": BBQ,
         "enir": ENIR,

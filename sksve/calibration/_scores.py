@@ -7,10 +7,11 @@ from numpy import ndarray
 
 from sksve._arrays import as_float64, as_real
 from sksve.metrics._inputs import normalise_rows
+from sksve.metrics._resampling import counts_rows
 
 __all__ = [
-    "PROBA_FLOOR", "as_columns", "centred", "keep_argmax", "normalise", "restrict", "shares", "softmax",
-    "to_space",
+    "PROBA_FLOOR", "as_columns", "centred", "keep_argmax", "normalise", "restrict", "row_weights", "shares",
+    "softmax", "to_space",
 ]  # fmt: skip
 
 # The floor of sksve.metrics.negative_log_likelihood: an exact 0 counts as this much.
@@ -112,3 +113,10 @@ def keep_argmax(proba: ndarray, columns: ndarray) -> ndarray:
 def shares(weight: ndarray | None, n_samples: int) -> ndarray:
     """Weights that sum to 1; equal ones if there are none."""
     return np.full(n_samples, 1.0 / n_samples) if weight is None else weight / weight.sum()
+
+
+def row_weights(weight: ndarray | None, n_samples: int) -> ndarray:
+    """Weights as numbers of rows: whole ones count rows, others are scaled to the rows they are worth."""
+    if weight is None:
+        return np.ones(n_samples)
+    return weight if counts_rows(weight) else weight * (weight.sum() / (weight @ weight))

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy import ndarray
@@ -166,6 +166,11 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
                  mask=[False, False, False,  True],
            fill_value=999999)
     """
+
+    _saved: ClassVar[dict[str, Any]] = {
+        "classes_": ndarray, "threshold_": float, "coverage_": float, "coverage_interval_": tuple,
+        "risk_": float, "risk_interval_": tuple, "n_held_out_": int,
+    }  # fmt: skip
 
     def __init__(
         self,

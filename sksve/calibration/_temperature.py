@@ -12,7 +12,7 @@ from sksve._exceptions import CalibrationWarning
 from sksve.calibration._base import Calibrator
 from sksve.calibration._scores import centred, shares, softmax
 
-__all__ = ["EnsembleTemperatureScaling", "TemperatureScaling"]
+__all__ = ["EnsembleTemperatureScaling", "TemperatureScaling", "find_temperature"]
 
 # |log T| is at most this, as in scikit-learn's temperature scaling.
 LOG_BOUND = 10.0
@@ -76,7 +76,7 @@ class TemperatureScaling(Calibrator):
     temperature_: float
 
     def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
-        optimum = _find_temperature(scores, codes, weight)
+        optimum = find_temperature(scores, codes, weight)
         _warn_at_bound(optimum, stacklevel=4)
         return {"temperature_": optimum.value}
 
@@ -138,7 +138,7 @@ class EnsembleTemperatureScaling(Calibrator):
     weights_: ndarray
 
     def _fit(self, scores: ndarray, codes: ndarray, weight: ndarray | None) -> dict[str, Any]:
-        optimum = _find_temperature(scores, codes, weight)
+        optimum = find_temperature(scores, codes, weight)
         _warn_at_bound(optimum, stacklevel=4)
         rows = np.arange(len(codes))
         uniform = np.full(len(codes), 1.0 / scores.shape[1])
@@ -159,7 +159,7 @@ class _Temperature(NamedTuple):
     bound: str  # "", "lowest" or "highest"
 
 
-def _find_temperature(logits: ndarray, codes: ndarray, weight: ndarray | None) -> _Temperature:
+def find_temperature(logits: ndarray, codes: ndarray, weight: ndarray | None) -> _Temperature:
     r"""Temperature with the smallest negative log-likelihood.
 
     In the inverse temperature :math:`\beta = 1/T` the loss is convex, and its slope
@@ -197,7 +197,7 @@ def _find_temperature(logits: ndarray, codes: ndarray, weight: ndarray | None) -
     if len(codes) > 4 * SAMPLE:
         some = slice(None, None, len(codes) // SAMPLE)
         part = None if weight is None else weight[some]
-        rough = _find_temperature(logits[some], codes[some], part)
+        rough = find_temperature(logits[some], codes[some], part)
         if not rough.bound:
             near, width = -float(np.log(rough.value)), 0.05
     here = slope(near)

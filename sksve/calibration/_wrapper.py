@@ -1,8 +1,10 @@
-"""What the wrappers of any classifier share: checked rows, rows held out, routing, tags, delegation."""
+"""What the wrappers of any classifier share: checked rows, rows held out, routing, tags, answers."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -30,11 +32,20 @@ from sklearn.utils.validation import (
 
 from sksve._arrays import as_array
 from sksve._validation import check_container
+from sksve.calibration._saving import SavesWrapper
 from sksve.metrics import Uncertainty
-from sksve.metrics._inputs import check_sample_weight, make_generator
-from sksve.metrics._predict_uncertainty import has_members, predict_members, predict_uncertainty
+from sksve.metrics._inputs import check_sample_weight, make_generator, normalise_rows
+from sksve.metrics._predict_uncertainty import (
+    has_members,
+    is_mean_of_members,
+    predict_members,
+    predict_uncertainty,
+    row_names,
+)
 
-__all__ = ["ClassifierWrapper", "DelegatingMixin", "Fold", "Rows", "members_inside"]
+__all__ = [
+    "ClassifierWrapper", "DelegatingMixin", "Fold", "MappingMixin", "Rows", "members_inside", "read_proba",
+]  # fmt: skip
 
 
 class Rows(NamedTuple):
@@ -52,6 +63,7 @@ class Fold(NamedTuple):
     test: ndarray  # places of the rows
     classes: ndarray  # what the estimator knows
     result: Any
+    estimator: Any = None  # only where it is kept
 
 
 def members_inside(wrapper: Any) -> bool:
@@ -65,13 +77,11 @@ def members_inside(wrapper: Any) -> bool:
     return True
 
 
-class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
-    """Base of the wrappers: an `estimator`, a `cv`, `n_jobs`, and after fit an ``estimator_``."""
+class ClassifierWrapper(SavesWrapper, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """Base of the wrappers: an `estimator`, and after fit an ``estimator_``; most have `cv` and `n_jobs`."""
 
-    estimator: Any
     cv: Any
     n_jobs: int | None
-    estimator_: Any
 
     @property
     def n_features_in_(self) -> int:
@@ -89,16 +99,16 @@ class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         MetadataRouter
-            ``fit`` hands metadata on to the estimator's ``fit`` and to the splitter's ``split``.
+            ``fit`` hands metadata on to the estimator's ``fit``, and to the splitter's ``split`` where
+            there is one.
         """
         to_fit = MethodMapping().add(caller="fit", callee="fit")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        router = router.add(estimator=self.estimator, method_mapping=to_fit)
+        if not hasattr(self, "cv"):
+            return router
         to_split = MethodMapping().add(caller="fit", callee="split")
-        return (
-            MetadataRouter(owner=self)
-            .add_self_request(self)
-            .add(estimator=self.estimator, method_mapping=to_fit)
-            .add(splitter=self.cv, method_mapping=to_split)
-        )
+        return router.add(splitter=self.cv, method_mapping=to_split)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -113,11 +123,18 @@ class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     # -- fit, step by step -----------------------------------------------------------------------
 
-    def _demand_instance(self) -> None:
+    def _demand_instance(self, *, proba: str = "") -> None:
+        """Refuse what cannot be wrapped before anything is trained; `proba` says what needs it."""
         if isinstance(self.estimator, type) or not hasattr(self.estimator, "fit"):
             raise ValueError(
                 f"The 'estimator' parameter of {type(self).__name__} must be a classifier instance. "
                 f"Got {self.estimator!r} instead."
+            )
+        if proba and not hasattr(self.estimator, "predict_proba"):
+            name = type(self.estimator).__name__
+            raise ValueError(
+                f"{name} has no predict_proba, which {proba} needs; decision values are no probabilities. "
+                f"CalibratedClassifierCV({name}(...)) of scikit-learn reads them, and can be wrapped here."
             )
 
     def _read_rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
@@ -160,11 +177,13 @@ class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         sample_weight: Any,
         fit_params: dict[str, Any],
         random_state: Any = None,
+        keep: bool = False,
     ) -> tuple[Any, list[Fold]]:
         """Fit the estimator, and read what estimators say of rows they have not seen.
 
         A frozen estimator is read on all rows. With a share as `cv`, the estimator is fitted on the
-        other rows; with folds, one is fitted on all rows and a clone is read for each fold.
+        other rows; with folds, one is fitted on all rows and a clone is read for each fold, and kept
+        there if `keep`.
         """
         estimator, X, y = self.estimator, rows.X, rows.y
         params, split_params = self._route(sample_weight, fit_params)
@@ -179,7 +198,8 @@ class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             return fitted, Fold(np.arange(len(y))[test], fitted.classes_, read(fitted, X_test))
 
         def job(train: ndarray, test: ndarray) -> Fold:
-            return fit_and_read(np.asarray(train), np.asarray(test))[1]
+            fitted, fold = fit_and_read(np.asarray(train), np.asarray(test))
+            return fold._replace(estimator=fitted) if keep else fold
 
         if isinstance(self.cv, Real) and not isinstance(self.cv, Integral):
             if split_params:
@@ -196,11 +216,19 @@ class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         folds = Parallel(n_jobs=self.n_jobs)(delayed(job)(*split) for split in splits)
         return clone(estimator).fit(X, y, **params), folds
 
+    def _fit_whole(self, rows: Rows, sample_weight: Any, fit_params: dict[str, Any]) -> Any:
+        """Fit the estimator on all rows, unless it is frozen."""
+        if isinstance(self.estimator, FrozenEstimator):
+            return self.estimator
+        params, split_params = self._route(sample_weight, fit_params)
+        return clone(self.estimator).fit(rows.X, rows.y, **params, **split_params)
+
     def _route(self, sample_weight: Any, params: Mapping[str, Any]) -> tuple[dict, dict]:
         """Parameters of the estimator's fit and of the splitter; warns where weights are lost."""
         if _routing_enabled():
             routed: Bunch = process_routing(self, "fit", sample_weight=sample_weight, **params)
-            return dict(routed.estimator.fit), dict(routed.splitter.split)
+            split = dict(routed.splitter.split) if hasattr(self, "cv") else {}
+            return dict(routed.estimator.fit), split
         params = dict(params)
         # As scikit-learn's search objects: without routing, groups are the splitter's.
         groups = params.pop("groups", None)
@@ -218,6 +246,35 @@ class ClassifierWrapper(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 stacklevel=4,
             )
         return params, split_params
+
+
+def read_proba(estimator: Any, X: Any, *, classes: ndarray, by_member: bool = False) -> ndarray:
+    """Probabilities ``(k, n, c)`` of all classes: of the pool, k = 1, or of each member."""
+    if by_member:
+        proba = predict_members(estimator, X)
+    else:
+        proba = np.asarray(estimator.predict_proba(X), dtype=np.float64)[None]
+    flat = _align_rows(proba.reshape(-1, proba.shape[-1]), estimator.classes_, classes)
+    return flat.reshape(*proba.shape[:2], len(classes))
+
+
+def _align_rows(proba: ndarray, known: ndarray, classes: ndarray) -> ndarray:
+    return normalise_rows(_align(proba, known, classes), "What the estimator predicts")
+
+
+def _align(proba: Any, known: ndarray, classes: ndarray) -> ndarray:
+    """Give probabilities ``(..., c_own)`` the columns of all classes; a class not known has 0."""
+    proba = np.asarray(proba, dtype=np.float64)
+    if proba.shape[-1] != len(known):
+        raise ValueError(
+            f"The estimator knows {len(known)} classes, but its probabilities have shape "
+            f"{proba.shape}: one column a class is needed."
+        )
+    if len(known) == len(classes):
+        return proba
+    full = np.zeros((*proba.shape[:-1], len(classes)))
+    full[..., np.searchsorted(classes, known)] = proba
+    return full
 
 
 def _demand_labels(y: ndarray) -> None:
@@ -257,6 +314,22 @@ class DelegatingMixin:
 
     estimator_: Any
 
+    def predict(self, X: Any) -> ndarray:
+        """Label of every row, as the estimator gives it.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
+
     @available_if(_inner_has("predict_proba"))
     def predict_proba(self, X: Any) -> ndarray:
         """Class probabilities of every row, as the estimator gives them.
@@ -273,6 +346,25 @@ class DelegatingMixin:
         """
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
+
+    @available_if(_inner_has("predict_proba_iter"))
+    def predict_proba_iter(self, X: Any, *, chunk_size: int = 1024) -> Iterator[ndarray]:
+        """Class probabilities of any number of rows, piece by piece, as the estimator gives them.
+
+        Parameters
+        ----------
+        X : iterable of rows or of chunks
+            As the estimator's ``predict_proba_iter`` takes it.
+        chunk_size : int, default=1024
+            Rows of a piece.
+
+        Yields
+        ------
+        ndarray of shape (n_rows, n_classes)
+            As ``predict_proba``, of the next rows.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba_iter(X, chunk_size=chunk_size)
 
     @available_if(_inner_has("predict_log_proba"))
     def predict_log_proba(self, X: Any) -> ndarray:
@@ -341,3 +433,149 @@ class DelegatingMixin:
         """
         check_is_fitted(self)
         return predict_uncertainty(self.estimator_, X)
+
+
+class MappingMixin:
+    """Answers of a wrapper that maps probabilities: the pool's and each member's by the same map."""
+
+    estimator_: Any
+    classes_: ndarray
+
+    @property
+    def _pools_by_mean(self) -> bool:
+        """Whether predict_proba is the mean of the mapped members."""
+        return False
+
+    @abstractmethod
+    def _map_proba(self, proba: ndarray) -> ndarray:
+        """New probabilities ``(n, c)`` for those of the estimator."""
+
+    def _map_members(self, members: ndarray) -> ndarray:
+        flat = members.reshape(-1, members.shape[-1])
+        return self._map_proba(flat).reshape(members.shape)
+
+    def _read(self, X: Any, by_member: bool = False) -> ndarray:
+        return read_proba(self.estimator_, X, classes=self.classes_, by_member=by_member)
+
+    def predict_proba(self, X: Any) -> ndarray:
+        """Class probabilities after the map.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Rows sum to 1 (float64), columns in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        if self._pools_by_mean:
+            return normalise_rows(self._map_members(self._read(X, True)).mean(axis=0), "The mean")
+        return self._map_proba(self._read(X)[0])
+
+    def predict(self, X: Any) -> ndarray:
+        """Most probable class.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels, of the kind given to fit.
+        """
+        check_is_fitted(self)
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_log_proba(self, X: Any) -> ndarray:
+        """Logarithm of ``predict_proba``; minus infinity where it is 0.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In nats.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    @available_if(_inner_has("predict_proba_iter"))
+    def predict_proba_iter(self, X: Any, *, chunk_size: int = 1024) -> Iterator[ndarray]:
+        """Class probabilities of any number of rows, piece by piece, in bounded memory.
+
+        Parameters
+        ----------
+        X : iterable of rows or of chunks
+            As the estimator's ``predict_proba_iter`` takes it.
+        chunk_size : int, default=1024
+            Rows of a piece.
+
+        Yields
+        ------
+        ndarray of shape (n_rows, n_classes)
+            As ``predict_proba``, of the next rows.
+        """
+        check_is_fitted(self)
+        if self._pools_by_mean:
+            raise ValueError(
+                "predict_proba_iter reads the pool's probabilities, but here each member is mapped before "
+                "they are pooled. Call predict_proba on chunks of rows."
+            )
+        pieces = self.estimator_.predict_proba_iter(X, chunk_size=chunk_size)
+        known = self.estimator_.classes_
+        return (self._map_proba(_align_rows(piece, known, self.classes_)) for piece in pieces)
+
+    @available_if(members_inside)
+    def predict_proba_members(self, X: Any) -> ndarray:
+        """Class probabilities of each member, after the map.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        ndarray of shape (n_members, n_samples, n_classes)
+            Rows sum to 1 (float64). Their mean is ``predict_proba`` only where members are mapped before
+            they are pooled.
+        """
+        check_is_fitted(self)
+        return self._map_members(self._read(X, by_member=True))
+
+    @available_if(members_inside)
+    def predict_uncertainty(self, X: Any) -> Uncertainty:
+        """Uncertainty after the map, split into its parts.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows to judge.
+
+        Returns
+        -------
+        Uncertainty
+            Of the mapped members. ``confidence`` is the largest entry of ``predict_proba``, and
+            ``disagreement`` the share of members whose class is not the one ``predict`` gives.
+        """
+        check_is_fitted(self)
+        before = self._read(X, by_member=True)
+        members = self._map_members(before)
+        uncertainty = Uncertainty.from_members(members, index=row_names(X))
+        if self._pools_by_mean:
+            return uncertainty
+        if is_mean_of_members(self.estimator_):
+            mean = before.mean(axis=0)
+            proba = self._map_proba(mean / mean.sum(axis=1, keepdims=True))
+        else:
+            proba = self.predict_proba(X)
+        differs = members.argmax(axis=2) != proba.argmax(axis=1)
+        return replace(uncertainty, confidence=proba.max(axis=1), disagreement=differs.mean(axis=0))

@@ -48,6 +48,10 @@ _MODELS = {
     "MCDropoutClassifier": "sksve.baselines",
     "LaplaceClassifier": "sksve.baselines",
     "CalibratedClassifier": "sksve.calibration",
+    "ConformalClassifier": "sksve.calibration",
+    "CostSensitiveClassifier": "sksve.calibration",
+    "PriorCorrection": "sksve.calibration",
+    "SelectiveClassifier": "sksve.calibration",
 }
 _OBJECTS = {
     "TabularToText": "sksve.preprocessing",
@@ -62,6 +66,8 @@ _OBJECTS = {
     "HistogramBinning": "sksve.calibration",
     "BBQ": "sksve.calibration",
     "ENIR": "sksve.calibration",
+    "StructuredMatrixScaling": "sksve.calibration",
+    "VennAbers": "sksve.calibration",
 }
 
 

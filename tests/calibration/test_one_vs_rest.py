@@ -18,6 +18,7 @@ from sksve.calibration import (
     BetaCalibration,
     HistogramBinning,
     IsotonicCalibration,
+    VennAbers,
 )
 from tests.calibration.problems import overconfident
 
@@ -202,3 +203,51 @@ def test_enir__labels_that_already_increase(rng):
     p = np.linspace(0.05, 0.95, 20)
     found = ENIR().fit(p, (p > 0.5).astype(int)).predict_proba(p)
     np.testing.assert_array_equal(found[:, 1], (p > 0.5).astype(float))
+
+
+# venn-abers 1.5.4: VennAbers().fit(p, y).predict_proba(new), predict_proba_prefitted_va(..., va_tpe=...).
+VENN_ABERS = {
+    (2, "one-vs-one"): [[1 / 2, 1 / 2], [1 / 7, 6 / 7], [6 / 11, 5 / 11], [0.8, 0.2]],
+    (3, "one-vs-one"): [
+        [0.3543352178187268, 0.08000101806751697, 0.5656637641137563],
+        [0.5701451278507257, 0.1865929509329647, 0.2432619212163096],
+        [0.6280018500290551, 0.1693488134909811, 0.20264933647996392],
+        [0.416858336246711, 0.21749130586784918, 0.3656503578854398],
+    ],
+    (3, "one-vs-rest"): [
+        [0.31271477663230235, 0.061855670103092786, 0.6254295532646049],
+        [0.4399831826781585, 0.22098702840396198, 0.3390297889178796],
+        [0.5783246568859443, 0.20018930430667298, 0.22148603880738288],
+        [0.4373354507083455, 0.2220318442057754, 0.3406327050858791],
+    ],
+}
+
+
+@pytest.mark.parametrize(("c", "strategy"), VENN_ABERS)
+def test_venn_abers__equals_the_package_of_that_name(c, strategy):
+    rng = np.random.default_rng(c)
+    p, y = overconfident(rng, 60, c)
+    new, _ = overconfident(rng, 4, c)
+    found = VennAbers(strategy=strategy).fit(p, y).predict_proba(new)
+    np.testing.assert_allclose(found, VENN_ABERS[c, strategy], atol=1e-12)
+
+
+def test_venn_abers__is_two_isotonic_regressions_for_every_new_row(rng):
+    p, y = beta_problem(rng, 0.6, 1.3, 0.4, n=40)
+    p = p.round(1)  # ties
+    new = np.r_[0.0, 1.0, p[:5], rng.random(20)]
+    expected = []
+    for s in new:
+        p0, p1 = (
+            IsotonicRegression().fit(np.append(p, s), np.append(y, label)).predict([s])[0]
+            for label in (0, 1)
+        )
+        expected.append(p1 / (1 - p0 + p1))
+    found = VennAbers().fit(p, y).predict_proba(new)[:, 1]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_venn_abers__many_classes_are_refused_before_the_fit(rng):
+    p, y = rng.dirichlet(np.ones(1000), size=1001), np.arange(1001) % 1000
+    with pytest.raises(ValueError, match=r"1,001,000 steps.*IsotonicCalibration"):
+        VennAbers().fit(p, y)

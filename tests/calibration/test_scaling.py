@@ -10,6 +10,7 @@ from sksve.calibration import (
     DirichletCalibration,
     EnsembleTemperatureScaling,
     MatrixScaling,
+    StructuredMatrixScaling,
     TemperatureScaling,
     VectorScaling,
 )
@@ -179,3 +180,42 @@ def test_ensemble_temperature__is_the_best_mixture(rng):
     assert (ratios <= 1 + 1e-6).all()
     np.testing.assert_allclose(ratios[found.weights_ > 1e-6], 1, atol=1e-5)
     assert found.weights_.sum() == pytest.approx(1, abs=1e-12)
+
+
+# probmetrics 1.3.0, get_calibrator("sms"): float32 logits and BFGS, so equal to about 1e-3.
+SMS = {
+    2: (60, [[0.45040, 0.54960], [0.05704, 0.94296], [0.68442, 0.31558], [0.79448, 0.20552]]),
+    3: (
+        60,
+        [
+            [0.23162, 0.03341, 0.73497], [0.50193, 0.17014, 0.32793], [0.60091, 0.18771, 0.21138],
+            [0.47788, 0.19060, 0.33153],
+        ],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("c", SMS)
+def test_structured_matrix__equals_probmetrics(c):
+    rng = np.random.default_rng(c)
+    n, expected = SMS[c]
+    p, y = overconfident(rng, n, c)
+    new, _ = overconfident(rng, 4, c)
+    found = StructuredMatrixScaling().fit(p, y)
+    np.testing.assert_allclose(found.predict_proba(new), expected, atol=5e-4)
+
+
+def test_structured_matrix__equals_its_loss_minimised_otherwise(rng):
+    p, y = overconfident(rng, 200, 3, 2.5)
+    ours = StructuredMatrixScaling(strength=2.0).fit(p, y)
+    tempered = TemperatureScaling().fit(p, y).predict_proba(p)
+    z = np.log(tempered * 200 / 201 + 1 / 603)
+    off = ~np.eye(3, dtype=bool)
+
+    def objective(theta):
+        matrix, b = theta[:9].reshape(3, 3), theta[9:]
+        pull = ((np.diag(matrix) - 1) ** 2).sum() + (b**2).sum() + 2 * (matrix[off] ** 2).sum()
+        return loss_of(z @ matrix.T + b, y, None) + 2.0 * 3 / 200 * pull
+
+    found = lowest(objective, np.r_[np.eye(3).ravel(), np.zeros(3)])
+    np.testing.assert_allclose(np.r_[ours.coef_.ravel(), ours.intercept_], found.x, atol=1e-4)

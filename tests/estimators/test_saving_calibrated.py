@@ -8,7 +8,15 @@ from sklearn.naive_bayes import GaussianNB
 
 from sksve import PersistenceError, SVEClassifier
 from sksve.baselines import LinearProbeClassifier
-from sksve.calibration import CALIBRATORS, CalibratedClassifier, TemperatureScaling
+from sksve.calibration import (
+    CALIBRATORS,
+    CalibratedClassifier,
+    ConformalClassifier,
+    CostSensitiveClassifier,
+    PriorCorrection,
+    SelectiveClassifier,
+    TemperatureScaling,
+)
 from tests.persistence.manifest import put, reseal
 
 METHODS = sorted(CALIBRATORS)
@@ -44,6 +52,45 @@ def test__round_trip__of_one_that_is_not_frozen(tiny, texts, labels, tmp_path):
     np.testing.assert_allclose(refitted.predict_proba(texts), clf.predict_proba(texts), atol=1e-6)
 
 
+WRAPPERS = [
+    SelectiveClassifier(None, coverage=0.8),
+    SelectiveClassifier(None, max_risk=0.3, measure="epistemic", reject_label="none"),
+    ConformalClassifier(None, method="raps", conditional="class", confidence_level=0.6),
+    PriorCorrection(None, source_priors=[0.5, 0.5]),
+    CostSensitiveClassifier(None, {"neg": {"pos": 1.0}, "pos": {"neg": 5.0}}),
+]
+
+
+@pytest.mark.filterwarnings("ignore::sksve.CalibrationWarning")
+@pytest.mark.parametrize("wrapper", WRAPPERS, ids=lambda w: type(w).__name__)
+def test__every_wrapper__around_a_calibrated_one(wrapper, fitted, tiny, texts, labels, tmp_path):
+    inner = CalibratedClassifier(FrozenEstimator(fitted)).fit(texts, labels)
+    clf = clone(wrapper).set_params(estimator=FrozenEstimator(inner)).fit(texts, labels)
+    if isinstance(clf, PriorCorrection):
+        clf.adapt(priors=[0.8, 0.2])
+    again = type(clf).from_pretrained(clf.save_pretrained(tmp_path), backbone=tiny)
+    assert vars(again).keys() == vars(clf).keys()
+    for method in ("predict", "predict_proba", "predict_set", "accepts", "expected_costs"):
+        if hasattr(clf, method):
+            np.testing.assert_array_equal(
+                getattr(again, method)(texts), getattr(clf, method)(texts)
+            )
+    np.testing.assert_array_equal(
+        again.predict_uncertainty(texts).epistemic, clf.predict_uncertainty(texts).epistemic
+    )
+    assert f"# {type(clf).__name__} on" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.filterwarnings("ignore::sksve.CalibrationWarning")
+def test__models_of_folds__are_saved_too(tiny, texts, labels, tmp_path):
+    probe = LinearProbeClassifier(tiny, n_members=2, max_epochs=1, random_state=0)
+    clf = ConformalClassifier(probe, cv=2, confidence_level=0.6).fit(texts, labels)
+    again = ConformalClassifier.from_pretrained(clf.save_pretrained(tmp_path), backbone=tiny)
+    assert len(again.estimators_) == 2
+    np.testing.assert_array_equal(again.predict_set(texts), clf.predict_set(texts))
+    np.testing.assert_array_equal(again.predict_proba(texts), clf.predict_proba(texts))
+
+
 class Mine(BaseEstimator):
     def fit(self, y_proba, y, sample_weight=None):
         self.fitted_ = True
@@ -59,12 +106,12 @@ def test__save__refuses_before_anything_is_written(fitted, texts, labels, tmp_pa
     with pytest.raises(PersistenceError, match="GaussianNB has no save_pretrained"):
         CalibratedClassifier(GaussianNB()).fit(X, y).save_pretrained(tmp_path / "model")
     clf = CalibratedClassifier(FrozenEstimator(fitted), Mine()).fit(texts, labels)
-    with pytest.raises(PersistenceError, match="calibrator is a Mine"):
+    with pytest.raises(PersistenceError, match=r"of class .*Mine"):
         clf.save_pretrained(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 
-MODEL, CALIBRATOR = ("estimator", "$model"), ("calibrators", 0, "$object")
+MODEL, CALIBRATOR = ("estimator", "$model"), ("fitted", "calibrators_", 0, "$object")
 
 
 @pytest.mark.parametrize(
@@ -78,8 +125,8 @@ MODEL, CALIBRATOR = ("estimator", "$model"), ("calibrators", 0, "$object")
         ((*CALIBRATOR, 0), "TabularToText"),
         ((*CALIBRATOR, 1, "more"), 1),
         ((*CALIBRATOR, 2, "predict_proba"), 1),
-        (("calibrators",), []),
-        (("calibrators",), [3]),
+        (("fitted", "calibrators_"), []),
+        (("fitted", "calibrators_"), [3]),
         (("parameters", "method"), {"$object": ["Popen", {}, {}]}),
         (("parameters", "method"), {"$object": ["TabularToText", {}, {}]}),
         (("parameters", "estimator"), 1),
