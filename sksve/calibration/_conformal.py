@@ -348,7 +348,7 @@ class ConformalClassifier(DelegatingMixin, ClassifierWrapper):
 
     def _totals(self) -> ndarray:
         """Weight of the held-out rows behind each group of scores."""
-        return sum(np.array([tail[0] for tail in fold]) for fold in self.tails_)
+        return np.sum([[tail[0] for tail in fold] for fold in self.tails_], axis=0)
 
     def _warn_few(self) -> None:
         totals, needed = self._totals(), np.ceil(1 / (1 - self.confidence_level) - 1 - 1e-9)
