@@ -334,7 +334,7 @@ class StructuredMatrixScaling(_FullMap):
     >>> y_proba = [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]]
     >>> y = ["cat", "cat", "dog", "dog", "dog", "cat"]
     >>> StructuredMatrixScaling().fit(y_proba, y).predict_proba([[0.9, 0.1]]).round(3)
-    array([[0.626, 0.374]])
+    array([[0.645, 0.355]])
     """
 
     _space: ClassVar[str] = "logits"
