@@ -120,7 +120,7 @@ def spectrum_shift(clf: Any, *, top: int = 10, threshold: float = 0.5) -> Spectr
     >>> from sksve import SVEClassifier
     >>> from sksve.backbones import make_tiny_backbone
     >>> from sksve.diagnostics import spectrum_shift
-    >>> clf = SVEClassifier(make_tiny_backbone(), n_members=2, max_epochs=1, random_state=0)
+    >>> clf = SVEClassifier(make_tiny_backbone(), n_members=2, core="diagonal", random_state=0)
     >>> shift = spectrum_shift(clf.fit(["good", "bad"] * 4, [1, 0] * 4))
     >>> shift.change.shape, int(shift.intruders.sum()), bool(shift.outside.max() < 1e-9)
     ((12, 2), 0, True)

@@ -332,7 +332,7 @@ def test__disk_full_while_training__is_a_warning(
 
     monkeypatch.setattr("sksve.training._checkpoint.replace_file", full)
     clf = make(checkpoint_dir=tmp_path, max_epochs=4)
-    with pytest.warns(UserWarning, match=r"could not be written.*No space.*goes on") as caught:
+    with pytest.warns(UserWarning, match=r"could not be written.*No space.*continues") as caught:
         clf.fit(texts, labels)
     assert len(caught) == 1
     assert len(written) == 4
@@ -405,7 +405,7 @@ def test__images__go_on(texts, tmp_path):
     X, y = rng.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8), [0, 1] * 4
     own = {"n_members": 2, "max_epochs": 2, "batch_size": 4, "random_state": 0}
     vit = make_tiny_backbone("vit")
-    whole, n = moments(SVEClassifier(vit, **own), X, y)
+    whole, n = moments(new(SVEClassifier, vit, **own), X, y)
     clf = new(SVEClassifier, vit, **own, checkpoint_dir=tmp_path)
     with pytest.raises(Dead):
         clf.set_params(training__callbacks=[Crash(n - 4)]).fit(X, y)

@@ -199,8 +199,8 @@ def test__to_frame__has_the_index_of_the_images(fitted_on_images, pictures):
 @pytest.mark.parametrize(
     ("family", "X", "words"),
     [
-        ("bert", np.zeros((2, 5, 5), dtype=np.uint8), "no vision backbone"),
-        ("bert", [Image.new("L", (5, 5))] * 2, "no vision backbone"),
+        ("bert", np.zeros((2, 5, 5), dtype=np.uint8), "not a vision backbone"),
+        ("bert", [Image.new("L", (5, 5))] * 2, "not a vision backbone"),
         ("vit", np.zeros((2, 5)), "'table', but 'ViTModel' is a vision backbone"),
         ("vit", [["a"], ["b"]], "'text_column', but 'ViTModel' is a vision backbone"),
         ("vit", ["a good film", "a bad film"], "Row 0 of X must be an image file.*str are paths"),
