@@ -25,6 +25,7 @@ between are between those of the table.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
@@ -36,7 +37,7 @@ from sksve.estimators._facts import Facts
 from sksve.estimators._rivals import LORA, RIVALS_BY_CLARITY, WHOLE_MEMBERS
 from sksve.training import Settings, Training, is_auto
 
-__all__ = ["BY_CLARITY", "SVE", "needs_information", "resolve"]
+__all__ = ["BY_CLARITY", "SVE", "check_sizes", "needs_information", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _pool_size(facts: Facts) -> int:
 def _rank(fit: Fit) -> int | None:
     """Two thirds of the pool; images: d / 12.8; None: all, if core is not full"""
     if fit.is_number("direction_pool"):
-        return max(1, 2 * int(fit.typed["direction_pool"]) // 3)
+        return max(1, 2 * min(int(fit.typed["direction_pool"]), fit.facts.width) // 3)
     if fit["core"] != "full":
         return None
     if fit.facts.images:
@@ -290,6 +291,27 @@ def resolve(
     return Settings(method, values, idle, reasons=reasons, facts=about)
 
 
+def check_sizes(settings: Settings, facts: Facts) -> None:
+    """Tell of a typed rank or pool that the backbone is too narrow for; refuse a pool without a choice."""
+    if "core" not in settings.values:
+        return
+    rank, pool, width = settings.rank, settings.direction_pool, facts.width
+    if pool is not None and min(pool, width) <= rank:
+        raise ValueError(
+            f"direction_pool={pool} with rank={rank} would do nothing: every member would train all the "
+            f"directions it draws from (a layer of this backbone has up to {width}). Lower rank, raise "
+            "direction_pool, or set it to None."
+        )
+    for name, size, cure in (("rank", rank, "rank=None"), ("direction_pool", pool, f"{width}")):
+        if isinstance(size, Integral) and int(size) > width and name not in settings.reasons:
+            warnings.warn(
+                f"{name}={size} is more than the {width} singular directions that a layer of this "
+                f"backbone has, and stands for all of them, as {cure} does.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
 def _count_blocks(share: Any, facts: Facts) -> Any:
     """Blocks of a share of them; a number stays."""
     if share is None or isinstance(share, Integral):
@@ -343,7 +365,7 @@ def _refuse_idle(
     for name in ("patience", "validation_fraction"):
         if name in explicit & set(idle):
             raise ValueError(
-                f"The option {name!r} of Training counts with early_stopping=True only. Got "
+                f"The option {name!r} of Training has an effect only with early_stopping=True. Got "
                 f"{user_values[name]!r} with early_stopping=False. Set early_stopping=True, or leave "
                 f"{name} at 'auto'."
             )
@@ -355,7 +377,7 @@ def _refuse_idle(
         )
     if "off_diagonals" in explicit & set(idle):
         raise ValueError(
-            f"The 'off_diagonals' parameter counts with core='banded', 'random' or 'top_k' only. Got "
+            "The 'off_diagonals' parameter has an effect only with core='banded', 'random' or 'top_k'. Got "
             f"{user_values['off_diagonals']!r} with core={values['core']!r}. Choose one of these cores, or "
             "leave off_diagonals at 'auto'."
         )
@@ -366,7 +388,7 @@ def _refuse_idle(
         )
     if values["max_time"] is not None and values["data_parallel"]:
         raise ValueError(
-            "max_time of Training ends a training that one process does: processes of data_parallel=True "
+            "max_time of Training ends training in one process: several processes (data_parallel=True) "
             f"would end at different steps. Got max_time={values['max_time']!r}. Use one of the two."
         )
     adapted = values.get("adapt_blocks")

@@ -20,7 +20,7 @@ from sksve.backbones import (
     plan_adaptation,
     resolve_backbone,
 )
-from sksve.estimators._auto import needs_information, resolve
+from sksve.estimators._auto import check_sizes, needs_information, resolve
 from sksve.estimators._continued import FirstMembersMixin, PartialFitMixin, WarmStartMixin
 from sksve.estimators._data import RowReader, Targets, data_sizes, read_targets
 from sksve.estimators._export import ExportMixin
@@ -186,6 +186,8 @@ class MemberClassifier(
             earlier = self.settings_ if warm else None
             facts = _facts_of(resolved, parts[0][1], images=vision)
             settings = self._resolve_settings(facts, seed, earlier)
+            if not warm:
+                check_sizes(settings, facts)
             factory = self._layer_factory(settings)
             plan = self._plan(resolved, settings)
             check_max_length(self.max_length, plan.max_positions, resolved.name)

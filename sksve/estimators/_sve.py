@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
 from sklearn.utils._param_validation import StrOptions
 from torch import nn
 
-from sksve._validation import parameter
+from sksve._validation import Number, parameter
 from sksve.adapters import SVDLinear
 from sksve.estimators._auto import SVE
 from sksve.estimators._base import MemberClassifier
@@ -195,7 +196,9 @@ default="all-MiniLM-L6-v2"
         scope="member",
     )
     off_diagonals: int | str = parameter("auto", AT_LEAST_ONE, AUTO, scope="member")
-    direction_pool: int | str | None = parameter("auto", AT_LEAST_ONE, None, AUTO, scope="member")
+    direction_pool: int | str | None = parameter(
+        "auto", Number(Integral, 2, None, closed="left"), None, AUTO, scope="member"
+    )
 
     _rules = SVE
 

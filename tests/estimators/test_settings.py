@@ -175,8 +175,8 @@ def test__auto__goes_with_any_one_explicit_value(name, tiny, texts):
 # -- what would do nothing ------------------------------------------------------------------------
 
 NOTHING = {
-    "patience": ({"patience": 5}, "early_stopping=True only.*Got 5"),
-    "fraction": ({"validation_fraction": 0.5}, "early_stopping=True only.*Got 0.5"),
+    "patience": ({"patience": 5}, "only with early_stopping=True.*Got 5"),
+    "fraction": ({"validation_fraction": 0.5}, "only with early_stopping=True.*Got 0.5"),
     "decay-to": ({"decay_to": "start", "weight_decay": 0.0}, "what weight_decay pulls to"),
     "off-diagonals-full": ({"core": "full", "off_diagonals": 2}, "Got 2 with core='full'"),
     "off-diagonals": ({"core": "diagonal", "off_diagonals": 2}, "with core='diagonal'"),
@@ -193,6 +193,27 @@ def test__what_would_do_nothing__is_refused(case):
     changes, words = NOTHING[case]
     with pytest.raises(ValueError, match=words):
         settle(**changes)
+
+
+def test__sizes_beyond_the_backbone__are_told(make, texts, labels):
+    """The layers of the tiny backbone have 16 directions."""
+    whole = {"max_epochs": 1, "n_members": 2, "core": "diagonal"}
+    with pytest.warns(
+        UserWarning, match="rank=500 is more than the 16 singular directions .* rank=None"
+    ):
+        capped = make(rank=500, **whole).fit(texts, labels)
+    np.testing.assert_array_equal(
+        capped.predict_proba(texts),
+        make(rank=None, **whole).fit(texts, labels).predict_proba(texts),
+    )
+    with pytest.warns(UserWarning, match="direction_pool=40 is more than the 16 .* as 16 does"):
+        clf = make(direction_pool=40, **whole).fit(texts, labels)
+    assert clf.settings_.rank == 10
+    for pool, rank in ((4, 4), (40, 16)):
+        with pytest.raises(
+            ValueError, match=f"direction_pool={pool} with rank={rank} would do nothing"
+        ):
+            make(rank=rank, direction_pool=pool).fit(texts, labels)
 
 
 OTHERS = [
