@@ -6,18 +6,12 @@ python -m benchmarks.studies.no_tuning_picture
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.common.results import RESULTS, ROOT, Row, Table
+from benchmarks.common.results import ROOT, Row
 from benchmarks.studies.no_tuning_report import means
 
 DRAWN = {"sve": ("SVEClassifier()", "o"), "frozen_lr": ("frozen vectors + LR", "s"),
          "tfidf_lr": ("TF-IDF + LR", "^")}  # fmt: skip
 LEAST = 4  # data sets that make a panel
-
-
-def latest(rows: Sequence[Row]) -> list[Row]:
-    """Runs of the rule that chose the settings last, per contender."""
-    last = {row["contender"]: row["rule"] for row in rows}
-    return [row for row in rows if row["rule"] == last[row["contender"]]]
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
@@ -52,5 +46,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    runs = latest(list(Table(RESULTS / "no_tuning.jsonl").rows().values()))
+    from benchmarks.no_tuning import TABLE, is_current
+
+    runs = [row for row in TABLE.rows().values() if is_current(row)]
     draw(runs, ROOT / "docs" / "pictures" / "no_tuning.png")
