@@ -434,6 +434,22 @@ def test__settings__reproduce_the_fit_bit_for_bit(name, tiny, texts, labels):
     assert copied.settings_ == clf.settings_
 
 
+def test__bare_settings__do_not_look_at_the_number_of_members(tiny, texts):
+    y = [0, 1, 2] * 4
+    one, three = (
+        SVEClassifier(tiny, n_members=k, precision="float64", random_state=0).fit(texts, y)
+        for k in (1, 3)
+    )
+    assert one.settings_.values == three.settings_.values | {"n_members": 1}
+    np.testing.assert_allclose(
+        three.predict_proba_members(texts)[:1], one.predict_proba_members(texts), atol=1e-6
+    )
+    again = SVEClassifier(**three.settings_.to_dict()).fit(texts, y)
+    np.testing.assert_array_equal(
+        again.predict_proba_members(texts), three.predict_proba_members(texts)
+    )
+
+
 def test__settings__of_a_fit_with_callbacks_do_not_claim_to_reproduce_it(make, texts, labels):
     clf = make(max_epochs=1, callbacks=[Callback()]).fit(texts, labels)
     with pytest.raises(ValueError, match="with callbacks do not reproduce"):
