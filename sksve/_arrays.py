@@ -5,12 +5,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = [
-    "as_array", "as_float64", "as_real", "column_names", "import_pandas", "in_label_order", "is_missing",
-    "labels_of_names",
-    "match_names", "shown",
-]  # fmt: skip
-
 
 def as_array(values: Any, name: str) -> np.ndarray:
     """Return a numpy array, or say in one sentence why there is none."""

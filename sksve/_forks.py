@@ -9,8 +9,6 @@ import threading
 import weakref
 from typing import Any
 
-__all__ = ["ForkSafeLock", "lock_of"]
-
 
 class ForkSafeLock:
     """Reentrant lock; in a forked child, and in copies and pickles, it is a new one."""

@@ -6,22 +6,11 @@ import shutil
 import time
 from pathlib import Path
 
-__all__ = ["DAY", "HOUR", "sweep"]
-
 HOUR, DAY = 3600.0, 86400.0
 
 
 def sweep(folder: Path, pattern: re.Pattern[str], *, age: float = HOUR) -> None:
-    """Remove files and folders in `folder` whose whole name matches, and that are old.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        It may not exist. Whatever cannot be removed stays.
-    pattern : re.Pattern
-    age : float
-        Seconds since the last change.
-    """
+    """Remove what lies in `folder` (which may not exist), has a matching name and is `age` seconds old."""
     now = time.time()
     with contextlib.suppress(OSError):
         for path in list(folder.iterdir()):

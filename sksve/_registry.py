@@ -20,8 +20,6 @@ import platformdirs
 from sksve._exceptions import FetchError, IntegrityError
 from sksve._leftovers import DAY, sweep
 
-__all__ = ["cache_folder", "fetch_package", "sha256_of"]
-
 _SUFFIXES = {"wheel": (".whl",), "sdist": (".tar.gz", ".zip")}
 
 
@@ -58,27 +56,12 @@ def fetch_package(
 
     Several processes may fetch the same archive at once: each downloads into a folder of its own, then
     renames. To name an sdist's dependencies pip runs its build script in a throw-away environment, after the
-    hash has been checked.
+    hash has been checked. The archive lies in the sub-folder ``packages`` of `folder`, by default the cache
+    folder.
 
-    Parameters
-    ----------
-    name, version : str
-        The package and its exact version.
-    sha256 : str
-        What the archive must have.
-    kind : {"wheel", "sdist"}, default="wheel"
-        Which of the version's archives.
-    folder : str or path-like, default=None
-        Cache folder; None: :func:`cache_folder`. The archive lies in its sub-folder ``packages``.
-    download_if_missing : bool, default=True
-        If False, an archive that is not in the cache raises instead of being downloaded.
-
-    Raises
-    ------
-    FetchError
-        If the archive is not cached and cannot be downloaded (it is also an OSError).
-    IntegrityError
-        If the registry's archive has another hash. A cached one is downloaded again, with a warning.
+    FetchError if it is not cached and cannot be downloaded, or may not be (`download_if_missing`);
+    IntegrityError if the registry's archive has another hash. A cached one is downloaded again, with a
+    warning.
     """
     root = cache_folder() if folder is None else Path(folder).expanduser()
     home = root / "packages" / f"{re.sub(r'[-_.]+', '-', name).lower()}-{version}"

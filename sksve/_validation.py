@@ -21,20 +21,6 @@ from sklearn.utils._param_validation import (
 
 from sksve._exceptions import NotRowsError
 
-__all__ = [
-    "SEED",
-    "ListOf",
-    "Number",
-    "Scope",
-    "brief",
-    "check_container",
-    "check_declared",
-    "check_parameters",
-    "declared",
-    "offered_unless",
-    "parameter",
-]
-
 MOST_SHOWN = 200  # characters of a value in a message
 
 #: What a parameter decides: what a member is, how it is trained, or only how the work is done.
@@ -72,16 +58,9 @@ class ListOf(HasMethods):
 def parameter(default: Any, *allowed: Any, scope: Scope = "training", saved: bool = True) -> Any:
     """Declare a parameter of an estimator: a dataclass field that knows what it may be.
 
-    Parameters
-    ----------
-    default : object
-    *allowed : object
-        scikit-learn constraints, of which a value must satisfy one.
-    scope : {"member", "training", "run"}, default="training"
-        "member": other members come of another value, so that ``partial_fit`` and a warm start refuse
-        a change; "training": a warm start alone does; "run": a change is always allowed.
-    saved : bool, default=True
-        Whether a saved model holds it; if not, it is passed again when the model is loaded.
+    A value must satisfy one of the `allowed`, scikit-learn constraints. Scope "member": other members come of
+    another value, so that ``partial_fit`` and a warm start refuse a change; "training": a warm start alone
+    does; "run": a change is always allowed. What is not `saved` is passed again when a saved model is loaded.
     """
     about = {"allowed": allowed, "scope": scope, "saved": saved}
     return field(default=default, metadata=about)
@@ -107,22 +86,10 @@ def check_declared(*estimators: Any) -> None:
 def check_parameters(
     constraints: Mapping[str, Sequence[Any]], params: Mapping[str, Any], *, owner: str
 ) -> None:
-    """Check every parameter and raise one error that lists all faults.
+    """Raise one InvalidParameterError that lists every value which satisfies none of its constraints.
 
-    Parameters
-    ----------
-    constraints : mapping of str to list
-        Allowed values per parameter, as scikit-learn's ``_parameter_constraints``.
-    params : mapping of str to object
-        Values to check; a name without constraints is not checked.
-    owner : str
-        Name of the class or function, for the message.
-
-    Raises
-    ------
-    ValueError
-        If any value satisfies none of its constraints
-        (scikit-learn's ``InvalidParameterError``, which is also a TypeError).
+    `constraints` are as scikit-learn's ``_parameter_constraints``; a name without any is not checked. `owner`
+    is the class or function, for the message.
     """
     if faults := _faults(constraints, params, owner=owner):
         raise InvalidParameterError("\n".join(faults))

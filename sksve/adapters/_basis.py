@@ -14,8 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["BasisMismatchError", "near_equal_groups", "restore_basis", "saved_basis"]
-
 N_ROWS = 8
 TOLERANCE = 1e-5
 # Rounding moves a vector by about machine epsilon * S[0] / gap, so a gap of 1e-8 * S[0] still fixes

@@ -19,16 +19,6 @@ from torch.autograd.function import once_differentiable
 
 from sksve.adapters._basis import BasisMismatchError
 
-__all__ = [
-    "Core",
-    "check_core",
-    "checked_rising",
-    "draw_rising",
-    "member_product",
-    "positions_of",
-    "top_positions",
-]
-
 Core = Literal["diagonal", "banded", "random", "top_k", "full"]
 #: Patterns that take SVFT's number of off-diagonals.
 SPARSE = ("banded", "random", "top_k")

@@ -25,17 +25,6 @@ from sksve._forks import ForkSafeLock
 from sksve._leftovers import sweep
 from sksve._registry import cache_folder
 
-__all__ = [
-    "SVDCache",
-    "check_pool",
-    "clear_svd_cache",
-    "decompose",
-    "mark_frozen",
-    "resolve_rank",
-    "svd_cache",
-    "weight_key",
-]
-
 # A singular value this much smaller than the first is rounding noise of a float32 weight (its
 # machine epsilon): its vectors are arbitrary, so it must not be trained.
 NUMERICAL_ZERO = 1.2e-7

@@ -18,8 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["MemberLinear", "MemberModule", "member_layers", "merged_member", "use_members"]
-
 T = TypeVar("T")
 
 

@@ -18,8 +18,6 @@ from sksve.adapters._members import (
     weight_and_bias,
 )
 
-__all__ = ["BatchEnsembleLinear", "FeatureDropout", "LoRALinear", "dropout_layers", "fixed_masks"]
-
 
 class _FrozenLinear(MemberLinear):
     """Members around one frozen weight and bias, of which the layer has copies."""

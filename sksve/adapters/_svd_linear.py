@@ -28,8 +28,6 @@ from sksve.adapters._members import (
     weight_and_bias,
 )
 
-__all__ = ["SVDLinear"]
-
 
 class SVDLinear(MemberLinear):
     r"""Linear layer of a singular value ensemble: one basis, one core per member.

@@ -11,8 +11,6 @@ from sksve.adapters import FeatureDropout, MemberModule, dropout_layers
 from sksve.backbones._plan import swap_modules
 from sksve.backbones._split import SplitBackbone
 
-__all__ = ["MemberCopies"]
-
 _OF_SPLIT = ("model", "blocks", "pooling", "has_prefix", "has_suffix", "features")
 
 
@@ -34,20 +32,6 @@ class MemberCopies(MemberModule):
         it, on the pooled vectors; whatever the model's rates. None: no dropout.
     generator : torch.Generator or None, default=None
         Draws the seeds of dropout.
-
-    Attributes
-    ----------
-    copies : ParameterDict
-        Parameter of the model, with "/" for "." in its name -> all copies, axis 0 the member.
-
-    Examples
-    --------
-    >>> from sksve.backbones import MemberCopies, SplitBackbone, load_backbone, make_tiny_backbone
-    >>> from sksve.backbones import plan_adaptation, resolve_backbone
-    >>> backbone = load_backbone(resolve_backbone(make_tiny_backbone("bert")))
-    >>> split = SplitBackbone(backbone, plan_adaptation(backbone.model))
-    >>> MemberCopies(split, 3).copies["embeddings/LayerNorm/weight"].shape
-    torch.Size([3, 16])
     """
 
     def __init__(
@@ -61,6 +45,7 @@ class MemberCopies(MemberModule):
         super().__init__(n_members)
         self.runner = _Suffix(split)
         self.pooled_dropout = None if dropout is None else _add_dropout(split, dropout, generator)
+        # "/" for "." in a parameter's name -> all copies, axis 0 the member
         self.copies = nn.ParameterDict(
             {
                 name.replace(".", "/"): nn.Parameter(

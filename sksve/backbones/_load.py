@@ -24,8 +24,6 @@ from sksve.backbones._plan import count_positions
 from sksve.backbones._pooling import is_vision, resolve_pooling
 from sksve.backbones._resolve import ResolvedBackbone, base_model
 
-__all__ = ["LoadedBackbone", "load_backbone"]
-
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
 _KEPT = 2  # loaded folders kept in memory: a search reads a backbone once, not once a candidate
 _cache: OrderedDict[tuple[Any, ...], tuple[nn.Module, Any]] = OrderedDict()
@@ -34,39 +32,20 @@ _lock = ForkSafeLock()
 
 @dataclass
 class LoadedBackbone:
-    """A loaded backbone: its modules may be replaced; its weights are shared, and never changed.
+    """A loaded backbone: its modules may be replaced; its weights are shared, and never changed."""
 
-    Attributes
-    ----------
-    model : nn.Module
-        The base model (no task head), on the CPU, in eval mode, no parameter requires a gradient,
-        every dropout rate is 0, so that no call of ``train()`` can wake dropout.
-    processor : tokenizer or image processor
-        Pads on the right, has a padding token, cuts nothing by itself.
-    pooling : {"mean", "cls", "last"}
-        How token vectors become one vector.
-    hidden_size : int
-        Width of that vector.
-    max_positions : int or None
-        Longest input in tokens, special tokens included, that the model has positions for
-        (RoBERTa's 514 positions hold 512 tokens); None: no limit known. The tokenizer's own
-        ``model_max_length`` is advice of its maker, often wrong, and is not looked at.
-    name : str
-        What the user gave.
-    source : str
-        Where it was found; see :class:`ResolvedBackbone`.
-    dropout_rates : dict of str to float
-        Dotted name of each dropout rate -> the rate it had (for Monte Carlo dropout).
-    """
-
+    # The base model (no task head), on the CPU, in eval mode; no parameter requires a gradient, and every
+    # dropout rate is 0, so that no call of ``train()`` can wake dropout.
     model: nn.Module
-    processor: Any
-    pooling: str
-    hidden_size: int
+    processor: Any  # pads on the right, has a padding token, cuts nothing by itself
+    pooling: str  # "mean", "cls" or "last": how token vectors become one vector
+    hidden_size: int  # width of that vector
+    # Longest input in tokens, special tokens included; None: no limit known. The tokenizer's own
+    # ``model_max_length`` is advice of its maker, often wrong, and is not looked at.
     max_positions: int | None
-    name: str
-    source: str
-    dropout_rates: dict[str, float] = field(default_factory=dict)
+    name: str  # what the user gave
+    source: str  # where it was found, as in ResolvedBackbone
+    dropout_rates: dict[str, float] = field(default_factory=dict)  # before, by dotted name
 
     def twin(self) -> "LoadedBackbone":
         """Return a backbone with modules of its own around the same weights."""

@@ -12,43 +12,21 @@ from torch import nn
 
 from sksve.backbones._resolve import ResolvedBackbone, base_model
 
-__all__ = [
-    "AdaptationPlan",
-    "AdapterReport",
-    "count_positions",
-    "plan_adaptation",
-    "swap_modules",
-]
-
 _GROUPS = ("all-linear", "attention", "mlp")
 
 
 @dataclass(frozen=True)
 class AdaptationPlan:
-    """Which modules of a backbone are adapted, and why each other linear map is not.
+    """Which modules of a backbone are adapted, and why each other linear map is not."""
 
-    Attributes
-    ----------
-    targets : tuple of str
-        Dotted names of the modules to adapt, in the order of the model.
-    skipped : dict of str to str
-        Every other linear map -> the reason it stays as it is.
-    blocks : str
-        Dotted name of the list of transformer blocks.
-    n_blocks : int
-        How many blocks the backbone has.
-    first_block : int
-        The first block that may be adapted; the blocks before it are the frozen prefix.
-    max_positions : int or None
-        Longest input in tokens, special tokens included; None: no limit known.
-    """
-
-    targets: tuple[str, ...]
-    skipped: dict[str, str]
-    blocks: str
+    targets: tuple[str, ...]  # dotted names of the modules to adapt, in the order of the model
+    skipped: dict[str, str]  # every other linear map -> the reason it stays as it is
+    blocks: str  # dotted name of the list of transformer blocks
     n_blocks: int
-    first_block: int
-    max_positions: int | None = None
+    first_block: int  # the first that may be adapted; those before it are the frozen prefix
+    max_positions: int | None = (
+        None  # of an input in tokens, special ones included; None: no limit known
+    )
 
 
 def plan_adaptation(

@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["POOLINGS", "is_vision", "pool_tokens", "resolve_pooling"]
-
 POOLINGS = ("mean", "cls", "last")
 
 # sentence-transformers' names for what sksve can do; its other modes are refused.

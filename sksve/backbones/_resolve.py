@@ -25,18 +25,6 @@ from sksve.backbones._fetch import (
 )
 from sksve.backbones._pooling import POOLINGS, is_vision
 
-__all__ = [
-    "Backbone",
-    "ResolvedBackbone",
-    "as_backbone",
-    "base_model",
-    "download_from_hub",
-    "find_in_hub_cache",
-    "hub_cache_folder",
-    "hub_is_offline",
-    "resolve_backbone",
-]
-
 
 @dataclass(repr=False)
 class Backbone(BaseEstimator):
@@ -135,28 +123,15 @@ def _is_model(thing: Any) -> bool:
 
 @dataclass(frozen=True)
 class ResolvedBackbone:
-    """Where a backbone was found and how it is to be used; nothing of it is loaded yet.
+    """Where a backbone was found and how it is to be used; nothing of it is loaded yet."""
 
-    Attributes
-    ----------
-    name : str
-        What the user gave; the model's class name for a pair.
-    source : {"folder", "package", "cache", "hub-cache", "hub", "pair"}
-        A folder of the user's, an installed registry package, sksve's cache, the Hugging Face
-        cache, the hub, or a (model, processor) pair.
-    folder : pathlib.Path or None
-        The local folder; None for a pair.
-    pair : tuple or None
-        (model, processor), the user's own objects; None otherwise.
-    pooling, target_modules, image_size
-        As in :class:`Backbone`.
-    """
-
-    name: str
+    name: str  # what the user gave; the model's class name for a pair
+    # A "folder" of the user's, an installed registry "package", sksve's "cache", the Hugging Face
+    # "hub-cache", the "hub", or a (model, processor) "pair".
     source: str
-    folder: Path | None = None
-    pair: tuple[Any, Any] | None = None
-    pooling: str = "auto"
+    folder: Path | None = None  # None for a pair
+    pair: tuple[Any, Any] | None = None  # the user's own objects
+    pooling: str = "auto"  # this and the rest as in Backbone
     target_modules: Any = "auto"
     image_size: int | None = None
 

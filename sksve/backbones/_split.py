@@ -23,14 +23,6 @@ from sksve.backbones._plan import AdaptationPlan
 from sksve.backbones._pooling import pool_tokens
 from sksve.backbones._resolve import base_model
 
-__all__ = [
-    "SplitBackbone",
-    "count_image_tokens",
-    "entry_replaces_inputs",
-    "eval_mode",
-    "run_model",
-]
-
 # Families whose `embeddings` give exactly what enters block 0: the suffix need not compute them.
 _EMBEDDINGS_ARE_ENTRY = frozenset(
     {"bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "deberta-v2"}

@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["TINY_FAMILIES", "TINY_VISION_FAMILIES", "make_tiny_backbone"]
-
 _BERT_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 _ROBERTA_TOKENS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
 _DECODER_TOKENS = {"unk": "<unk>", "eos": "</s>"}  # no padding token, as GPT-2 and Llama come

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from sksve._arrays import import_pandas
 from sksve.backbones import eval_mode
 
-__all__ = ["LayerDiversity", "layer_diversity"]
-
 
 @dataclass(frozen=True)
 class LayerDiversity:

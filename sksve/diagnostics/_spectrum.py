@@ -16,8 +16,6 @@ from sksve.adapters import MemberLinear, decompose
 from sksve.backbones import MemberCopies
 from sksve.diagnostics._diversity import module_of
 
-__all__ = ["SpectrumShift", "count_intruders", "spectrum_shift"]
-
 CONSTRAINTS = {
     "top": [Interval(Integral, 1, None, closed="left")],
     "threshold": [Interval(Real, 0, 1, closed="both")],

@@ -33,9 +33,7 @@ from sksve.training import (
     TrainedMembers,
     Training,
     choose_device,
-    describe_frozen,
     restore_net,
-    saved_state,
 )
 
 __all__ = ["SavingMixin"]
@@ -60,7 +58,7 @@ class SavingMixin(Savable):
                 f"The 'callbacks' of {owner}'s training are objects that a saved model cannot hold. They "
                 "are not needed after training: clf.set_params(training__callbacks=None), then save."
             )
-        tensors = saved_state(self.net_.module_)
+        tensors = self.net_.module_.saved_state()
         broken = [name for name, value in tensors.items() if not np.isfinite(value).all()]
         if broken:
             raise PersistenceError(
@@ -93,7 +91,7 @@ class SavingMixin(Savable):
             "pooling": self.net_.module_.split.pooling,
             "config": describe_config(model.config),
             "processor": describe_processor(self._tokenizer),
-            "frozen": describe_frozen(self.net_.module_),
+            "frozen": self.net_.module_.describe_frozen(),
         }
 
     # -- the way back ----------------------------------------------------------------------------

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from sksve._exceptions import NotImageError
 
-__all__ = ["ImageRows", "check_images", "is_image", "stack_of_images"]
-
 # What PIL's convert("RGB") brings to 8 bits without loss of range; the others hold 16 or 32 bits.
 _MODES = set("1 L P RGB RGBA RGBX LA PA La RGBa CMYK YCbCr HSV LAB".split())
 _WANTED = "Images (for a vision backbone) must be"

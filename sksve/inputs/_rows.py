@@ -17,8 +17,6 @@ from sksve.inputs._images import check_images, is_image, stack_of_images
 from sksve.preprocessing._cell import is_missing
 from sksve.preprocessing._table import plain_container
 
-__all__ = ["CheckedRows", "read_rows"]
-
 TEXT_KINDS = ("text", "text_column")
 
 

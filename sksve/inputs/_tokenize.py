@@ -12,8 +12,6 @@ from typing import Any
 from sksve._exceptions import TruncationWarning
 from sksve._forks import lock_of
 
-__all__ = ["check_max_length", "tokenize", "tokenize_pairs"]
-
 MOST_CHARACTERS = 20_000
 MOST_PIECES = 1000
 

@@ -27,10 +27,8 @@ from sksve.training._module import WholeBackbone
 from sksve.training._net import MemberNet
 from sksve.training._reuse import (
     MemberModel,
-    describe_frozen,
     merged_model,
     restore_net,
-    saved_state,
     take_first,
     train_further,
 )
@@ -68,7 +66,6 @@ __all__ = [
     "choose_device",
     "clear_checkpoints",
     "compute_features",
-    "describe_frozen",
     "frozen_vectors",
     "is_auto",
     "make_net",
@@ -78,7 +75,6 @@ __all__ = [
     "restore_net",
     "same_value",
     "sample_seeds",
-    "saved_state",
     "softmax64",
     "stored_seed",
     "take_first",

@@ -23,21 +23,6 @@ from skorch.callbacks import (
 
 from sksve.training._module import WarmupLinear, member_hits, stopping_steps
 
-__all__ = [
-    "MEMBER_KEYS",
-    "InterruptMixin",
-    "MemberEarlyStopping",
-    "MemberLog",
-    "SigintFlag",
-    "TrainingStopped",
-    "WarmupSchedule",
-    "check_callbacks",
-    "close_history",
-    "interrupt_notes",
-    "prepare_callbacks",
-    "sigints",
-]
-
 # Lists of length m in the history; PrintLog prints scalars only.
 MEMBER_KEYS = (
     "member_train_loss", "member_valid_loss", "member_valid_accuracy", "member_padding",

@@ -25,16 +25,6 @@ from sksve.training._data import MemberDataset
 from sksve.training._run import ALONE, Processes, Run
 from sksve.training._settings import Settings
 
-__all__ = [
-    "Checkpoint",
-    "check_same_fit",
-    "check_writable",
-    "checkpoint_path",
-    "clear_checkpoints",
-    "fit_hash",
-    "stored_seed",
-]
-
 _STATE = "state"  # the tensor that holds the plain values as JSON
 _HASH_BYTES = hashlib.sha256().digest_size
 

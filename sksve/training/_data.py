@@ -11,16 +11,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-__all__ = [
-    "ImageDataset",
-    "MemberBatch",
-    "MemberBatches",
-    "MemberDataset",
-    "SharedBatches",
-    "TokenDataset",
-    "bucketed_epoch",
-]
-
 # Batches sorted by length together: padding falls with it, and so does the mixing of lengths.
 BUCKET = 32
 # Images hashed at once.

@@ -34,18 +34,6 @@ from sksve.training._net import DataParallelNet, MemberNet
 from sksve.training._run import Run, member_streams
 from sksve.training._settings import Settings
 
-__all__ = [
-    "LayerFactory",
-    "MemberFactory",
-    "TrainedMembers",
-    "assemble",
-    "build_module",
-    "make_net",
-    "train",
-    "trained_members",
-    "warn_of",
-]
-
 _NAMES = {
     "member_train_loss": "train_loss",
     "member_valid_loss": "valid_loss",

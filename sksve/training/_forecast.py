@@ -9,8 +9,6 @@ from skorch.callbacks import Callback
 from sksve.adapters import MemberLinear
 from sksve.training._module import adapted_blocks, members_at_once
 
-__all__ = ["TrainingForecast", "forecast"]
-
 # What is not a matrix product (attention, activations, normalisation, Python): share of the products'
 # time; a quarter of the whole in the profile of docs/speed.md, rounded up.
 BESIDES = 0.35

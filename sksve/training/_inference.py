@@ -21,19 +21,6 @@ from sksve.backbones import eval_mode
 from sksve.training._data import MemberBatch, MemberDataset
 from sksve.training._module import EnsembleModule, MemberHeads
 
-__all__ = [
-    "Progress",
-    "compute_features",
-    "frozen_vectors",
-    "low_precision",
-    "merging_pays",
-    "pooled_vectors",
-    "predict_logits",
-    "softmax64",
-    "token_batches",
-    "unit_rows",
-]
-
 # Tokens a forward pass holds at once. Small enough for a laptop's cache hierarchy, large enough that
 # Python is no cost; on an accelerator, large enough to fill it.
 TOKENS_CPU, TOKENS_GPU = 1024, 65536

@@ -1,30 +1,17 @@
 """The module that is trained (frozen part, adapted part, heads) and the formulas of its training."""
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sksve.adapters import use_members
 from sksve.backbones import MemberCopies, SplitBackbone
-
-__all__ = [
-    "EnsembleModule",
-    "MemberHeads",
-    "WarmupLinear",
-    "WholeBackbone",
-    "adapted_blocks",
-    "clip_member_gradients",
-    "decay_to_start",
-    "member_cross_entropy",
-    "member_gradient_norms",
-    "member_hits",
-    "members_at_once",
-    "stopping_steps",
-]
 
 
 class MemberHeads(nn.Module):
@@ -123,6 +110,49 @@ class EnsembleModule(nn.Module):
         return self.heads(pooled.reshape(m, -1, pooled.shape[-1]), members)
 
     forward = logits
+
+    # -- what a saved model holds
+
+    def saving_layers(self) -> Iterator[tuple[str, Any]]:
+        """Layers that save more than their parameters, by dotted name."""
+        yield from ((n, m) for n, m in self.named_modules() if hasattr(m, "saved_tensors"))
+
+    def saved_state(self) -> dict[str, np.ndarray]:
+        """Tensors that make the members, by dotted name in the module; the backbone is not saved.
+
+        The parameters that learn, the members' buffers, and what a layer's ``saved_tensors()`` adds; such a
+        layer has ``align(saved)``, which brings a fresh layer to the saved state or raises a ValueError.
+        """
+        tensors = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        for name, layer in self.saving_layers():
+            buffers = {key: getattr(layer, key) for key in getattr(layer, "member_buffers", ())}
+            saved = {
+                key: value for key, value in buffers.items() if value is not None
+            } | layer.saved_tensors()
+            tensors |= {f"{name}.{key}": value for key, value in saved.items()}
+        return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
+
+    def describe_frozen(self) -> dict[str, str]:
+        """Hash the frozen weights under the members, those that layers compute anew left out.
+
+        Name of an adapted matrix -> its ``weight_hash``, and under ``""`` one SHA-256 of all other frozen
+        floating tensors of the model, the unused pooler left out.
+        """
+        model = self.split.model
+        hashes = {}
+        skipped = {name for name, p in model.named_parameters() if p.requires_grad}
+        for name, layer in model.named_modules():
+            skipped |= {f"{name}.{buffer}" for buffer in getattr(layer, "recomputed", ())}
+            if weight_hash := getattr(layer, "weight_hash", ""):
+                hashes[name] = weight_hash
+        digest = hashlib.sha256()
+        for name, value in sorted(model.state_dict().items()):
+            if name in skipped or name.startswith("pooler.") or not value.is_floating_point():
+                continue
+            value = value.detach().cpu().contiguous()
+            digest.update(f"{name}|{tuple(value.shape)}|{value.dtype}|".encode())
+            digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+        return hashes | {"": digest.hexdigest()}
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-__all__ = ["CoreMuon"]
-
 # A quintic whose repetition brings singular values from (0, 1] near 1, reference [1] of CoreMuon.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
@@ -33,19 +31,8 @@ class CoreMuon(Optimizer):
     alike, however small their gradient, and an entry moves by about :math:`\eta` in root mean square, so
     that AdamW's rates are of the right size. torch's own Muon has no batches of matrices.
 
-    Parameters
-    ----------
-    cores : iterable of Parameter of shape (m, r * r)
-        Each row is a member's matrix, row by row: `values` of an ``SVDLinear`` whose core is "full".
-    groups : list of dict
-        AdamW's parameter groups.
-    lr : float
-        Learning rate of the cores.
-    weight_decay : float, default=0.0
-    momentum : float, default=0.9
-    stages : sequence of int, optional
-        Number of the parameter group that each core is in, from 0, so that they may have rates of their
-        own. None: one group. AdamW's groups come behind these.
+    `cores` are the `values` (m, r * r) of ``SVDLinear`` layers whose core is "full", `groups` are AdamW's,
+    `stages` the parameter group that each core is in, from 0, so that they may have rates of their own.
 
     References
     ----------

@@ -35,8 +35,6 @@ from sksve.training._muon import CoreMuon
 from sksve.training._run import Run, member_streams, shared_streams
 from sksve.training._settings import Settings
 
-__all__ = ["DataParallelNet", "MemberNet"]
-
 
 class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
     """Train an :class:`EnsembleModule`: one loss, clip and stop per member, one backward pass for all.

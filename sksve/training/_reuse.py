@@ -1,8 +1,7 @@
 """A trained net used again: saved, restored on a fresh backbone, trained further, or taken apart."""
 
 import copy
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,55 +28,6 @@ from sksve.training._net import MemberNet
 from sksve.training._run import Run
 from sksve.training._settings import Settings
 
-__all__ = [
-    "MemberModel",
-    "describe_frozen",
-    "merged_model",
-    "restore_net",
-    "saved_state",
-    "take_first",
-    "train_further",
-]
-
-
-def saved_state(module: EnsembleModule) -> dict[str, np.ndarray]:
-    """Tensors that make the members, by dotted name in the module; the backbone is not saved.
-
-    The parameters that learn, the members' buffers, and what a layer's ``saved_tensors()`` adds; such a
-    layer has ``align(saved)``, which brings a fresh layer to the saved state or raises a ValueError.
-    """
-    tensors = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    for name, layer in _saving_layers(module):
-        buffers = {key: getattr(layer, key) for key in getattr(layer, "member_buffers", ())}
-        saved = {
-            key: value for key, value in buffers.items() if value is not None
-        } | layer.saved_tensors()
-        tensors |= {f"{name}.{key}": value for key, value in saved.items()}
-    return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
-
-
-def describe_frozen(module: EnsembleModule) -> dict[str, str]:
-    """Hash the frozen weights under the members, those that layers compute anew left out.
-
-    Name of an adapted matrix -> its ``weight_hash``, and under ``""`` one SHA-256 of all other frozen
-    floating tensors of the model, the unused pooler left out.
-    """
-    model = module.split.model
-    hashes = {}
-    skipped = {name for name, p in model.named_parameters() if p.requires_grad}
-    for name, layer in model.named_modules():
-        skipped |= {f"{name}.{buffer}" for buffer in getattr(layer, "recomputed", ())}
-        if weight_hash := getattr(layer, "weight_hash", ""):
-            hashes[name] = weight_hash
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        if name in skipped or name.startswith("pooler.") or not value.is_floating_point():
-            continue
-        value = value.detach().cpu().contiguous()
-        digest.update(f"{name}|{tuple(value.shape)}|{value.dtype}|".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return hashes | {"": digest.hexdigest()}
-
 
 def restore_net(
     backbone: LoadedBackbone,
@@ -91,14 +41,14 @@ def restore_net(
 ) -> MemberNet:
     """The net that was saved, on the run's device; PersistenceError if something does not fit.
 
-    `state` is what :func:`saved_state` gave, `frozen` what :func:`describe_frozen` gave.
+    `state` is what ``EnsembleModule.saved_state`` gave, `frozen` what its ``describe_frozen`` gave.
     """
     _check_size(state, len(ids), run.n_classes)
     module = build_module(backbone, plan, factory, ids, settings, run)
-    _check_frozen(frozen, describe_frozen(module))
-    _check_tensors(state, saved_state(module))
+    _check_frozen(frozen, module.describe_frozen())
+    _check_tensors(state, module.saved_state())
     with torch.no_grad():
-        for name, layer in _saving_layers(module):
+        for name, layer in module.saving_layers():
             try:
                 layer.align(_below(name, layer, state))
             except BasisMismatchError as error:
@@ -109,10 +59,6 @@ def restore_net(
     net = make_net(module, tuple(ids), settings, run, None)
     net.initialize()
     return net
-
-
-def _saving_layers(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    yield from ((n, m) for n, m in module.named_modules() if hasattr(m, "saved_tensors"))
 
 
 def _below(name: str, layer: Any, state: Mapping[str, np.ndarray]) -> dict[str, Tensor]:

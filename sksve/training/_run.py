@@ -15,19 +15,6 @@ from torch import Tensor
 from sksve.training._data import MemberDataset
 from sksve.training._settings import Settings
 
-__all__ = [
-    "ALONE",
-    "MemberStreams",
-    "Precision",
-    "Processes",
-    "Run",
-    "base_seed",
-    "choose_device",
-    "member_streams",
-    "sample_seeds",
-    "shared_streams",
-]
-
 
 @dataclass(frozen=True)
 class Processes:

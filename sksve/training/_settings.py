@@ -15,8 +15,6 @@ from sklearn.utils._param_validation import StrOptions
 from sksve._validation import ListOf, Number, Scope, brief, declared, parameter
 from sksve.backbones import Backbone, describe_config, describe_processor
 
-__all__ = ["AUTO", "Settings", "Training", "is_auto", "same_value"]
-
 #: Constraint of a parameter that may be left to the rules of ``sksve.estimators``.
 AUTO = StrOptions({"auto"})
 

@@ -173,109 +173,6 @@ def test_no_columns__a_batch_of_empty_texts_gives_zeros(backbone_of):
         assert torch.equal(got, torch.zeros(2, 16))
 
 
-class PerMember(nn.Module):
-    """A stand-in for an adapted layer: member k's output is scaled by its own factor."""
-
-    def __init__(self, inner, n_members):
-        super().__init__()
-        self.inner = inner
-        self.n_members = n_members
-        self.scale = nn.Parameter(torch.linspace(0.5, 1.5, n_members))
-
-    @property
-    def n_active(self):
-        return self.n_members
-
-    def forward(self, x):
-        out = self.inner(x)
-        m = self.n_members
-        return (out.unflatten(0, (m, -1)) * self.scale.view(m, *[1] * out.ndim)).flatten(0, 1)
-
-
-def adapted(backbone, adapt_blocks, n_members):
-    plan = plan_adaptation(backbone.model, adapt_blocks=adapt_blocks)
-    layers = {n: PerMember(backbone.model.get_submodule(n), n_members) for n in plan.targets}
-    swap_modules(backbone.model, layers)
-    return SplitBackbone(backbone, plan), layers
-
-
-def test_members__rows_of_all_members_at_once_equal_a_run_each(family, backbone_of):
-    backbone = backbone_of(family, dtype=torch.float64)
-    check_members(backbone, n_members=3)
-
-
-def check_members(backbone, n_members):
-    ids, mask = encode(backbone)
-    split, layers = adapted(backbone, 2, n_members)
-    hidden = split.prefix(ids, mask)
-    rows = hidden.repeat(n_members, 1, 1), ids.repeat(n_members, 1), mask.repeat(n_members, 1)
-    together = split.suffix(*rows).unflatten(0, (n_members, -1))
-    scales = {n: layer.scale.data.clone() for n, layer in layers.items()}
-    for member in range(n_members):
-        for name, layer in layers.items():
-            layer.scale = nn.Parameter(scales[name][member : member + 1])
-            layer.n_members = 1
-        alone = split.suffix(hidden, ids, mask)
-        torch.testing.assert_close(
-            together[member][mask.bool()], alone[mask.bool()], rtol=0, atol=1e-12
-        )
-
-
-@pytest.mark.parametrize("kinds", [["p2c"], ["c2p"], ["p2c", "c2p"]], ids="+".join)
-def test_members__deberta_with_projections_of_its_own_for_positions(kinds, pair_of):
-    model, tokenizer = pair_of("deberta-v2")
-    config = copy.deepcopy(model.config)
-    config.share_att_key, config.pos_att_type = False, kinds
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        other = type(model)(config).eval()
-    check_members(
-        load_backbone(resolve_backbone((other, tokenizer)), dtype=torch.float64), n_members=2
-    )
-
-
-@pytest.mark.parametrize("adapt_blocks", [None, 2])
-def test_n_frozen__same_states_and_gradients_but_none_in_frozen_blocks(
-    family, backbone_of, adapt_blocks
-):
-    backbone = backbone_of(family, dtype=torch.float64)
-    ids, mask = encode(backbone)
-    split, layers = adapted(backbone, adapt_blocks, n_members=1)
-    hidden = split.prefix(ids, mask) if split.first_block else None
-    found = {}
-    for n_frozen in (0, 1):
-        for layer in layers.values():
-            layer.scale.grad = None
-        states = split.suffix(hidden, ids, mask, n_frozen)
-        split.pool(states, mask)[:, 0].sum().backward()
-        found[n_frozen] = states, {name: layer.scale.grad for name, layer in layers.items()}
-    torch.testing.assert_close(found[1][0], found[0][0], rtol=0, atol=0)
-    first = f"{split.blocks}.{split.first_block}."
-    assert any(name.startswith(first) for name in layers)
-    for name, grad in found[0][1].items():
-        if name.startswith(first):
-            assert grad is not None
-            assert found[1][1][name] is None
-        else:
-            torch.testing.assert_close(found[1][1][name], grad, rtol=0, atol=0)
-
-
-def test_members__gradients_reach_every_adapted_layer_and_nothing_else(family, backbone_of):
-    backbone = backbone_of(family)
-    ids, mask = encode(backbone)
-    split, layers = adapted(backbone, 2, n_members=1)
-    split.train()
-    hidden = split.prefix(ids, mask)
-    assert not hidden.requires_grad
-    split.pool(split.suffix(hidden, ids, mask), mask)[:, 0].sum().backward()
-    assert all(layer.scale.grad is not None for layer in layers.values())
-    others = [p for n, p in split.named_parameters() if not n.endswith(".scale")]
-    assert all(p.grad is None for p in others)
-    learning = [n for n, layer in layers.items() if layer.scale.grad.abs().max() > 0]
-    # A key's bias shifts all scores alike, but its weight does not: every layer counts.
-    assert learning == list(layers)
-
-
 def test_train__leaves_the_backbone_asleep(family, backbone_of):
     backbone = backbone_of(family)
     ids, mask = encode(backbone)
@@ -333,9 +230,7 @@ def test_swap__after_the_split_is_seen(backbone_of):
     plan = plan_adaptation(backbone.model, adapt_blocks=1)
     split = SplitBackbone(backbone, plan)
     before = split(ids, mask)
-    old = backbone.model.get_submodule(plan.targets[0])
-    swap_modules(backbone.model, {plan.targets[0]: PerMember(old, 1)})
-    torch.testing.assert_close(split(ids, mask), before * 1, rtol=0, atol=10)
+    swap_modules(backbone.model, {plan.targets[0]: nn.Identity()})
     assert not torch.equal(split(ids, mask), before)
 
 

@@ -16,25 +16,10 @@ from sksve.baselines import (
     LoRAEnsembleClassifier,
     MCDropoutClassifier,
 )
-from tests.making import new
+from tests.making import LABELS as TWO
+from tests.making import TEXTS, new
 
-# Unequal lengths, so that batches hold padding.
-TEXTS = [
-    "good film",
-    "bad film",
-    "the story was great and very fun",
-    "the worst movie of all, dull and boring",
-    "loved it",
-    "hated it",
-    "a best movie",
-    "no story, poor plot than never",
-    "great",
-    "dull",
-    "very good and fun to the most",
-    "it is not good at all, it is bad",
-]
 UNSEEN = ["good", "the worst story", "it was never boring, it was great fun", "", "not bad at all"]
-TWO = ["pos", "neg"] * 6
 THREE = [0, 1, 2] * 4
 EXPLICIT = {
     "n_members": 3,

@@ -11,26 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sksve import SVEClassifier, Training
+from sksve import SVEClassifier
 from sksve.backbones import make_tiny_backbone
 from sksve.baselines import BatchEnsembleClassifier, LoRAEnsembleClassifier
+from tests import making
 
-TEXTS = [
-    "good film",
-    "bad film",
-    "the story was great and very fun",
-    "the worst movie of all, dull and boring",
-    "loved it",
-    "hated it",
-    "a best movie",
-    "no story, poor plot than never",
-    "great",
-    "dull",
-    "very good and fun to the most",
-    "it is not good at all, it is bad",
-    "poor film",
-]
-LABELS = ["pos", "neg"] * 6 + ["neg"]
+TEXTS = [*making.TEXTS, "poor film"]
+LABELS = [*making.LABELS, "neg"]
 WEIGHTS = np.linspace(0.2, 2.0, len(TEXTS))
 SOFT = np.stack([np.linspace(0, 1, 13), 1 - np.linspace(0, 1, 13)], axis=1)
 
@@ -57,9 +44,7 @@ KINDS = {"lora": LoRAEnsembleClassifier, "batch ensemble": BatchEnsembleClassifi
 
 
 def new(kind=SVEClassifier, **changes):
-    settings = SETTINGS | changes
-    options = {key: settings.pop(key) for key in Training().get_params() if key in settings}
-    return kind(make_tiny_backbone(), training=Training(**options), **settings)
+    return making.new(kind, make_tiny_backbone(), **SETTINGS | changes)
 
 
 def fit(name, **changes):
