@@ -1,4 +1,4 @@
-"""LoRALinear and BatchEnsembleLinear against dense per-member layers, in float64, by value."""
+"""LoRALinear and BatchEnsembleLinear against dense members, by value; what all layers with members share."""
 
 import copy
 import pickle
@@ -16,29 +16,16 @@ from sksve.adapters import (
     merged_member,
     use_members,
 )
+from tests.adapters.layers import SHAPES, generators, make_linear, shake
 
-SHAPES = {"square": (7, 7), "wide": (4, 9), "tall": (9, 4), "one_row": (1, 5)}
-KINDS = {"lora": LoRALinear, "batch_ensemble": BatchEnsembleLinear}
+RIVALS = {"lora": LoRALinear, "batch_ensemble": BatchEnsembleLinear}
+KINDS = {"svd": SVDLinear, **RIVALS}
 # Settings under which a layer starts away from its pretrained weight, where it can.
-NOISY = {"lora": {"rank": 2, "init_gain": 3.0}, "batch_ensemble": {"init_scale": 0.3}}
-
-
-def make_linear(o, i, *, bias=True, seed=0):
-    g = torch.Generator().manual_seed(seed)
-    linear = nn.Linear(i, o, bias=bias, dtype=torch.float64)
-    with torch.no_grad():
-        for p in linear.parameters():
-            p.copy_(torch.randn(p.shape, generator=g, dtype=torch.float64))
-    return linear
-
-
-def shake(layer, seed=1):
-    """Give every parameter an arbitrary value, as training would."""
-    g = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in layer.parameters():
-            p.copy_(torch.randn(p.shape, generator=g, dtype=torch.float64))
-    return layer
+NOISY = {
+    "svd": {"init_scale": 0.3},
+    "lora": {"rank": 2, "init_gain": 3.0},
+    "batch_ensemble": {"init_scale": 0.3},
+}
 
 
 def reference(linear, layer, m, x):
@@ -63,7 +50,7 @@ def reference(linear, layer, m, x):
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RIVALS)
 def test_forward__equals_dense_members(kind, shape, bias):
     linear = make_linear(*shape, bias=bias)
     layer = shake(KINDS[kind].from_linear(linear, 3))
@@ -80,7 +67,7 @@ def test_forward__equals_dense_members(kind, shape, bias):
     torch.testing.assert_close(chosen, got[[2, 0]], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RIVALS)
 def test_from_linear__every_member_starts_as_the_linear(kind):
     linear = make_linear(5, 6)
     settings = {"rank": 3, "init_gain": 10.0} if kind == "lora" else {"init_scale": 0.0}
@@ -95,8 +82,8 @@ def test_from_linear__member_k_does_not_depend_on_the_others(kind):
     linear = make_linear(5, 6)
 
     def parameters(members):
-        generators = [torch.Generator().manual_seed(k) for k in members]
-        layer = KINDS[kind].from_linear(linear, len(members), generator=generators, **NOISY[kind])
+        own = [generators(9)[k] for k in members]
+        layer = KINDS[kind].from_linear(linear, len(members), generator=own, **NOISY[kind])
         return list(layer.parameters())
 
     for alone, among in zip(parameters([2]), parameters([0, 1, 2])):
@@ -133,7 +120,7 @@ def test_lora__rank_is_capped():
     assert LoRALinear.from_linear(make_linear(4, 9), 2, rank=100).rank == 4
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RIVALS)
 def test_gradients__are_those_of_the_dense_layer(kind):
     layer = shake(KINDS[kind].from_linear(make_linear(3, 4), 2))
     names, values = zip(*layer.named_parameters())
@@ -146,14 +133,17 @@ def test_gradients__are_those_of_the_dense_layer(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_conv1d__is_understood(kind):
-    conv = Conv1D(6, 4).double()
+def test_conv1d__is_the_transposed_linear(kind):
+    conv = Conv1D(6, 4).double()  # 4 inputs, 6 outputs
+    with torch.no_grad():
+        conv.bias.normal_()
     layer = KINDS[kind].from_linear(conv, 2)
     x = torch.randn(3, 4, dtype=torch.float64)
     torch.testing.assert_close(layer(x.repeat(2, 1)), conv(x).repeat(2, 1), rtol=0, atol=1e-12)
+    torch.testing.assert_close(layer.merge(1)(x), conv(x), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RIVALS)
 def test_copies__act_alike(kind):
     layer = shake(KINDS[kind].from_linear(make_linear(4, 5), 2))
     x = torch.randn(4, 5, dtype=torch.float64)
@@ -162,13 +152,16 @@ def test_copies__act_alike(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_from_linear__shares_no_memory(kind):
+def test_memory__neither_the_linear_s_nor_a_merged_one_s_is_shared(kind):
     linear = make_linear(4, 5)
     layer = KINDS[kind].from_linear(linear, 1)
+    merged = layer.merge(0)
+    weight, bias = merged.weight.clone(), merged.bias.clone()
     with torch.no_grad():
-        before = layer.weight.clone()
-        linear.weight.zero_()
-    assert torch.equal(layer.weight, before)
+        for p in (*linear.parameters(), *merged.parameters()):
+            p.zero_()
+    assert torch.equal(layer.merge(0).weight, weight)
+    assert torch.equal(layer.merge(0).bias, bias)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -183,8 +176,9 @@ def test_faults__are_named(kind):
     layer = make(make_linear(2, 2), 2)
     with pytest.raises(ValueError, match="3 rows, which 2 members cannot share"):
         layer(torch.zeros(3, 2, dtype=torch.float64))
-    with pytest.raises(ValueError, match=r"'member' must be an int in the range \[0, 2\)"):
-        layer.merge(2)
+    for call in (layer.merge, layer.dense, getattr(layer, "entries", layer.merge)):
+        with pytest.raises(ValueError, match=r"'member' must be an int in the range \[0, 2\)"):
+            call(2)
 
 
 @pytest.mark.parametrize("kind", [SVDLinear, BatchEnsembleLinear])
@@ -215,6 +209,6 @@ def test_multiply_adds__count_the_products():
 
 
 def test_member_layers__are_found_in_order():
-    layers = [kind.from_linear(make_linear(3, 3), 2) for kind in (*KINDS.values(), SVDLinear)]
+    layers = [kind.from_linear(make_linear(3, 3), 2) for kind in KINDS.values()]
     model = nn.Sequential(layers[0], nn.Sequential(nn.Linear(3, 3), layers[1]), layers[2])
     assert member_layers(model) == layers

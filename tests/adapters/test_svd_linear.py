@@ -8,35 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from sksve.adapters import BasisMismatchError, SVDLinear, merged_member, use_members
-
-SHAPES = {"square": (7, 7), "wide": (4, 9), "tall": (9, 4), "one_row": (1, 5)}
-
-
-def make_linear(o, i, *, bias=True, deficient=False, seed=0):
-    g = torch.Generator().manual_seed(seed)
-    linear = nn.Linear(i, o, bias=bias, dtype=torch.float64)
-    with torch.no_grad():
-        weight = torch.randn(o, i, generator=g, dtype=torch.float64)
-        if deficient:  # the last direction is missing
-            U, S, Vh = torch.linalg.svd(weight, full_matrices=False)
-            S[-1] = 0.0
-            weight = U @ torch.diag(S) @ Vh
-        linear.weight.copy_(weight)
-        if bias:
-            linear.bias.copy_(torch.randn(o, generator=g, dtype=torch.float64))
-    return linear
-
-
-def shake(layer, seed=1):
-    """Give every parameter an arbitrary value, as training would."""
-    g = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in layer.parameters():
-            p.copy_(torch.randn(p.shape, generator=g, dtype=torch.float64))
-    return layer
+from tests.adapters.layers import SHAPES, generators, make_linear, shake
 
 
 def reference(linear, layer, member, x):
@@ -289,16 +263,6 @@ def test_zero_matrix__has_nothing_to_train_but_its_bias():
     torch.testing.assert_close(layer(x), linear.bias.expand(2, 3))
 
 
-def test_conv1d__is_the_transposed_linear():
-    conv = Conv1D(5, 3).double()  # 3 inputs, 5 outputs
-    with torch.no_grad():
-        conv.bias.normal_()
-    layer = SVDLinear.from_linear(conv, 2)
-    x = torch.randn(4, 3, dtype=torch.float64)
-    torch.testing.assert_close(layer(x.repeat(2, 1)), conv(x).repeat(2, 1), rtol=0, atol=1e-12)
-    torch.testing.assert_close(layer.merge(1)(x), conv(x), rtol=0, atol=1e-12)
-
-
 def test_merge__is_never_stale():
     layer = SVDLinear.from_linear(make_linear(4, 4), 2, init_scale=0.1)
     x = torch.randn(3, 4, dtype=torch.float64)
@@ -309,20 +273,6 @@ def test_merge__is_never_stale():
     after = layer.merge(1)
     assert (before.weight - after.weight).abs().max() > 1e-3
     torch.testing.assert_close(after(x), layer(x.repeat(2, 1))[3:], rtol=0, atol=1e-12)
-
-
-def test_merge__shares_no_memory():
-    layer = SVDLinear.from_linear(make_linear(4, 4), 1)
-    merged = layer.merge(0)
-    with torch.no_grad():
-        merged.weight.zero_()
-        merged.bias.zero_()
-    torch.testing.assert_close(layer.merge(0).weight, make_linear(4, 4).weight, atol=1e-12, rtol=0)
-    assert layer.bias.abs().max() > 0
-
-
-def generators(n, seed=5):
-    return [torch.Generator().manual_seed(seed + k) for k in range(n)]
 
 
 def test_start__has_the_stated_law():
@@ -348,15 +298,6 @@ def test_start__is_noise_on_the_diagonal_only_and_the_same_for_every_core(core, 
     for m in range(3):
         for a, b, value in zip(*layer.entries(m), layer.values[m]):
             assert value == (plain.values[m, a] if a == b else 0.0)
-
-
-def test_start__member_does_not_depend_on_how_many_there_are():
-    linear = make_linear(4, 6)
-    few = SVDLinear.from_linear(linear, 2, init_scale=0.3, generator=generators(2))
-    many = SVDLinear.from_linear(linear, 5, init_scale=0.3, generator=generators(5))
-    assert torch.equal(few.values, many.values[:2])
-    assert torch.equal(few.bias_delta, many.bias_delta[:2])
-    assert not torch.equal(many.values[0], many.values[1])
 
 
 def test_start__float32_and_float64_draw_alike():
@@ -422,7 +363,6 @@ def test_copies__compute_the_same(copy_of, core, d):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"n_members": 0}, "'n_members' must be an int in the range .* Got 0"),
         ({"rank": 0}, "'rank' parameter must be None, an int .* Got 0 instead"),
         ({"rank": 1.0}, "Got 1.0 instead"),
         ({"rank": True}, "Got True instead"),
@@ -438,27 +378,8 @@ def test_copies__compute_the_same(copy_of, core, d):
         ({"core": torch.arange(3)}, "'core' parameter must be one of"),
         ({"off_diagonals": 2}, "Got off_diagonals=2 with core='diagonal'"),
         ({"off_diagonals": 1, "core": "full"}, "Got off_diagonals=1 with core='full'"),
-        ({"init_scale": 0.1, "generator": generators(3)}, "or 2, one per member. Got 3"),
     ],
 )
 def test_from_linear__bad_argument(kwargs, message):
     with pytest.raises(ValueError, match=message):
         SVDLinear.from_linear(make_linear(3, 3), **{"n_members": 2, **kwargs})
-
-
-def test_from_linear__foreign_layer():
-    with pytest.raises(TypeError, match="Got Conv2d instead"):
-        SVDLinear.from_linear(nn.Conv2d(1, 1, 1), 2)
-
-
-def test_forward__rows_that_cannot_be_shared():
-    layer = SVDLinear.from_linear(make_linear(3, 3), 2)
-    with pytest.raises(ValueError, match="5 rows, which 2 members cannot share"):
-        layer(torch.randn(5, 3, dtype=torch.float64))
-
-
-def test_member__out_of_range():
-    layer = SVDLinear.from_linear(make_linear(3, 3), 2)
-    for call in (layer.merge, layer.dense, layer.entries):
-        with pytest.raises(ValueError, match=r"range \[0, 2\). Got 2"):
-            call(2)

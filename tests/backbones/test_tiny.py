@@ -1,5 +1,3 @@
-import copy
-import pickle
 import random
 import string
 
@@ -53,19 +51,6 @@ def test_tokenizer__roberta_pads_with_the_id_its_positions_are_counted_from(pair
 def test_tokenizer__own_vocabulary_gives_whole_words():
     tokenizer = make_tiny_backbone("bert", vocab=["zebra"])[1]
     assert tokenizer.tokenize("zebra the") == ["zebra", "t", "##h", "##e"]
-
-
-def test_pair__pickle_and_copy_give_the_same_ids_and_outputs(family, pair_of):
-    model, tokenizer = pair_of(family)
-    ids = tokenizer("a 4B film", return_tensors="pt")["input_ids"]
-    mask = torch.ones_like(ids)
-    with torch.no_grad():
-        expected = model(input_ids=ids, attention_mask=mask).last_hidden_state
-    twin, its_tokenizer = pickle.loads(pickle.dumps(copy.deepcopy((model, tokenizer))))
-    assert its_tokenizer("a 4B film")["input_ids"] == ids[0].tolist()
-    with torch.no_grad():
-        got = twin(input_ids=ids, attention_mask=mask).last_hidden_state
-    assert torch.equal(got, expected)
 
 
 def test_model__same_seed_same_weights_other_seed_other_weights():
