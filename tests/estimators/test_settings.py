@@ -207,7 +207,7 @@ def test__sizes_beyond_the_backbone__are_told(make, texts, labels):
         make(rank=None, **whole).fit(texts, labels).predict_proba(texts),
     )
     with pytest.warns(UserWarning, match="direction_pool=40 is more than the 16 .* as 16 does"):
-        clf = make(direction_pool=40, **whole).fit(texts, labels)
+        clf = make(direction_pool=40, rank="auto", **whole).fit(texts, labels)
     assert clf.settings_.rank == 10
     for pool, rank in ((4, 4), (40, 16)):
         with pytest.raises(
