@@ -161,14 +161,11 @@ def main():
         cells.append({"way": name, "accuracy": accuracy, "n": n, "draws": draws, "metrics": found})
         shown = "  ".join(f"{metric[:9]} {v['coverage']:.3f}" for metric, v in found.items())
         print(f"{n:5} {name:18} {accuracy:.3f}  {shown}", flush=True)
-    write(
-        "interval_coverage",
-        {
-            "n_resamples": args.resamples,
-            "cpu_seconds": time.process_time() - started,
-            "cells": cells,
-        },
-    )
+        seconds = time.process_time() - started
+        write(  # after each cell: a run that is ended keeps what it has
+            "interval_coverage",
+            {"n_resamples": args.resamples, "cpu_seconds": seconds, "cells": cells},
+        )
 
 
 if __name__ == "__main__":

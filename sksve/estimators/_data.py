@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from sksve._arrays import as_array, as_real, column_names
 from sksve.backbones import count_image_tokens, entry_replaces_inputs
 from sksve.inputs import CheckedRows, ImageRows, read_rows, tokenize, tokenize_pairs
 from sksve.preprocessing import TabularToText
@@ -138,7 +139,7 @@ def read_targets(
 def _hard_labels(
     y: Any, n_samples: int, classes: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    y = from_arrow(y)
+    y = _plain(y, "y")
     if isinstance(y, (list, tuple)):
         try:
             np.shape(y)
@@ -193,7 +194,7 @@ def encode_labels(y: Any, classes: np.ndarray, n_samples: int, name: str) -> np.
     if soft is not None:
         check_consistent_length(soft[1], np.empty(n_samples))
         return soft[1]
-    y = column_or_1d(from_arrow(y), warn=True)
+    y = column_or_1d(_plain(y, name), warn=True)
     check_consistent_length(y, np.empty(n_samples))
     codes = {label: code for code, label in enumerate(classes.tolist())}
     unknown = list(dict.fromkeys(label for label in y.tolist() if label not in codes))
@@ -216,10 +217,11 @@ def read_soft_labels(
     Soft labels have two columns or more, of floats. A frame's columns are the classes, in any order if
     `classes` are known; without names they are ``0, 1, ...``.
     """
-    y = from_arrow(y)
+    y = _plain(y, name)
     values = _table(y)
     if values is None:
         return None
+    column_names(y, name)  # refuses names of several levels, and missing ones
     what = (
         f"{name} of shape {values.shape} must hold soft labels: floats >= 0, each row summing to 1."
     )
@@ -256,9 +258,18 @@ def read_soft_labels(
     return classes, proba
 
 
+def _plain(y: Any, name: str) -> Any:
+    """Bring Arrow's data, tensors and masked arrays to numpy's or pandas'; leave all else."""
+    is_array = hasattr(y, "detach") or isinstance(y, np.ma.MaskedArray)
+    return as_array(y, name) if is_array else from_arrow(y)
+
+
 def _table(y: Any) -> np.ndarray | None:
     if hasattr(y, "to_numpy"):
         values = y.to_numpy()
+        if values.ndim == 2 and values.dtype == object:  # nullable columns or Arrow's, if not texts
+            cells = values.ravel().tolist()
+            values = values if any(isinstance(v, str) for v in cells) else as_real(values, "y")
     elif isinstance(y, np.ndarray):
         values = y
     elif isinstance(y, (list, tuple)) and len(y) and isinstance(y[0], (list, tuple, np.ndarray)):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 ONE_BATCH = {"batch_size": 64, "max_grad_norm": None}
@@ -44,8 +45,14 @@ def test__fit__equals_weighted_duplicated_rows(make, texts, shares):
 
 @pytest.mark.parametrize(
     "container",
-    [np.asarray, lambda y: y.tolist(), pd.DataFrame, lambda y: y * 1.0004],
-    ids=["array", "list", "frame", "rounded"],
+    [
+        np.asarray,
+        lambda y: y.tolist(),
+        pd.DataFrame,
+        lambda y: y * 1.0004,
+        lambda y: torch.tensor(y).requires_grad_(),
+    ],
+    ids=["array", "list", "frame", "rounded", "tensor"],
 )
 def test__fit__takes_any_container(container, make, texts, shares):
     clf = make(max_epochs=1).fit(texts, container(shares))
@@ -54,7 +61,16 @@ def test__fit__takes_any_container(container, make, texts, shares):
     np.testing.assert_allclose(members(clf, texts), members(expected, texts), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame,
+        pl.DataFrame,
+        lambda y: pd.DataFrame(y).convert_dtypes(),
+        lambda y: pd.DataFrame(y).astype("double[pyarrow]"),
+    ],
+    ids=["pandas", "polars", "nullable", "arrow"],
+)
 def test__frame__columns_are_the_classes(frame, make, texts, shares):
     y = frame({name: shares[:, j] for j, name in enumerate(["ugly", "bad", "good"])})
     clf = make(max_epochs=1).fit(texts, y)
@@ -134,9 +150,31 @@ def test__search__takes_soft_labels(make, texts, shares):
         (np.full((12, 2), "a"), "must hold soft labels"),
         (np.array([[1.0, 0.0]] * 12), "at least two classes"),
         (np.full((11, 2), 0.5), "X has 12 rows, y has 11"),
-        (pd.DataFrame(np.full((12, 2), 0.5), columns=["a", "a"]), "each once"),
+        (pd.DataFrame(np.full((12, 2), 0.5), columns=["a", "a"]), "different names"),
+        (
+            pd.DataFrame(np.full((12, 2), 0.5), columns=["a", None]),
+            "1 of the 2 columns of y have no name",
+        ),
+        (pd.concat({"p": pd.DataFrame(np.full((12, 2), 0.5))}, axis=1), "names of 2 levels"),
+        (
+            pd.DataFrame(np.full((12, 2), 0.5)).astype("Float64").mask(np.eye(12, 2) > 0),
+            "contains NaN",
+        ),
     ],
-    ids=["sum", "negative", "nan", "one-hot", "multilabel", "str", "one-class", "rows", "names"],
+    ids=[
+        "sum",
+        "negative",
+        "nan",
+        "one-hot",
+        "multilabel",
+        "str",
+        "one-class",
+        "rows",
+        "names",
+        "no-name",
+        "levels",
+        "missing",
+    ],
 )
 def test__fit__refuses_what_is_no_distribution(y, words, make, texts):
     with pytest.raises(ValueError, match=words):
