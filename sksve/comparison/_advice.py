@@ -16,23 +16,17 @@ def advise(comparison: Record) -> list[str]:
 
 
 def _pick(c: Record) -> list[str]:
-    model, method = c.pick
-    what = (
-        f"Pick {model} as it is, uncalibrated."
-        if method == UNCALIBRATED
-        else f"Pick {model} and calibrate it with {method}."
-    )
     metric, loss = c.choose_by, c.choice[c.pick]
     short = METRICS[metric].short.split(" (")[0]
     best = min(c.variants, key=c.choice.__getitem__)
     if best == c.pick:
         why = (
-            f"Of {len(c.variants)} candidates it has the lowest {short} on the "
+            f"Of {len(c.variants)} candidates, {named(c.pick)} has the lowest {short} on the "
             f"{c.n_calibration:,} calibration rows, {loss:.4f}. "
         )
     else:
         why = (
-            f"On the {c.n_calibration:,} calibration rows its {short} is {loss:.4f}. "
+            f"On the {c.n_calibration:,} calibration rows the {short} of {named(c.pick)} is {loss:.4f}. "
             f"{_capital(named(best))} has {c.choice[best]:.4f}, the lowest of "
             f"{len(c.variants)} candidates, but less than one standard error away, and the simpler "
             "one is preferred. "
@@ -48,7 +42,48 @@ def _pick(c: Record) -> list[str]:
         )
     else:
         why += "The test rows had no part in the choice, so its figures on them are honest."
-    return [what, why]
+    return [_headline(c), why]
+
+
+def _headline(c: Record) -> str:
+    """What to do, as far as the test rows support the pick of the calibration rows."""
+    model, method = c.pick
+    if method == UNCALIBRATED:
+        return f"Pick {model} as it is, uncalibrated."
+    if lost := _lost_classes(c):
+        return (
+            f"Take {model} as it is, uncalibrated: {method} leaves rows of {lost} no probability of "
+            "their own class."
+        )
+    short = METRICS[c.choose_by].short.split(" (")[0]
+    differences, at = c.paired(c.choose_by), c.variants.index((model, UNCALIBRATED))
+    gain, sure = differences.value[at], differences.p_adjusted[at] < c.alpha
+    if sure and gain > 0:
+        return f"Pick {model} and calibrate it with {method}."
+    if gain <= 0:
+        worse = f"{method} makes its {short} worse there by {number(c.choose_by, -gain)}."
+        return (
+            f"Take {model} as it is, uncalibrated: on the test rows {worse}"
+            if sure
+            else f"Calibration is optional here, and the test rows do not speak for it: {worse} "
+            f"Take {model} as it is."
+        )
+    return (
+        f"Calibration is optional here: take {model} as it is, or calibrated with {method}. On the test "
+        f"rows that lowers its {short} by {number(c.choose_by, gain)}, which chance can explain."
+    )
+
+
+def _lost_classes(c: Record) -> str:
+    """Classes of which the pick says, in all their test rows, that they cannot be."""
+    model, _ = c.pick
+    after, before = c.probabilities[c.pick], c.probabilities[model, UNCALIBRATED]
+    names = []
+    for k, label in enumerate(c.labels.tolist()):
+        rows = c.y_test == label
+        if rows.any() and after[rows, k].max() < 1e-6 <= before[rows, k].max():
+            names.append(str(label))
+    return _listed(names)
 
 
 def _standing(c: Record) -> str:
@@ -56,7 +91,7 @@ def _standing(c: Record) -> str:
     level = f"{100 * c.confidence_level:g} % interval"
     accuracy, nll, ece = (metrics[name] for name in ("accuracy", "negative_log_likelihood", ECE))
     words = (
-        f"On the {len(c.y_test):,} test rows it answers {number('accuracy', accuracy.value)} % "
+        f"On the {len(c.y_test):,} test rows {named(c.pick)} answers {number('accuracy', accuracy.value)} % "
         f"correctly ({level} {spread('accuracy', accuracy.low, accuracy.high)}), with an NLL of "
         f"{number('negative_log_likelihood', nll.value)} nats "
         f"({spread('negative_log_likelihood', nll.low, nll.high)}) and an ECE of "

@@ -144,7 +144,7 @@ def compare_calibration(
                                    NLL     Brier       ECE  Accuracy
       bayes, uncalibrated       5.4...    0.4...    0.2...    0.7...
     * bayes with temperature    0.8...    0.3...    0.0...    0.7...
-    * the pick, by the calibration rows
+    * the pick, by the calibration rows. NLL in nats, Brier from 0 (best) to 2.
     """
     check_parameters(
         {

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from sksve.comparison._record import ECE, METRICS, UNCALIBRATED, Record
 from sksve.metrics import calibration_curve
 from sksve.plotting import ReliabilityDisplay
@@ -11,8 +13,9 @@ from sksve.plotting._canvas import GREY, plain_text, tidy
 __all__ = ["draw_all", "draw_forest", "draw_reliability", "forest_height", "reliability_height"]
 
 WIDTH = 7.6  # inches: with 100 dots an inch it fits a page of 800
-COLUMNS = 2  # diagrams side by side
-DIAGRAM = 3.5  # inches a diagram
+COLUMNS = 3  # diagrams side by side
+DIAGRAM = 3.3  # inches a row of them, with the legends below
+LARGEST = 90  # square points of the mark of the bin with most rows
 FOREST = ("negative_log_likelihood", ECE)
 
 
@@ -46,7 +49,7 @@ def draw_reliability(comparison: Record, figure: Any) -> None:
     """Draw a diagram a model: as it is, and with the calibrator the calibration rows prefer."""
     models = comparison.models
     n_rows = -(-len(models) // COLUMNS)
-    axes = figure.subplots(n_rows, COLUMNS, squeeze=False).ravel()
+    axes = figure.subplots(n_rows, min(COLUMNS, max(len(models), 2)), squeeze=False).ravel()
     for ax, model in zip(axes, models):
         own = [variant for variant in comparison.variants if variant[0] == model]
         best = min(own, key=comparison.choice.__getitem__)
@@ -61,13 +64,36 @@ def draw_reliability(comparison: Record, figure: Any) -> None:
             )
             ece = comparison.metrics[variant][ECE]
             name = "uncalibrated" if variant[1] == UNCALIBRATED else _short(variant[1], 18)
-            ReliabilityDisplay(
+            display = ReliabilityDisplay(
                 curve, ece=ece.value, ece_interval=(ece.low, ece.high), name=name
             ).plot(ax, show_counts=False, show_interval=variant == best)
-        ax.set_title(plain_text(_short(model, 40)), fontsize=10)
-        ax.legend(loc="upper left", fontsize=7.5, framealpha=0.8, edgecolor="none")
+            _size_by_rows(ax, display)
+        ax.set_title(plain_text(_short(model, 28)), fontsize=10)
+        ax.tick_params(labelsize=8)
+        ax.set_xlabel(ax.get_xlabel(), fontsize=9)
+        ax.set_ylabel(ax.get_ylabel(), fontsize=9)
+        # Below the axes: above them it would cover curves.
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "borderaxespad": 0.0}
+        ax.legend(fontsize=7, frameon=False, handlelength=1.5, **place)
     for ax in axes[len(models) :]:
         ax.set_visible(False)
+
+
+def _size_by_rows(ax: Any, display: Any) -> None:
+    """Give each bin a mark whose area is its number of rows, in place of equal marks."""
+    line, counts = display.line_, display.curve.counts
+    full = counts > 0
+    area = np.maximum(LARGEST * counts[full] / counts.max(), 2.0)
+    look = {
+        "color": line.get_color(),
+        "marker": line.get_marker(),
+        "linewidths": 0,
+        "zorder": 3,
+        "clip_on": False,
+    }
+    ax.scatter(*line.get_data(), s=area, **look)
+    line.set_marker("None")
+    line.set_linewidth(1.0)
 
 
 def draw_forest(comparison: Record, figure: Any, metrics: Sequence[str] = FOREST) -> None:

@@ -23,11 +23,13 @@ from sksve.comparison._record import GROUPS, METRICS, Record
 __all__ = ["write_page"]
 
 
-def write_page(record: Record, rows: Sequence[Any], path: Any) -> Path:
+def write_page(record: Record, rows: Sequence[Any], path: Any, *, overwrite: bool = True) -> Path:
     """Write the page, with some rows to review; the file appears complete or not at all."""
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"to_html writes one file, but {str(path)!r} is a folder.")
+    if not overwrite and path.exists():
+        raise FileExistsError(f"{str(path)!r} exists. Pass overwrite=True, or choose another name.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"The folder {str(path.parent)!r} does not exist. Make it first.")
     sweep(path.parent, re.compile(rf"\.{re.escape(path.name)}\..*\.part"))

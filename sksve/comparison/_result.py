@@ -214,7 +214,7 @@ class CalibrationComparison(Record):
         """
         return draw_all(self)
 
-    def to_html(self, path: Any) -> Path:
+    def to_html(self, path: Any, *, overwrite: bool = True) -> Path:
         """Write one self-contained page: advice, tables, figures, rows worth a look.
 
         Pictures are inside the page; it loads nothing from anywhere and runs no script.
@@ -223,6 +223,8 @@ class CalibrationComparison(Record):
         ----------
         path : str or path-like
             File to write. It appears complete or not at all.
+        overwrite : bool, default=True
+            Whether a file that is there may be replaced.
 
         Returns
         -------
@@ -233,10 +235,12 @@ class CalibrationComparison(Record):
         ------
         ImportError
             If matplotlib is not installed.
+        FileExistsError
+            If the file is there and `overwrite` is False; before anything is drawn.
         OSError
             If the file cannot be written there.
         """
-        return write_page(self, self.review_rows(), path)
+        return write_page(self, self.review_rows(), path, overwrite=overwrite)
 
     def __repr__(self) -> str:
         shown = ("negative_log_likelihood", "brier_score", "expected_calibration_error", "accuracy")
@@ -251,7 +255,9 @@ class CalibrationComparison(Record):
             values = "".join(f"{self.metrics[variant][m].value:>10.4f}" for m in shown)
             mark = "*" if variant == self.pick else " "
             lines.append(f"{mark} {named(variant):<{width}}{values}")
-        return "\n".join([*lines, "* the pick, by the calibration rows"])
+        return "\n".join(
+            [*lines, "* the pick, by the calibration rows. NLL in nats, Brier from 0 (best) to 2."]
+        )
 
 
 def _shown_row(X: Any, i: int) -> str:

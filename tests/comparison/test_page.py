@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator
 
 from sksve import compare_calibration
 from tests.comparison.made import compare, make_models
@@ -116,6 +117,10 @@ def test_page__bad_places_are_named_before_anything_is_drawn(found, tmp_path, mo
         found.to_html(tmp_path / "nowhere" / "page.html")
     with pytest.raises(IsADirectoryError, match="is a folder"):
         found.to_html(tmp_path)
+    (tmp_path / "page.html").write_text("mine")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        found.to_html(tmp_path / "page.html", overwrite=False)
+    assert (tmp_path / "page.html").read_text() == "mine"
 
 
 @pytest.mark.skipif(
@@ -215,6 +220,7 @@ def test_advice__does_not_claim_what_forty_rows_cannot_show():
     assert found.pick == ("overconfident", "temperature")
     assert found.differences().loc[("overconfident", "none"), "p_adjusted"] > 0.05
     assert "is not settled" in found.advice()
+    assert found.advice().startswith("Calibration is optional here")
     assert "Calibration pays" not in found.advice()
 
 
@@ -227,6 +233,36 @@ def test_advice__says_so_where_calibration_does_harm():
     assert found.pick == ("right", "temperature")
     assert "Beware: on the test rows calibration makes right's NLL worse" in found.advice()
     assert "underconfident" in found.advice()
+    headline = found.advice().splitlines()[0]
+    assert headline.startswith(
+        "Take right as it is, uncalibrated: on the test rows temperature makes"
+    )
+
+
+class LosesAClass(BaseEstimator):
+    """Good on the calibration rows, where nearly no row is of the first class."""
+
+    def fit(self, y_proba, y, sample_weight=None):
+        self.fitted_ = True
+        return self
+
+    def predict_proba(self, y_proba):
+        proba = np.array(y_proba)
+        proba[:, 0] = 0
+        return proba / proba.sum(axis=1, keepdims=True)
+
+
+def test_advice__does_not_recommend_what_loses_a_class():
+    pairs, y_cal, y_test = make_models()
+    kept = y_cal != "ant"
+    model = {"right": (pairs["right"][0][kept], pairs["right"][1])}
+    found = compare_calibration(
+        model, None, y_cal[kept], None, y_test, methods={"mine": LosesAClass()},
+        labels=["ant", "bee", "cat"], n_resamples=50, random_state=0,
+    )  # fmt: skip
+    assert found.pick == ("right", "mine")
+    headline = found.advice().splitlines()[0]
+    assert headline.startswith("Take right as it is, uncalibrated: mine leaves rows of ant no")
 
 
 def test_repr__marks_the_pick(found):
