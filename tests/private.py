@@ -13,8 +13,6 @@ import sksve.training._forecast as forecast
 import sksve.training._inference as inference
 import sksve.training._module as formulas
 from sksve._forks import lock_of
-from sksve._registry import cache_folder, fetch_package, sha256_of
-from sksve.backbones._fetch import KNOWN, Carrier, KnownBackbone
 from sksve.backbones._tiny import TINY_FAMILIES, TINY_VISION_FAMILIES
 from sksve.datasets._frame_pickle import read_pickled_frame
 from sksve.estimators._facts import Facts
@@ -24,6 +22,10 @@ from sksve.training._data import BUCKET, MemberBatches, SharedBatches, bucketed_
 from sksve.training._fit import build_module
 from sksve.training._muon import CoreMuon
 from sksve.training._run import member_streams, shared_streams
+
+KNOWN, Carrier, KnownBackbone = fetch.KNOWN, fetch.Carrier, fetch.KnownBackbone
+cache_folder, sha256_of = registry.cache_folder, registry.sha256_of
+fetch_package = registry.fetch_package
 
 
 def settings_of(clf, facts):
