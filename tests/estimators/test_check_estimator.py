@@ -59,7 +59,13 @@ def test_sve_classifier(estimator, check):
 @pytest.mark.slow
 @each_check(PROBE)
 def test_linear_probe(estimator, check):
-    check(estimator)
+    if name(check).startswith("check_sample_weight_equivalence_on_dense"):
+        # The solver stops at a gradient of 1e-8, the check wants 1e-7 of hardly regularised probabilities;
+        # tests/baselines/test_linear_probe.py has the equality to 1e-6.
+        with pytest.raises(AssertionError):
+            check(estimator)
+    else:
+        check(estimator)
 
 
 # As it comes, with settings that the rules choose. Every check that cannot hold then, with its reason.

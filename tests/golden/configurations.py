@@ -219,7 +219,8 @@ def mc_dropout():
 
 
 def laplace():
-    clf = new(LaplaceClassifier, backbone(), n_samples=4, **without("n_members"))
+    how = without("n_members") | {"prior_precision": "marglik"}
+    clf = new(LaplaceClassifier, backbone(), n_samples=4, **how)
     return clf.fit(TEXTS, THREE).predict_proba_members(UNSEEN)
 
 
