@@ -70,6 +70,9 @@ def assert_same_fit(a, b, texts):
         row, other = ({k: v for k, v in r.items() if k != "dur"} for r in (row, other))
         assert json.dumps(row, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert a.n_iter_ == b.n_iter_
+    for clf in (a, b):  # a fitted net holds no folder of checkpoints
+        assert "checkpoint" not in dict(clf.net_.callbacks_)
+        assert "checkpoint" not in [c[0] for c in clf.net_.callbacks if isinstance(c, tuple)]
 
 
 def test__assert_same_fit__can_fail(make, fitted, texts, labels):

@@ -182,6 +182,15 @@ def test__members__do_not_depend_on_n_jobs(make, vit, pictures, labels):
     )
 
 
+def test__warm_start__continues_with_paths(make, vit, forms, pictures, labels):
+    once = make(vit, n_members=2, max_epochs=1).fit(forms["paths"], labels)
+    grown = make(vit, n_members=1, max_epochs=1, warm_start=True).fit(forms["paths"], labels)
+    grown.set_params(n_members=2).fit(forms["str-paths"], labels)
+    np.testing.assert_allclose(
+        grown.predict_proba_members(pictures), once.predict_proba_members(pictures), atol=1e-9
+    )
+
+
 def test__search__over_images(make, vit, pictures, labels):
     X = [Image.fromarray(a) for a in pictures]
     search = GridSearchCV(make(vit, **SETTINGS), {"rank": [1, None]}, cv=2, error_score="raise")

@@ -78,6 +78,16 @@ def test_n_jobs__baselines(method, away, tiny, texts, labels):
     assert_equal_estimators(joint, apart, texts)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", BASELINES, ids=lambda c: c.__name__)
+def test_n_jobs__baselines_in_processes(method, tiny, texts, labels):
+    settings = {"max_epochs": 2, "batch_size": 4, "precision": "float64", "random_state": 0}
+    joint = method(tiny, n_members=3, **settings).fit(texts, labels)
+    with parallel_config(backend="loky"):
+        apart = method(tiny, n_members=3, n_jobs=2, **settings).fit(texts, labels)
+    assert_equal_estimators(joint, apart, texts)
+
+
 def test_n_jobs__fitted_estimator_is_as_light_and_complete(away, make, fitted, texts, labels):
     apart = make(n_jobs=2).fit(texts, labels)
     assert abs(len(pickle.dumps(apart)) - len(pickle.dumps(fitted))) < 5_000
