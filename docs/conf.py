@@ -65,9 +65,8 @@ def public_names(room):
     return [n for n in names if room == "sksve" or n not in sksve.__all__]
 
 
-def write_reference():
-    """docs/api: one page per room, from its docstring and its `__all__`."""
-    folder = Path(__file__).parent / "api"
+def write_reference(folder):
+    """Write one page per room, from its docstring and its `__all__`."""
     shutil.rmtree(folder, ignore_errors=True)  # names that have gone
     folder.mkdir(exist_ok=True)
     for room in ROOMS:
@@ -108,7 +107,7 @@ def skip_what_scikit_learn_documents(app, what, name, obj, skip, options):
 
 def setup(app):
     """Called by Sphinx."""
-    write_reference()
+    write_reference(Path(__file__).parent / "api")
     app.connect("autodoc-process-docstring", join_continued_lines, priority=400)
     app.connect("autodoc-process-signature", show_parameters)
     app.connect("autodoc-skip-member", skip_what_scikit_learn_documents)

@@ -17,22 +17,24 @@ SHOWN = {"sksve.estimators", "sksve.persistence"}  # engine rooms that are attri
 
 
 @pytest.fixture(scope="module")
-def configuration():
+def configuration(tmp_path_factory):
     """docs/conf.py as a module, which has written the pages of the reference."""
     spec = spec_from_file_location("conf", ROOT / "docs" / "conf.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.write_reference()
-    return module
+    folder = tmp_path_factory.mktemp("reference") / "api"
+    module.write_reference(folder)
+    return module, folder
 
 
 def test_reference__every_public_name_has_a_page(configuration):
+    module, folder = configuration
     rooms = {
         f"sksve.{path.parent.name}" for path in Path(sksve.__file__).parent.glob("*/__init__.py")
     }
-    assert rooms | {"sksve"} == set(configuration.ROOMS) | ENGINE
-    for room in configuration.ROOMS:
-        page = (ROOT / "docs" / "api" / f"{room}.rst").read_text("utf-8").split()
+    assert rooms | {"sksve"} == set(module.ROOMS) | ENGINE
+    for room in module.ROOMS:
+        page = (folder / f"{room}.rst").read_text("utf-8").split()
         missing = set(import_module(room).__all__) - set(page) - {"__version__"}
         if room == "sksve":
             assert {f"sksve.{name}" for name in missing} == rooms - {"sksve"} - ENGINE | SHOWN
