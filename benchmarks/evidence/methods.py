@@ -89,7 +89,9 @@ def warm_up(clf: Any, task: Any, n_rows: int = 8) -> None:
     """Fit a few rows unless the process has done so: imports and the cached decomposition cost once."""
     if (type(clf), task.vision) in _warm:
         return
-    few = clone(clf).set_params(max_epochs=1, training__callbacks=None)
+    few = clone(clf)
+    if "max_epochs" in few.get_params(deep=False):  # else it is solved
+        few.set_params(max_epochs=1, training__callbacks=None)
     few.fit(task.train.X[:n_rows], task.train.y[:n_rows])
     _warm.add((type(clf), task.vision))
 

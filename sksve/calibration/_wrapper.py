@@ -358,9 +358,9 @@ class DelegatingMixin:
         chunk_size : int, default=1024
             Rows of a piece.
 
-        Yields
-        ------
-        ndarray of shape (n_rows, n_classes)
+        Returns
+        -------
+        iterator of ndarray of shape (n_rows, n_classes)
             As ``predict_proba``, of the next rows.
         """
         check_is_fitted(self)
@@ -518,9 +518,9 @@ class MappingMixin:
         chunk_size : int, default=1024
             Rows of a piece.
 
-        Yields
-        ------
-        ndarray of shape (n_rows, n_classes)
+        Returns
+        -------
+        iterator of ndarray of shape (n_rows, n_classes)
             As ``predict_proba``, of the next rows.
         """
         check_is_fitted(self)

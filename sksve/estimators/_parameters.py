@@ -106,7 +106,7 @@ class NestedOptions:
         dict of str to object
         """
         params: dict[str, Any] = super().get_params(deep)  # type: ignore[misc]
-        if deep and self.training is None:
+        if deep and params.get("training", "none of its own") is None:
             params |= {
                 f"training__{name}": value for name, value in Training().get_params().items()
             }

@@ -154,3 +154,10 @@ def test_what_is_not_there__is_not_a_parameter(make):
     inside = probe.net_.module_.split.model.state_dict()
     given = probe.backbone[0].state_dict()
     assert all(torch.equal(inside[n], given[n].double()) for n in given if n in inside)
+
+
+def test_probe__has_no_options_of_training():
+    probe = LinearProbeClassifier()
+    assert not [name for name in probe.get_params() if name.startswith("training")]
+    with pytest.raises(ValueError, match="Invalid parameter 'training'"):
+        probe.set_params(training__head_lr=0.01)

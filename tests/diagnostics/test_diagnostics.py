@@ -32,7 +32,7 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def sve(tiny):
-    return SVEClassifier(tiny, n_members=3, **COMMON).fit(TEXTS, LABELS)
+    return SVEClassifier(tiny, n_members=3, core="diagonal", **COMMON).fit(TEXTS, LABELS)
 
 
 @pytest.fixture(scope="module")

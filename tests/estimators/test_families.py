@@ -67,6 +67,7 @@ def test__adapter_report__counts(make, tiny, texts, labels):
     assert report.n_bytes == 2 * per_member * 8  # float64
 
 
+@pytest.mark.filterwarnings("ignore:rank=1000 is more:UserWarning")
 @pytest.mark.parametrize(("rank", "expected"), [(None, 16), (5, 5), (1000, 16)])
 def test__rank__is_capped_and_reported(rank, expected, make, texts, labels):
     clf = make(rank=rank, **SETTINGS).fit(texts, labels)

@@ -83,7 +83,7 @@ def test__every_wrapper__around_a_calibrated_one(wrapper, fitted, tiny, texts, l
 
 @pytest.mark.filterwarnings("ignore::sksve.CalibrationWarning")
 def test__models_of_folds__are_saved_too(tiny, texts, labels, tmp_path):
-    probe = LinearProbeClassifier(tiny, n_members=2, max_epochs=1, random_state=0)
+    probe = LinearProbeClassifier(tiny, n_members=2, random_state=0)
     clf = ConformalClassifier(probe, cv=2, confidence_level=0.6).fit(texts, labels)
     again = ConformalClassifier.from_pretrained(clf.save_pretrained(tmp_path), backbone=tiny)
     assert len(again.estimators_) == 2

@@ -27,7 +27,7 @@ def test_compare_calibration__runs_top_to_bottom(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    for words in ("3 models x 6 methods", "Pick ", "* the pick", "p_value", "The page:"):
+    for words in ("3 models x 6 methods", " as it is", "* the pick", "p_value", "The page:"):
         assert words in done.stdout
     page = (tmp_path / "calibration.html").read_text(encoding="utf-8")
     assert "logistic regression" in page

@@ -14,7 +14,8 @@ from tests.fuzz.values_rows import tables
 
 CALIBRATORS = (
     "TemperatureScaling", "VectorScaling", "MatrixScaling", "DirichletCalibration", "BetaCalibration",
-    "IsotonicCalibration", "HistogramBinning", "EnsembleTemperatureScaling", "BBQ", "ENIR",
+    "IsotonicCalibration", "HistogramBinning", "EnsembleTemperatureScaling", "StructuredMatrixScaling",
+    "VennAbers", "BBQ", "ENIR",
 )  # fmt: skip
 SLOW = {"BBQ", "ENIR"}
 
@@ -95,6 +96,32 @@ def selective(source: Source, world: Any) -> None:
         names = "estimator coverage max_risk measure cv confidence_level reject_label"
         made.set_params(**{source.one_of(names.split()): junk(source)})
     _fit_and_ask(source, made, X, y)
+
+
+@fuzz("calibration.ConformalClassifier", share=0.3)
+def conformal(source: Source, world: Any) -> None:
+    inner, X, y = _wrapped(source, world)
+    made = calibration.ConformalClassifier(inner, cv=2, confidence_level=0.6)
+    if source.seldom():
+        made.set_params(**{source.one_of(made.get_params(deep=False)): junk(source)})
+    _fit_and_ask(source, made, X, y)
+
+
+@fuzz("calibration.PriorCorrection", share=0.3)
+def prior(source: Source, world: Any) -> None:
+    inner, X, y = _wrapped(source, world)
+    made = calibration.PriorCorrection(inner)
+    if source.seldom():
+        made.set_params(**{source.one_of(made.get_params(deep=False)): junk(source)})
+    _fit_and_ask(source, made, X, y)
+
+
+@fuzz("calibration.CostSensitiveClassifier", share=0.3)
+def costs(source: Source, world: Any) -> None:
+    inner, X, y = _wrapped(source, world)
+    c = source.int(2, 3)
+    cost = junk(source) if source.seldom() else 1.0 - np.eye(c)
+    _fit_and_ask(source, calibration.CostSensitiveClassifier(inner, cost), X, y)
 
 
 def _length(X: Any) -> int:

@@ -161,7 +161,7 @@ def test_uncertainty__arrays_of_other_length_are_refused():
 @pytest.mark.parametrize(
     ("p", "message"),
     [
-        ([[0.5, 0.5]], r"shape \(n_members, n_samples, n_classes\)"),
+        ([0.5, 0.5], r"shape \(n_members, n_samples, n_classes\)"),
         (np.zeros((0, 3, 2)), "must not be empty"),
         ([[[0.5, np.nan]]], "Row 0 holds NaN"),
         ([[[0.5, 0.6]]], r"sum to 1 within 0.001.*sums to 1.1"),

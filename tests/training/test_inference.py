@@ -31,7 +31,9 @@ from tests.private import build_module, inference
 TEXTS = ["a", "good film", "a rather longer text about a film", "bad", "good film", "x" * 40]
 SETTINGS = Settings(
     "test",
-    Training(head_lr=0.01, warmup=0.0, head_init_scale=0.5, optimizer="adamw").get_params()
+    Training(
+        head_lr=0.01, warmup=0.0, head_init_scale=0.5, optimizer="adamw", freeze_out=None
+    ).get_params()
     | {"max_epochs": 1, "batch_size": 4, "lr": 0.01, "weight_decay": 0.0, "patience": None}
     | {"random_state": 0, "verbose": 0, "max_length": 64},
 )
