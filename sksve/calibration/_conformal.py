@@ -135,7 +135,7 @@ class ConformalClassifier(DelegatingMixin, ClassifierWrapper):
         Beside each score the weight of the rows whose score is at least as large, and a final 0.
     n_features_in_ : int
         If the fitted estimator has it.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         If the fitted estimator has them.
 
     See Also

@@ -54,7 +54,7 @@ class PriorCorrection(MappingMixin, ClassifierWrapper):
         Steps of the EM algorithm; 0 where the shares were given.
     n_features_in_ : int
         If the fitted estimator has it.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         If the fitted estimator has them.
 
     See Also
@@ -238,7 +238,7 @@ class CostSensitiveClassifier(DelegatingMixin, ClassifierWrapper):
         Costs: a row for each true class, a column for each decision.
     n_features_in_ : int
         If the fitted estimator has it.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         If the fitted estimator has them.
 
     See Also
