@@ -32,12 +32,28 @@ def make(settings):
     if "preset" in settings:
         import sksve
 
-        return SVEClassifier(random_state=0, **getattr(sksve, "RANDOM_SUBSPACES", {}))
+        if preset := getattr(sksve, "RANDOM_SUBSPACES", None):
+            return SVEClassifier(random_state=0, **preset)
+        learned = {"optimizer": "muon", "head_lr": 5e-3, "head_init_scale": 0.01, "init_scale": 0.0}
+        return SVEClassifier(
+            adapt_blocks=4, rank=42, core="full", direction_pool=64, lr=8e-3, weight_decay=5.0,
+            max_epochs=3, batch_size=16, random_state=0,
+            training=sksve.Training(**learned, decay_to="pretrained", train_bias=False, freeze_out=0.5),
+        )  # fmt: skip
     settings = dict(settings)
     if "init_scale" not in inspect.signature(SVEClassifier).parameters:
         from sksve import Training
 
-        settings["training"] = Training(init_scale=settings.pop("init_scale"))
+        # What "auto" stood for in the old tree.
+        settings |= {"rank": None, "core": "diagonal", "direction_pool": None, "max_epochs": 4}
+        settings |= {"batch_size": 32, "lr": 3e-3, "weight_decay": 0.0}
+        learned = {
+            "optimizer": "adamw",
+            "head_lr": 1e-2,
+            "head_init_scale": 0.01,
+            "freeze_out": None,
+        }
+        settings["training"] = Training(init_scale=settings.pop("init_scale"), **learned)
     return SVEClassifier(random_state=0, **settings)
 
 
