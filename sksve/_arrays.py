@@ -25,11 +25,8 @@ def as_array(values: Any, name: str) -> np.ndarray:
         values = np.asarray(values)
     except ValueError:
         raise ValueError(f"{name} must be an array. Its rows differ in length.") from None
-    except (
-        TypeError,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:  # as other packages' arrays raise
+    # NotImplementedError of other packages' arrays is a RuntimeError.
+    except (TypeError, RuntimeError) as error:
         raise ValueError(f"{name} cannot be read as a numpy array: {error}") from error
     if values.ndim == 1 and values.dtype.kind == "O" and len(values):
         if isinstance(values[0], (np.ndarray, list)):  # a column of lists, of polars or Arrow

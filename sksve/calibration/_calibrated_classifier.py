@@ -13,10 +13,11 @@ from sklearn.utils._param_validation import StrOptions
 
 from sksve._exceptions import CalibrationWarning
 from sksve._validation import check_parameters
+from sksve.calibration._answers import MappingMixin
 from sksve.calibration._base import Calibrator
 from sksve.calibration._make import make_calibrator
 from sksve.calibration._scores import PROBA_FLOOR
-from sksve.calibration._wrapper import ClassifierWrapper, Fold, MappingMixin, Rows, read_proba
+from sksve.calibration._wrapper import ClassifierWrapper, Fold, Rows, read_proba
 from sksve.metrics._inputs import normalise_rows
 from sksve.metrics._predict_uncertainty import has_members
 

@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from sksve._arrays import as_array
 from sksve._exceptions import CalibrationWarning
 from sksve._validation import Number, check_parameters
-from sksve.calibration._wrapper import ClassifierWrapper, DelegatingMixin, read_proba
+from sksve.calibration._answers import DelegatingMixin
+from sksve.calibration._wrapper import ClassifierWrapper, read_proba
 from sksve.metrics._curve import clopper_pearson
 
 __all__ = ["ConformalClassifier", "CoverageEstimate", "CoverageReport"]

@@ -10,8 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sksve._arrays import as_real, in_label_order, shown
 from sksve._exceptions import CalibrationWarning
+from sksve.calibration._answers import DelegatingMixin, MappingMixin
 from sksve.calibration._scores import normalise
-from sksve.calibration._wrapper import ClassifierWrapper, DelegatingMixin, MappingMixin, read_proba
+from sksve.calibration._wrapper import ClassifierWrapper, read_proba
 
 __all__ = ["CostSensitiveClassifier", "PriorCorrection"]
 

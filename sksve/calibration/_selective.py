@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sksve._exceptions import CalibrationWarning
 from sksve._validation import check_parameters
+from sksve.calibration._answers import DelegatingMixin
 from sksve.calibration._threshold import (
     OperatingPoint,
     measure_at,
@@ -21,7 +22,7 @@ from sksve.calibration._threshold import (
     threshold_for_coverage,
     threshold_for_risk,
 )
-from sksve.calibration._wrapper import ClassifierWrapper, DelegatingMixin
+from sksve.calibration._wrapper import ClassifierWrapper
 from sksve.metrics._inputs import label_kind, normalise_rows
 from sksve.metrics._predict_uncertainty import has_members, predict_uncertainty
 

@@ -246,24 +246,10 @@ def resolve(
     facts: Facts,
     earlier: Settings | None = None,
 ) -> Settings:
-    """Settle every parameter of a fit. Explicit values stay; what would do nothing raises.
+    """Settle every parameter of a fit; explicit values stay, and what would do nothing raises.
 
-    Parameters
-    ----------
-    method : str
-        Name of the classifier.
-    user_values : mapping
-        Its parameters and those of its `Training`.
-    rules : mapping
-        One of the tables above.
-    facts : Facts
-    earlier : Settings, optional
-        Of a fit whose members stay: "auto" stands for what it stood for there.
-
-    Raises
-    ------
-    ValueError
-        If an option would do nothing here; the message says what, why, and the cure.
+    `user_values` holds those of the classifier and of its `Training`; `rules` is one of the tables above;
+    `earlier` is of a fit whose members stay, and "auto" stands for what it stood for there.
     """
     _refuse_options(method, user_values, rules)
     fit = Fit(facts, user_values, dict(user_values))
