@@ -12,6 +12,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "parameters.md"
 BEGIN, END = "<!-- tests/test_parameters.py -->\n", "<!-- end of the table -->\n"
 ELSEWHERE = {
     "device": "CUDA where there is one, else the CPU",
+    "side_features": "free text is read; other columns join at the heads",
     "precision": "float32; on CUDA, training runs under bfloat16 autocast",
 }
 

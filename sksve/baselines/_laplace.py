@@ -56,8 +56,8 @@ default="all-MiniLM-L6-v2"
         whole model.
     weight_decay : float or "auto", default="auto"
         Pulls to zero, as is customary where whole models are trained.
-    max_epochs, batch_size, lr, early_stopping, class_weight, max_length, serializer, training, \
-device, precision, verbose, random_state
+    max_epochs, batch_size, lr, early_stopping, class_weight, max_length, serializer, \
+side_features, training, device, precision, verbose, random_state
         As in ``SVEClassifier``.
 
     Attributes
@@ -158,7 +158,7 @@ n_features_in_, feature_names_in_
         drawn = sample_heads(
             _pooled(net, settings, data),
             data.y.numpy(),
-            heads.weight[0].detach().double().cpu().numpy(),
+            heads.matrix[0].detach().double().cpu().numpy(),
             heads.bias[0].detach().double().cpu().numpy(),
             seeds,
             hessian_structure=self.hessian_structure,

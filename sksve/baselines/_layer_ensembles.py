@@ -58,7 +58,7 @@ default="all-MiniLM-L6-v2"
     weight_decay : float or "auto", default="auto"
         Pulls :math:`A_m` and :math:`B_m` to zero.
     adapt_blocks, max_epochs, batch_size, lr, early_stopping, class_weight, max_length, \
-serializer, training, device, precision, n_jobs, warm_start, verbose, random_state
+serializer, side_features, training, device, precision, n_jobs, warm_start, verbose, random_state
         As in ``SVEClassifier``.
 
     Attributes
@@ -131,7 +131,7 @@ class BatchEnsembleClassifier(EnsembleParameters, AdaptedParameters, MemberClass
 default="all-MiniLM-L6-v2"
     n_members : int, default=5
     adapt_blocks, max_epochs, batch_size, lr, weight_decay, early_stopping, class_weight, \
-max_length, serializer, training, device, precision, n_jobs, warm_start, verbose, \
+max_length, serializer, side_features, training, device, precision, n_jobs, warm_start, verbose, \
 random_state
         As in ``SVEClassifier``.
 

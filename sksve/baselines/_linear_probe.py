@@ -1,6 +1,5 @@
 """Logistic regression on the vectors of a frozen backbone: what a fine-tuned model must beat."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -10,8 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from scipy.special import log_softmax
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
-from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
 from sksve._validation import Number, declared, parameter
@@ -22,11 +19,14 @@ from sksve.training import (
     MemberDataset,
     MemberFactory,
     Precision,
+    RegressionRows,
     Run,
     Settings,
     TrainedMembers,
     Training,
+    bootstrap_weights,
     build_module,
+    choose_strength,
     frozen_vectors,
     make_net,
     predict_logits,
@@ -38,10 +38,10 @@ __all__ = ["LinearProbeClassifier"]
 
 # What a net without training asks of its settings.
 _UNTRAINED: dict[str, Any] = {
-    "lr": 0.0, "head_lr": 0.0, "weight_decay": 0.0, "max_epochs": 1, "batch_size": 1, "optimizer": "adamw",
-    "head_init_scale": 0.0, "patience": None, "early_stopping": False, "adapt_blocks": 0,
+    "lr": 0.0, "head_lr": 0.0, "side_lr": None, "weight_decay": 0.0, "max_epochs": 1, "batch_size": 1,
+    "optimizer": "adamw", "head_init_scale": 0.0, "patience": None, "early_stopping": False,
+    "adapt_blocks": 0,
 }  # fmt: skip
-_NEVER = -87.0  # log-odds of a class without rows: the logarithm of float32's smallest number
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -66,7 +66,8 @@ default="all-MiniLM-L6-v2"
         every fold and judged in none; there are no more folds than rows of the largest class.
     normalize : bool, default=True
         Whether vectors are scaled to Euclidean length 1.
-    class_weight, max_length, serializer, device, precision, n_jobs, warm_start, verbose, random_state
+    class_weight, max_length, serializer, side_features, device, precision, n_jobs, warm_start, verbose, \
+random_state
         As in ``SVEClassifier``; `n_jobs` is that of the folds.
 
     Attributes
@@ -148,16 +149,24 @@ default="all-MiniLM-L6-v2"
         precision = Precision.choose(settings.precision, run.device).prediction
         how: dict[str, Any] = {"device": run.device, "autocast": precision}
         vectors = frozen_vectors(module.split.to(run.device), data, **how)
-        rows = _Rows.of(
-            unit_rows(vectors) if settings.normalize else vectors, data.y.numpy(), run.n_classes
-        )
+        if module.heads.normalize:
+            vectors = unit_rows(vectors)
+        d = vectors.shape[1]
+        if data.side is not None:
+            vectors = np.hstack([vectors, data.side.double().numpy()])
+        rows = RegressionRows.of(vectors, data.y.numpy(), run.n_classes)
         weight = scale * data.weight.double().numpy()
-        C = _choose_strength(rows, weight, settings.Cs, settings.n_folds, self.n_jobs)
+        C = choose_strength(rows, weight, settings.Cs, settings.n_folds, self.n_jobs)
         for i, k in enumerate(ids):
-            heads = rows.solve(C, _drawn_weights(weight, settings.random_state, k))
+            solved, bias = rows.solve(C, _drawn_weights(weight, settings.random_state, k))
+            heads = module.heads
             with torch.no_grad():
-                for parameter_, value in zip((module.heads.weight, module.heads.bias), heads):
-                    parameter_[i] = torch.from_numpy(value)
+                heads.weight[i], heads.bias[i] = (
+                    torch.from_numpy(solved[:, :d]),
+                    torch.from_numpy(bias),
+                )
+                if heads.side is not None:
+                    heads.side[i] = torch.from_numpy(solved[:, d:])
         net = make_net(module, tuple(ids), settings.with_values(verbose=0), run, None)
         net.initialize()
         history = {"C": np.full(len(ids), C), "train_loss": _judge(net.module_, data, how)[0]}
@@ -185,69 +194,12 @@ def _checked_strengths(Cs: Any) -> tuple[float, ...]:
     return strengths
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of a logistic regression; one of soft labels stands there once for each of its classes."""
-
-    x: np.ndarray  # (r, d)
-    label: np.ndarray  # (r,)
-    share: np.ndarray  # (r,)
-    row: np.ndarray  # (r,): which row it was
-    hard: np.ndarray  # (n,) most probable class
-    n_classes: int
-
-    @classmethod
-    def of(cls, vectors: np.ndarray, y: np.ndarray, n_classes: int) -> "_Rows":
-        shares = np.eye(n_classes)[y] if y.ndim == 1 else y.astype(np.float64)
-        row, label = np.nonzero(shares)
-        return cls(vectors[row], label, shares[row, label], row, shares.argmax(axis=1), n_classes)
-
-    def solve(self, C: float, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (c, d) and biases (c,) of one linear head."""
-        model = LogisticRegression(C=C, tol=1e-8, max_iter=10_000)
-        model.fit(self.x, self.label, sample_weight=self.share * weight[self.row])
-        coefficients = np.zeros((self.n_classes, self.x.shape[1]))
-        bias = np.full(self.n_classes, _NEVER)
-        bias[model.classes_] = 0.0
-        of = model.classes_ if len(model.classes_) > 2 else model.classes_[1:]
-        coefficients[of], bias[of] = model.coef_, model.intercept_
-        return coefficients, bias
-
-    def folds(self, n: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Rows trained on and held out; none where no class can be held out."""
-        counts = np.bincount(self.hard)
-        judged = np.flatnonzero(counts[self.hard] > 1)
-        n = min(n, int(counts.max()))
-        if n < 2:
-            return []
-        with warnings.catch_warnings():  # of classes with fewer rows than folds
-            warnings.simplefilter("ignore", UserWarning)
-            parts = list(StratifiedKFold(n).split(judged, self.hard[judged]))
-        held = [np.isin(self.row, judged[test]) for _, test in parts]
-        return [(np.flatnonzero(~out), np.flatnonzero(out)) for out in held]
-
-
-def _choose_strength(
-    rows: _Rows, weight: np.ndarray, Cs: Sequence[float], n_folds: int, n_jobs: int | None
-) -> float:
-    folds = rows.folds(n_folds) if len(Cs) > 1 else []
-    if not folds:
-        return sorted(Cs)[len(Cs) // 2]
-    search = LogisticRegressionCV(
-        Cs=list(Cs), cv=folds, scoring="neg_log_loss", l1_ratios=(0.0,), max_iter=1000,
-        n_jobs=n_jobs, use_legacy_attributes=False,
-    )  # fmt: skip
-    search.fit(rows.x, rows.label, sample_weight=rows.share * weight[rows.row])
-    return float(search.C_)
-
-
 def _drawn_weights(weight: np.ndarray, seed: int, member: int) -> np.ndarray:
     """Row weights of a member: those of the user for the first, else times Exp(1), of the same sum."""
     if member == 0:
         return weight
     (drawn,) = sample_seeds(seed, member, 1)
-    weights = weight * np.random.default_rng(drawn).exponential(size=len(weight))
-    return weights * (weight.sum() / weights.sum())
+    return bootstrap_weights(weight, np.random.default_rng(drawn))
 
 
 def _judge(module: Any, data: MemberDataset, how: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

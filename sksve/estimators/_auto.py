@@ -34,7 +34,7 @@ from typing import Any
 from sksve._validation import declared
 from sksve.adapters import check_pool
 from sksve.estimators._facts import Facts
-from sksve.estimators._rivals import LORA, RIVALS_BY_CLARITY, WHOLE_MEMBERS
+from sksve.estimators._rivals import LORA, RIVALS_BY_CLARITY, WHOLE_MEMBERS, side_lr
 from sksve.training import Settings, Training, is_auto
 
 __all__ = ["BY_CLARITY", "SVE", "check_sizes", "needs_information", "resolve"]
@@ -208,6 +208,7 @@ SVE: dict[str, Any] = {
     "weight_decay": _weight_decay,
     "optimizer": _optimizer,
     "head_lr": _head_lr,
+    "side_lr": side_lr,
     "init_scale": _init_scale,
     "head_init_scale": _head_init_scale,
     "train_bias": _train_bias,

@@ -97,6 +97,14 @@ class MemberClassifier(
             adapt_blocks=settings.adapt_blocks,
         )
 
+    def _plan_for(
+        self, reader: RowReader, resolved: ResolvedBackbone, settings: Settings
+    ) -> AdaptationPlan:
+        """Plan of the fit; without anything to read, no block is adapted."""
+        if not reader.reads:
+            return plan_adaptation(resolved, adapt_blocks=0)
+        return self._plan(resolved, settings)
+
     def fit(
         self,
         X: Any,
@@ -176,20 +184,22 @@ class MemberClassifier(
         seed = self.settings_.random_state if warm else _fit_seed(self.random_state, folder)
         seed = processes.gather(seed)[0]
         with processes.expected():
-            reader = RowReader(type(self).__name__, self.serializer)
+            reader = RowReader(type(self).__name__, self.serializer, self.side_features)
             parts = self._read_parts(reader, X, y, sample_weight, X_val, y_val, seed, classes)
             resolved = resolve_backbone(self.backbone)
             vision = resolved.is_vision  # where strings are paths
             parts = [(rows.for_backbone(resolved.name, vision=vision), t) for rows, t in parts]
             reader.kind = parts[0][0].kind
+            if reader.advice:
+                warnings.warn(reader.advice, UserWarning, stacklevel=3)
             classes = parts[0][1].classes
             earlier = self.settings_ if warm else None
-            facts = _facts_of(resolved, parts[0][1], images=vision)
+            facts = _facts_of(resolved, parts[0][1], reader, images=vision)
             settings = self._resolve_settings(facts, seed, earlier)
             if not warm:
                 check_sizes(settings, facts)
             factory = self._layer_factory(settings)
-            plan = self._plan(resolved, settings)
+            plan = self._plan_for(reader, resolved, settings)
             check_max_length(self.max_length, plan.max_positions, resolved.name)
             precision = Precision.choose(self.precision, device)
             old = None
@@ -214,8 +224,9 @@ class MemberClassifier(
                 reader.dataset(rows, backbone.model, plan.blocks, targets)
                 for rows, targets in parts
             ]
-            run = replace(Run.on(device, precision, len(classes)), checkpoint_dir=folder)
-            if needs_information(self._user_values(), self._rules, facts, earlier):
+            run = reader.run(Run.on(device, precision, len(classes)))
+            run = replace(run, checkpoint_dir=folder)
+            if reader.reads and needs_information(self._user_values(), self._rules, facts, earlier):
                 facts = replace(facts, information=_information(backbone, plan, data[0], run))
                 settings = self._resolve_settings(facts, seed, earlier)
         if max_epochs is not None:
@@ -286,12 +297,12 @@ class MemberClassifier(
         if X_val is not None:
             rows_val = reader.read(X_val)
             judged = Targets.to_judge_by(y_val, targets.classes, len(rows_val))
-            rows = reader.write(rows, reset=True)
+            rows = reader.write(rows, reset=True, train=targets)
             return [(rows, targets), (reader.write(rows_val), judged)]
         parts = [targets]
         if self.early_stopping:
             parts = list(targets.split(self._held_out_share(), seed))
-        rows = reader.write(rows, reset=True)
+        rows = reader.write(rows, reset=True, train=parts[0])
         return [(rows, part) for part in parts]
 
     # -- training --------------------------------------------------------------------------------
@@ -365,7 +376,9 @@ class MemberClassifier(
         return {n: v for n, v in vars(self).items() if n.endswith("_") or n in private}
 
 
-def _facts_of(resolved: ResolvedBackbone, targets: Targets, *, images: bool) -> Facts:
+def _facts_of(
+    resolved: ResolvedBackbone, targets: Targets, reader: RowReader, *, images: bool
+) -> Facts:
     """What is known before anything is loaded."""
     return Facts(
         n_blocks=plan_adaptation(resolved, adapt_blocks=0).n_blocks,
@@ -373,6 +386,8 @@ def _facts_of(resolved: ResolvedBackbone, targets: Targets, *, images: bool) -> 
         n_rows=len(targets.y),
         n_classes=len(targets.classes),
         images=images,
+        n_side=reader.n_side,
+        columns=reader.plan_of_columns,
     )
 
 

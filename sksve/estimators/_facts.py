@@ -23,6 +23,10 @@ class Facts:
         Rows of positive weight.
     n_classes : int
     images : bool
+    n_side : int
+        Side features of a row.
+    columns : str
+        What becomes of a table's columns, for people.
     information : float or None
         What frozen vectors know of the labels, see :func:`label_information`. None: not measured.
     """
@@ -32,11 +36,14 @@ class Facts:
     n_rows: int = 200
     n_classes: int = 2
     images: bool = False
+    n_side: int = 0
+    columns: str = ""
     information: float | None = None
 
     def __str__(self) -> str:
         words = f"{self.n_rows:,} rows, {self.n_classes} classes, "
         words += f"{self.n_blocks} blocks of width {self.width}"
+        words += self.columns and f"; {self.columns}"
         if self.information is not None:
             words += f", frozen vectors know {self.information:.2f} nats of the label"
         return words

@@ -55,6 +55,9 @@ class CommonParameters(_Hints):
         scope="member",
         saved=False,
     )
+    side_features: Any = parameter(
+        "auto", HasMethods(["fit", "transform"]), AUTO, None, scope="member"
+    )
     device: Any = parameter("auto", str, torch.device, scope="run", saved=False)
     precision: str = parameter(
         "auto", StrOptions({"auto", "float32", "float64", "bfloat16"}), scope="member"

@@ -19,7 +19,9 @@ below that width with d^-0.5. Found in the trials of the evidence at 200 and 1,0
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["BATCH_ENSEMBLE", "DROPOUT", "LORA", "RIVALS_BY_CLARITY", "WHOLE", "WHOLE_MEMBERS"]
+__all__ = [
+    "BATCH_ENSEMBLE", "DROPOUT", "LORA", "RIVALS_BY_CLARITY", "WHOLE", "WHOLE_MEMBERS", "side_lr",
+]  # fmt: skip
 
 Rule = Callable[[Any], Any]
 
@@ -64,7 +66,13 @@ def _decay(noisy: float) -> Rule:
     return _rule(rule, f"{noisy:g} d / 384 (noisy) to 0 (clear)")
 
 
+def side_lr(fit: Any) -> float | None:
+    """0.003; None where there are no side features"""
+    return 3e-3 if fit.facts.n_side else None
+
+
 _EVERY: dict[str, Any] = {
+    "side_lr": side_lr,
     "optimizer": "adamw", "head_init_scale": 0.01, "validation_fraction": 0.1, "patience": 3,
     "batch_size": 16, "adapt_blocks": None,
 }  # fmt: skip

@@ -72,6 +72,7 @@ class SavingMixin(Savable):
             "serializer": {
                 "parameter": _checked_serializer(self.settings_.serializer),
                 "fitted": _checked_serializer(self._reader.writer),
+                "n_side": self._reader.n_side,
             },
             "backbone": self._describe_backbone(),
             "members": [int(k) for k in self.net_.member_ids],
@@ -142,15 +143,17 @@ class SavingMixin(Savable):
         settings = replace(settings, facts=reasons.pop(""), reasons=reasons)
         precision = Precision.choose(settings.precision, chosen)
         loaded = load_backbone(resolved, pooling=parts.backbone["pooling"], dtype=precision.dtype)
-        reader = RowReader(cls.__name__, parts.serializer)
+        reader = RowReader(cls.__name__, parts.serializer, fresh.side_features)
         reader.kind, reader.writer = parts.attributes["input_kind_"], parts.fitted_serializer
+        if (side := parts.attributes.get("side_features_")) is not None:
+            reader.side_features_, reader.n_side = side, parts.n_side
         reader.take_backbone(loaded.processor, settings.max_length, precision.dtype)
         check_identity(
             parts.backbone["processor"],
             describe_processor(reader.processor),
             what="tokenizer or image processor",
         )
-        plan = fresh._plan(resolved, settings)
+        plan = fresh._plan_for(reader, resolved, settings)
         learned = parts.attributes
         classes = learned["classes_"]
         net = restore_net(
@@ -159,7 +162,7 @@ class SavingMixin(Savable):
             fresh._layer_factory(settings),
             parts.members,
             settings.for_training(),
-            Run.on(chosen, precision, len(classes)),
+            reader.run(Run.on(chosen, precision, len(classes))),
             parts.tensors,
             parts.backbone["frozen"],
         )
@@ -177,6 +180,7 @@ class _Parts:
     reasons: dict[str, str]
     serializer: Any
     fitted_serializer: Any
+    n_side: int
     backbone: dict[str, Any]
     members: list[int]
     attributes: dict[str, Any]
@@ -199,6 +203,9 @@ class _Parts:
             raise TypeError("settings.random_state")
         parts.serializer = _checked_serializer(content["serializer"]["parameter"])
         parts.fitted_serializer = _checked_serializer(content["serializer"]["fitted"])
+        parts.n_side = content["serializer"]["n_side"]
+        if type(parts.n_side) is not int or parts.n_side < 0:
+            raise TypeError("serializer.n_side")
         parts.backbone, parts.attributes = content["backbone"], content["attributes"]
         parts.members, parts.tensors = content["members"], saved.tensors
         if not parts.members or not all(type(k) is int and 0 <= k < 2**31 for k in parts.members):

@@ -93,8 +93,16 @@ default="all-MiniLM-L6-v2"
     max_length : int, default=128
         Longest text, or pair of texts, in tokens; longer ones are cut with a warning.
     serializer : transformer, "pair" or None, default=None
-        Turns table rows into texts. None: :class:`~sksve.preprocessing.TabularToText`. "pair": X has
-        two columns of texts, which the tokenizer takes as first and second segment.
+        Turns table rows into texts, in place of what `side_features` "auto" does. "pair": X has two columns
+        of texts, which the tokenizer takes as first and second segment.
+    side_features : "auto", transformer or None, default="auto"
+        What becomes of a table's columns. "auto": columns of free text (strings of at least 3 words in the
+        mean, more than half of the cells, or 20 of them, different) go through the backbone; numbers,
+        booleans, dates and categories become standardised and one-hot side features, which join the pooled
+        vector at each member's head. A member's head starts there at a logistic regression on the side
+        features, its strength cross-validated, on row weights of its own. Without a column of free text the
+        backbone is not run. A transformer: fitted on X and encoded labels, it makes the side features. None:
+        each row is written as one text, by :class:`~sksve.preprocessing.TabularToText`.
     training : sksve.Training or None, default=None
         How members learn: optimizer, rate of the heads, start, schedule, checkpoints. Its options can be
         set by name, ``clf.set_params(training__head_lr=0.005)``. None: ``Training()``.
@@ -129,6 +137,8 @@ default="all-MiniLM-L6-v2"
         What X was in fit.
     adapter_report_ : AdapterReport
         Modules adapted and skipped with the reason, ranks, trainable and total parameters.
+    side_features_ : transformer
+        Of a table with side features: X -> side features (n, s).
     n_features_in_, feature_names_in_
         For 2-D input only.
 

@@ -5,7 +5,7 @@ vision. The caller knows.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Number
 from typing import Any
 
@@ -33,11 +33,14 @@ class CheckedRows:
         The texts, pairs or images (not yet decoded); of a table, the table.
     index : pandas Index or None
         The input's index, where it has one.
+    side : ndarray of shape (n, s) or None
+        Side features of a table's rows, once they have been made.
     """
 
     kind: str
     rows: Any
     index: Any = None
+    side: Any = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """Return the number of rows."""

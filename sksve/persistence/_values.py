@@ -3,8 +3,9 @@
 What JSON has no word for is an object with one key that starts with ``$``: ``{"$tuple": [...]}``,
 ``{"$float": "nan"}``, ``{"$dict": [[key, value], ...]}``, ``{"$scalar": [dtype, value]}``,
 ``{"$array": [dtype, shape, values]}``, ``{"$tensor": name}``, ``{"$path": "..."}``,
-``{"$object": [class, parameters, attributes]}``, ``{"$model": [class, content, tensors]}``. Reading
-makes values, and objects of a closed list of sksve's own classes; nothing else is called.
+``{"$object": [class, parameters, attributes]}``, ``{"$model": [class, content, tensors]}``,
+``{"$sklearn": name}`` (a tensor of the bytes of skops). Reading makes values, objects of a closed list of
+sksve's own classes, and scikit-learn transformers of the types that skops trusts; nothing else is called.
 """
 
 import json
@@ -55,6 +56,7 @@ _MODELS = {
 }
 _OBJECTS = {
     "TabularToText": "sksve.preprocessing",
+    "SideFeatures": "sksve.preprocessing._side_features",
     "Training": "sksve.estimators",
     "TemperatureScaling": "sksve.calibration",
     "EnsembleTemperatureScaling": "sksve.calibration",
@@ -69,6 +71,10 @@ _OBJECTS = {
     "StructuredMatrixScaling": "sksve.calibration",
     "VennAbers": "sksve.calibration",
 }
+
+
+# Beside the types that skops trusts.
+_TRUSTED = ["numpy.dtype"]
 
 
 @dataclass(frozen=True)
@@ -214,6 +220,12 @@ def encode(value: Any, *, name: str, tensors: MutableMapping[str, np.ndarray] | 
         fitted = {k: v for k, v in vars(value).items() if k not in params and k.endswith("_")}
         parts = [encode(part, name=name, tensors=tensors) for part in (params, fitted)]
         return {"$object": [kind.__name__, *parts]}
+    if (
+        kind.__module__.startswith("sklearn.")
+        and hasattr(value, "transform")
+        and tensors is not None
+    ):
+        return {"$sklearn": _keep(_skops_bytes(value, name), name, tensors)}
     raise PersistenceError(
         f"{name} is an object of class {kind.__module__}.{kind.__qualname__}, which a saved model "
         "cannot hold: it holds None, bool, int, float, str, numpy arrays and scalars, and lists, "
@@ -253,6 +265,35 @@ def _encode_model(
     content = encode(value.content, name=name, tensors=tensors)
     places = {k: _keep(v, f"{name}.{k}", tensors) for k, v in value.tensors.items()}
     return {"$model": [value.class_name, content, places]}
+
+
+def _skops_bytes(value: Any, name: str) -> np.ndarray:
+    """A scikit-learn transformer as bytes, if skops trusts all types inside."""
+    import skops.io
+
+    try:
+        data = skops.io.dumps(value)
+        strange = [t for t in skops.io.get_untrusted_types(data=data) if t not in _TRUSTED]
+    except Exception as error:  # whatever a stranger's class does here
+        raise PersistenceError(
+            f"{name}, {type(value).__name__}, cannot be saved: {error}"
+        ) from error
+    if strange:
+        raise PersistenceError(
+            f"{name}, {type(value).__name__}, holds {', '.join(strange[:3])}, which skops does not trust. "
+            "Build it of scikit-learn's own classes, or use pickle or joblib instead."
+        )
+    return np.frombuffer(data, dtype=np.uint8).copy()
+
+
+def _sklearn(inner: Any, tensors: MutableMapping[str, np.ndarray]) -> Any:
+    import skops.io
+
+    data = np.ascontiguousarray(tensors.pop(inner), dtype=np.uint8).tobytes()
+    try:
+        return skops.io.loads(data, trusted=_TRUSTED)
+    except Exception as error:  # of a damaged or malicious file
+        raise PersistenceError(f"A saved transformer cannot be read: {error}") from error
 
 
 def _keep(value: np.ndarray, name: str, tensors: MutableMapping[str, np.ndarray]) -> str:
@@ -369,6 +410,7 @@ _DECODERS = {
     "$dict": _dict,
     "$object": _object,
     "$model": _model,
+    "$sklearn": _sklearn,
     "$float": lambda inner, _: _FLOATS[inner],
     "$path": lambda inner, _: Path(inner),
     "$tensor": lambda inner, tensors: np.array(tensors.pop(inner)),

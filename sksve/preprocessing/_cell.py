@@ -6,6 +6,7 @@ column turns into floats as soon as one cell is missing. All of these must read 
 
 import datetime
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
@@ -35,6 +36,25 @@ def is_missing(value: Any) -> bool:
         return bool(value != value)
     except Exception:
         return type(value).__name__ == "NAType"
+
+
+# Free text, not a category: so many words in the mean cell, and most cells, or so many of them, different.
+FREE_TEXT_WORDS, FREE_TEXT_CELLS = 3, 20
+
+
+def is_free_text(cells: Sequence[Any]) -> bool:
+    """Whether the cells of a column, none missing, are free text: at least 3 words in the mean cell, and
+    more than half of the cells, or at least 20 of them, different.
+
+    >>> is_free_text(["it does not start", "where is my order"]), is_free_text(["two words"] * 9)
+    (True, False)
+    """
+    if not len(cells) or not all(isinstance(cell, str) for cell in cells):
+        return False
+    if sum(len(cell.split()) for cell in cells) < FREE_TEXT_WORDS * len(cells):
+        return False
+    n_different = len(set(cells))
+    return 2 * n_different > len(cells) or n_different >= FREE_TEXT_CELLS
 
 
 def cell_text(value: Any, digits: int = FLOAT32_DIGITS) -> str:

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sksve._validation import check_parameters
-from sksve.preprocessing._cell import FLOAT32_DIGITS, cell_text, is_missing
+from sksve.preprocessing._cell import FLOAT32_DIGITS, cell_text, is_free_text, is_missing
 from sksve.preprocessing._table import in_fitted_order, object_table
 
 __all__ = ["TabularToText"]
@@ -66,8 +66,8 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     text_columns : "auto" or list of str or int, default="auto"
         Columns of free text. They are written after all others, in their own order, each cell whole,
         so that a text too long for the model is cut at its end and costs no other cell. "auto": if
-        `columns` is None, columns of strings with at least 4 words in the mean cell, most of them
-        different. An empty list: none.
+        `columns` is None, columns of strings with at least 3 words in the mean cell and more
+        than half of them, or at least 20, different. An empty list: none.
     digits : int, default=6
         Significant digits of numbers that are not whole, 1 to 17; digits before the decimal point
         are always all written. Above 6, a float32 and a float64 may read differently.
@@ -266,9 +266,6 @@ def _check_template(template: str) -> None:
 
 # -- columns: which are written, in what order, and what they are called --------------------------
 
-# Free text, not a category: so many words in the mean cell, and most cells unlike any other.
-FREE_TEXT_WORDS = 4
-
 _BREAKS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -316,7 +313,7 @@ def _written_order(
     if columns is not None:
         order = _positions(columns, names_of_X, "columns")
     if isinstance(text_columns, str):  # "auto"
-        last = [] if columns is not None else [j for j in order if _is_free_text(table[:, j])]
+        last = [] if columns is not None else [j for j in order if _is_text(table[:, j])]
     else:
         last = _positions(text_columns, names_of_X, "text_columns") if len(text_columns) else []
         absent = [names_of_X[j] for j in last if j not in order]
@@ -325,12 +322,8 @@ def _written_order(
     return [j for j in order if j not in last] + last, last
 
 
-def _is_free_text(cells: NDArray[np.object_]) -> bool:
-    texts = [cell for cell in cells if not is_missing(cell)]
-    if not texts or not all(isinstance(text, str) for text in texts):
-        return False
-    n_words = sum(len(text.split()) for text in texts)
-    return n_words >= FREE_TEXT_WORDS * len(texts) and 2 * len(set(texts)) > len(texts)
+def _is_text(cells: NDArray[np.object_]) -> bool:
+    return is_free_text([cell for cell in cells if not is_missing(cell)])
 
 
 def _positions(columns: Sequence[str | int], names_of_X: list[str], owner: str) -> list[int]:

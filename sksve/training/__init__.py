@@ -25,6 +25,7 @@ from sksve.training._inference import (
 )
 from sksve.training._module import WholeBackbone
 from sksve.training._net import MemberNet
+from sksve.training._regression import RegressionRows, bootstrap_weights, choose_strength
 from sksve.training._reuse import (
     MemberModel,
     merged_model,
@@ -52,6 +53,7 @@ __all__ = [
     "Precision",
     "Processes",
     "Progress",
+    "RegressionRows",
     "Run",
     "Settings",
     "TokenDataset",
@@ -60,10 +62,12 @@ __all__ = [
     "WholeBackbone",
     "assemble",
     "base_seed",
+    "bootstrap_weights",
     "build_module",
     "check_callbacks",
     "check_writable",
     "choose_device",
+    "choose_strength",
     "clear_checkpoints",
     "compute_features",
     "frozen_vectors",

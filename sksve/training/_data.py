@@ -29,6 +29,7 @@ class MemberBatch:
     weight: Tensor  # (m, b)
     members: tuple[int, ...] | None  # positions of the members these rows belong to; None: all
     n_tokens: int | None = None  # of a row in the model; None: as `input_ids` are long
+    side: Tensor | None = None  # (m * b, s) side features
 
     def __len__(self) -> int:
         """Rows per member: what a skorch user calls the batch size."""
@@ -49,6 +50,7 @@ class MemberBatch:
             self.weight[chosen],
             (tuple(range(m)) if self.members is None else self.members)[chosen],
             self.n_tokens,
+            None if self.side is None else self.side[rows],
         )
 
     @property
@@ -108,6 +110,8 @@ class MemberDataset(Dataset):
         self.weight = torch.as_tensor(np.asarray(weight, dtype=np.float64)).to(dtype)
         self.dtype = dtype
         self.features: Tensor | None = None
+        self.side: Tensor | None = None  # (n, s) side features
+        self.side_key = b""
         self._feature_lengths = lengths
         self._feature_starts = _starts(lengths)
 
@@ -128,6 +132,15 @@ class MemberDataset(Dataset):
         self.features, self._feature_lengths = flat, lengths
         self._feature_starts = _starts(lengths)
 
+    def set_side(self, side: np.ndarray, *, alone: bool) -> None:
+        """Keep side features (n, s); `alone`: in the place of pooled vectors, for rows without a text."""
+        values = torch.as_tensor(side).to(self.dtype)
+        self.side_key = hashlib.sha256(values.numpy().tobytes()).digest()
+        if alone:
+            self.set_features(values, np.ones_like(self.lengths))
+        else:
+            self.side = values
+
     def collate(
         self, rows: np.ndarray, members: tuple[int, ...] | None
     ) -> tuple[MemberBatch, Tensor]:
@@ -138,7 +151,8 @@ class MemberDataset(Dataset):
             features = _gather(self.features, self._feature_starts, self._feature_lengths, flat)[0]
         inputs, mask = self._inputs(flat)
         n_tokens = None if mask is not None else int(self.lengths[0])
-        batch = MemberBatch(inputs, mask, features, self.weight[index], members, n_tokens)
+        side = None if self.side is None else self.side[flat]
+        batch = MemberBatch(inputs, mask, features, self.weight[index], members, n_tokens, side)
         return batch, self.y[index]
 
     @abstractmethod
@@ -179,6 +193,7 @@ class TokenDataset(MemberDataset):
         digest = hashlib.sha256(self.lengths.tobytes() + self.flat_ids.numpy().tobytes())
         if self.flat_types is not None:
             digest.update(b"types" + self.flat_types.numpy().tobytes())
+        digest.update(self.side_key)
         return digest.hexdigest()
 
     def sorted_rows(self) -> list[int]:

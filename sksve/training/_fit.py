@@ -4,7 +4,7 @@ import functools
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -31,6 +31,7 @@ from sksve.training._forecast import TrainingForecast
 from sksve.training._inference import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads, WholeBackbone
 from sksve.training._net import DataParallelNet, MemberNet
+from sksve.training._regression import RegressionRows, bootstrap_weights, choose_strength
 from sksve.training._run import Run, member_streams
 from sksve.training._settings import Settings
 
@@ -97,21 +98,57 @@ def build_module(
     twin = backbone.twin()
     streams = [member_streams(settings.random_state, k) for k in ids]
     adapters = [s.adapter for s in streams]
-    if isinstance(factory, WholeBackbone):
+    if isinstance(factory, WholeBackbone) and run.reads:
         split: nn.Module = factory(SplitBackbone(twin, plan), adapters)
     else:
         layers = {name: factory(twin.model.get_submodule(name), adapters) for name in plan.targets}
         swap_modules(twin.model, layers)  # all else is frozen since it was loaded
         split = SplitBackbone(twin, plan)
     heads = MemberHeads(
-        twin.hidden_size,
+        twin.hidden_size if run.reads else run.n_side,
         run.n_classes,
         [s.head for s in streams],
         init_std=settings.head_init_scale,
         dtype=run.dtype,
-        normalize=getattr(settings, "normalize", False),
+        normalize=run.reads and getattr(settings, "normalize", False),
+        n_side=run.n_side if run.reads else 0,
     )
     return EnsembleModule(split, heads)
+
+
+# Strengths of the regressions on side features that heads start at, and nats that one of them may be from
+# the best: the folds are flat there, and whoever sees all rows needs less of it.
+_STRENGTHS, _SLACK = tuple(10 ** (k / 2) for k in range(-8, 3)), 0.001
+
+
+@torch.no_grad()
+def _start_on_side(
+    modules: Iterable[EnsembleModule],
+    groups: Sequence[Sequence[int]],
+    data: MemberDataset,
+    settings: Settings,
+    run: Run,
+) -> Iterator[EnsembleModule]:
+    """Start each head at the logistic regression on side features, on row weights of its own.
+
+    Its strength, the same for all, is cross-validated.
+    """
+    side = data.side if run.reads else data.features
+    assert side is not None
+    rows = RegressionRows.of(side.double().numpy(), data.y.numpy(), run.n_classes)
+    weight = data.weight.double().numpy()
+    C = choose_strength(rows, weight, _STRENGTHS, 5, slack=_SLACK)
+    never = -np.log(2 * len(data))
+    for module, group in zip(modules, groups):
+        heads = module.heads
+        for i, k in enumerate(group):
+            rng = member_streams(settings.random_state, k).side
+            drawn = bootstrap_weights(weight, rng)
+            coefficients, bias = rows.solve(C, drawn, tol=1e-5, never=never)
+            target = heads.weight if heads.side is None else heads.side
+            target[i] = torch.from_numpy(coefficients)
+            heads.bias[i] = torch.from_numpy(bias)
+        yield module
 
 
 def train(
@@ -149,6 +186,11 @@ def train(
         del split
     # Built here, one after the other as tasks begin: all groups have this process's singular vectors.
     modules = (build_module(backbone, plan, factory, group, settings, run) for group in groups)
+    if run.n_side:
+        modules = _start_on_side(modules, groups, train_data, settings, run)
+    if not run.reads:  # the regressions are the members: one epoch that only judges them
+        still = {"max_epochs": 1, "lr": 0.0, "head_lr": 0.0, "weight_decay": 0.0}
+        settings = settings.with_values(**still, optimizer="adamw", freeze_out=None)
     data = train_data, valid_data
     if n_groups == 1:
         members = _train_group(next(modules), ids, *data, settings, run)

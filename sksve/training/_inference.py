@@ -301,7 +301,9 @@ def _run(module: EnsembleModule, batch: MemberBatch, members: list[int]) -> np.n
     ids, mask = stack(batch.input_ids), stack(batch.attention_mask)
     assert ids is not None
     whole = m == module.n_members and members == list(range(m))
-    out = module.logits(ids, mask, stack(batch.features), None if whole else members)
+    out = module.logits(
+        ids, mask, stack(batch.features), None if whole else members, side=stack(batch.side)
+    )
     return out.double().cpu().numpy()
 
 
@@ -313,8 +315,8 @@ def pooled_vectors(
     device: str | torch.device = "cpu",
     autocast: torch.dtype | None = None,
 ) -> np.ndarray:
-    """Pooled vectors (n_samples, d), float64, of one member: what enters its head."""
-    d, like = module.heads.weight.shape[-1], module.heads.weight
+    """Pooled vectors and side features (n_samples, d), float64, of one member: what enters its head."""
+    d, like = module.heads.matrix.shape[-1], module.heads.weight
     heads = MemberHeads(
         d, d, [torch.Generator()] * module.n_members, init_std=0.0, dtype=like.dtype
     )

@@ -15,9 +15,9 @@ from sksve.backbones import MemberCopies, SplitBackbone
 
 
 class MemberHeads(nn.Module):
-    """One linear head per member: weights are N(0, init_std ** 2), biases 0.
+    """One linear head per member: weights are N(0, init_std ** 2), biases and weights of side features 0.
 
-    With `normalize`, of vectors of Euclidean length 1.
+    With `normalize`, pooled vectors are scaled to Euclidean length 1; side features stand after them.
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class MemberHeads(nn.Module):
         init_std: float,
         dtype: torch.dtype = torch.float32,
         normalize: bool = False,
+        n_side: int = 0,
     ) -> None:
         super().__init__()
         self.normalize = normalize
@@ -40,15 +41,26 @@ class MemberHeads(nn.Module):
         )
         self.weight = nn.Parameter(weight.to(dtype))
         self.bias = nn.Parameter(torch.zeros(len(generators), n_classes, dtype=dtype))
+        side = torch.zeros(len(generators), n_classes, n_side, dtype=dtype)
+        self.side = nn.Parameter(side) if n_side else None  # a parameter, for a rate of its own
 
-    def forward(self, pooled: Tensor, members: Sequence[int] | None = None) -> Tensor:
-        """Logits (m, b, c) of pooled vectors (m, b, d)."""
-        weight, bias = self.weight, self.bias
+    @property
+    def matrix(self) -> Tensor:
+        """Weights (m, c, d + s) of pooled vectors and side features."""
+        return self.weight if self.side is None else torch.cat([self.weight, self.side], dim=-1)
+
+    def joined(self, pooled: Tensor, side: Tensor | None) -> Tensor:
+        """What the heads take: pooled vectors and, if there are, side features."""
         pooled = F.normalize(pooled, dim=-1) if self.normalize else pooled
+        return pooled if side is None else torch.cat([pooled, side.to(pooled.dtype)], dim=-1)
+
+    def forward(self, joined: Tensor, members: Sequence[int] | None = None) -> Tensor:
+        """Logits (m, b, c) of what `joined` gives, (m, b, d + s)."""
+        weight, bias = self.matrix, self.bias
         if members is not None:
             index = torch.tensor(list(members), device=weight.device)
             weight, bias = weight[index], bias[index]
-        return torch.baddbmm(bias[:, None, :], pooled, weight.transpose(1, 2))
+        return torch.baddbmm(bias[:, None, :], joined, weight.transpose(1, 2))
 
 
 class EnsembleModule(nn.Module):
@@ -89,11 +101,12 @@ class EnsembleModule(nn.Module):
         features: Tensor | None = None,
         members: Sequence[int] | None = None,
         n_frozen: int = 0,
+        side: Tensor | None = None,
     ) -> Tensor:
         """Logits (m, b, c) of members, by position, for their own rows, which are as in :class:`MemberBatch`.
 
         `features` is what ``SplitBackbone.features`` returns, where it is at hand. The first `n_frozen`
-        adapted blocks give no gradient.
+        adapted blocks give no gradient. `side` are the rows' side features (m * b, s).
         """
         if features is None:
             features = self.split.features(input_ids, attention_mask)
@@ -106,7 +119,7 @@ class EnsembleModule(nn.Module):
             assert features is not None
             pooled = features[:, 0]
         m = self.n_members if members is None else len(members)
-        pooled = pooled.to(self.heads.weight.dtype)
+        pooled = self.heads.joined(pooled.to(self.heads.weight.dtype), side)
         return self.heads(pooled.reshape(m, -1, pooled.shape[-1]), members)
 
     forward = logits

@@ -132,6 +132,8 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         heads = self.module_.heads
         groups.append({"params": [heads.weight], "lr": self.settings.head_lr})
         groups.append({"params": [heads.bias], "lr": self.settings.head_lr, "weight_decay": 0.0})
+        if heads.side is not None:
+            groups.append({"params": [heads.side], "lr": self.settings.side_lr or 0.0})
         decay = self.settings.weight_decay
         if cores:
             stages = [stage_of.get(id(p), 0) for p in cores]
@@ -182,7 +184,7 @@ class MemberNet(InterruptMixin, ClassifierMixin, NeuralNet):
         x = x.to(torch.device(self.device))
         with low_precision(torch.device(self.device), self.run.autocast):
             return self.module_(
-                x.input_ids, x.attention_mask, x.features, x.members, self.n_frozen_
+                x.input_ids, x.attention_mask, x.features, x.members, self.n_frozen_, x.side
             )
 
     def member_losses(self, logits: Tensor, y: Tensor, batch: MemberBatch) -> Tensor:
@@ -329,10 +331,9 @@ class DataParallelNet(MemberNet):
         if not rows.numel():
             return None
         flat, weight = rows.reshape(-1), Xi.weight[:, self._rows] * (rows.shape[1] / b)
-        ids, mask, features = (
-            None if t is None else t[flat] for t in (Xi.input_ids, Xi.attention_mask, Xi.features)
-        )
-        return replace(Xi, input_ids=ids, attention_mask=mask, features=features, weight=weight)
+        names = ("input_ids", "attention_mask", "features", "side")
+        held = {name: value for name in names if (value := getattr(Xi, name)) is not None}
+        return replace(Xi, weight=weight, **{name: value[flat] for name, value in held.items()})
 
     def _spread(self, logits: Tensor | None, Xi: MemberBatch) -> Tensor:
         """Logits (m, b, c), zero where the rows are others'."""

@@ -152,7 +152,7 @@ class MemberModel(nn.Module):
     """One member, whole: ids to logits, with nothing of the ensemble's machinery.
 
     What ``torch.export``, ONNX export and servers take. `model` is the backbone with the member's dense
-    weights; with `normalize`, the head takes vectors of Euclidean length 1.
+    weights; with `normalize`, the head takes vectors of Euclidean length 1, and side features after them.
     """
 
     def __init__(
@@ -169,6 +169,7 @@ class MemberModel(nn.Module):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        side_features: Tensor | None = None,
     ) -> Tensor:
         """Logits of each row.
 
@@ -180,6 +181,8 @@ class MemberModel(nn.Module):
             1 for a token, 0 for padding.
         token_type_ids : Tensor of shape (b, t), optional
             For a model fitted on pairs of texts, whose tokenizer gives them.
+        side_features : Tensor of shape (b, s), optional
+            For a model fitted on a table: what the classifier's ``side_features_.transform(X)`` gives.
 
         Returns
         -------
@@ -191,7 +194,9 @@ class MemberModel(nn.Module):
             inputs = torch.stack([input_ids, token_type_ids], dim=1)
         hidden = run_model(self.model, inputs, attention_mask)
         pooled = pool_tokens(hidden, attention_mask, self.pooling)
-        return self.head(nn.functional.normalize(pooled, dim=-1) if self.normalize else pooled)
+        pooled = nn.functional.normalize(pooled, dim=-1) if self.normalize else pooled
+        parts = [pooled] if side_features is None else [pooled, side_features.to(pooled.dtype)]
+        return self.head(torch.cat(parts, dim=-1))
 
 
 def merged_model(module: EnsembleModule, member: int) -> MemberModel:
@@ -207,7 +212,7 @@ def merged_model(module: EnsembleModule, member: int) -> MemberModel:
         model.pooler = None  # the backbone came without one
     with torch.no_grad():
         model.load_state_dict(_merged_state(module.split, model, member))
-        weight = module.heads.weight[member]
+        weight = module.heads.matrix[member]
         head = nn.utils.skip_init(
             nn.Linear, weight.shape[1], weight.shape[0], device=weight.device, dtype=weight.dtype
         )

@@ -170,6 +170,8 @@ class Run:
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
     autocast: torch.dtype | None = None
+    n_side: int = 0  # side features of a row
+    reads: bool = True  # whether rows have a text or an image, and not side features alone
     part: int = 0  # 0: fit, or the first call of partial_fit; k: the k-th training after it
     checkpoint_dir: Path | None = None
     fit_hash: str = ""  # set by `train`, with `checkpoint_dir`
@@ -186,7 +188,7 @@ class Run:
 # -- random streams: member k draws from its own, whatever the others do -------------------------
 
 # Purposes of a member's streams, by position; append only, or saved seeds change their meaning.
-_ADAPTER, _HEAD, _BATCHES = range(3)
+_ADAPTER, _HEAD, _BATCHES, _SIDE = range(4)
 # Spawn key of the stream that no member owns. A key, not a longer entropy list: SeedSequence pads
 # entropy with zeros, so [seed] and [seed, 0] are the same sequence.
 _SHARED = (0x53,)
@@ -206,20 +208,22 @@ def base_seed(random_state: Any) -> int:
 
 @dataclass(frozen=True)
 class MemberStreams:
-    """Generators of one member: of the initial values of layers and head, and of the order of rows."""
+    """Generators of one member: of initial values of layers and head, order of rows, and their weights."""
 
     adapter: torch.Generator
     head: torch.Generator
     batches: np.random.Generator
+    side: np.random.Generator
 
 
 def member_streams(seed: int, member: int, part: int = 0) -> MemberStreams:
     """Streams of one member, a function of `seed` and `member` alone; `part` counts partial_fit."""
-    children = np.random.SeedSequence([seed, member]).spawn(3)
+    children = np.random.SeedSequence([seed, member]).spawn(4)
     return MemberStreams(
         adapter=_torch_generator(children[_ADAPTER]),
         head=_torch_generator(children[_HEAD]),
         batches=np.random.default_rng(_of_part(children[_BATCHES], part)),
+        side=np.random.default_rng(children[_SIDE]),
     )
 
 

@@ -39,6 +39,8 @@ class Training(BaseEstimator):
         ``core="full"``. Biases and heads are always AdamW's.
     head_lr : float or "auto", default="auto"
         Learning rate of the heads.
+    side_lr : float, None or "auto", default="auto"
+        Learning rate of the heads' weights of side features. None: they stay at their start.
     init_scale : float or "auto", default="auto"
         Standard deviation of the members' start, relative for singular values, absolute for biases.
         It adds up over the adapted blocks: on all-MiniLM-L6-v2 0.3 was best with two blocks adapted
@@ -103,6 +105,9 @@ class Training(BaseEstimator):
 
     optimizer: str = parameter("auto", StrOptions({"auto", "adamw", "muon"}))
     head_lr: float | str = parameter("auto", Number(Real, 0, None, closed="neither"), AUTO)
+    side_lr: float | str | None = parameter(
+        "auto", Number(Real, 0, None, closed="neither"), None, AUTO
+    )
     init_scale: float | str = parameter(
         "auto", Number(Real, 0, None, closed="left"), AUTO, scope="member"
     )
@@ -214,7 +219,7 @@ class Settings:
 
     def for_training(self) -> "Settings":
         """Return a copy without what reading the data has used up; it travels to tasks."""
-        used = {"backbone": None, "serializer": None, "class_weight": None}
+        used = dict.fromkeys(("backbone", "serializer", "side_features", "class_weight"))
         return replace(self, values={**self.values, **used})
 
     def with_values(self, **changes: Any) -> "Settings":

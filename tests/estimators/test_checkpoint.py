@@ -421,7 +421,7 @@ def test__images__go_on(texts, tmp_path):
 def test__tables_and_numpys_numbers__go_on(kind, make, texts, labels, tmp_path, rng):
     table = kind == "table"
     numbers = {"lr": np.float32(0.02), "batch_size": np.int64(4), "rank": np.int32(2)}
-    X, own = (rng.normal(size=(12, 2)), {}) if table else (texts, numbers)
+    X, own = (rng.normal(size=(12, 2)), {"side_features": None}) if table else (texts, numbers)
     whole, n = moments(make(**own), X, labels)
     clf = make(checkpoint_dir=tmp_path, **own)
     assert survive(clf, X, labels, n - 4)

@@ -76,7 +76,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def fitted_table(make, table, labels):
-    return make().fit(table, labels)
+    return make(side_features=None).fit(table, labels)
 
 
 TABLES = {
@@ -111,7 +111,7 @@ FRAMES = [pd.DataFrame, pl.DataFrame]
 @pytest.mark.parametrize("frame", FRAMES)
 def test__fit__on_a_frame_keeps_names_and_finds_columns_by_them(frame, make, table, labels):
     columns = {"age": table[:, 0], "dose": table[:, 1]}
-    clf = make(max_epochs=1).fit(frame(columns), labels)
+    clf = make(max_epochs=1, side_features=None).fit(frame(columns), labels)
     proba = clf.predict_proba(frame(columns))
     assert clf.feature_names_in_.tolist() == ["age", "dose"]
     shuffled = {"dose": table[:, 1], "age": table[:, 0]}
@@ -172,8 +172,9 @@ def test__round_trip__same_predictions_for_every_container(round_trip, make, mix
         got = round_trip.predict_proba(other)
         got = got[::-1] if name == "rows shuffled" else got
         np.testing.assert_allclose(got, proba, rtol=0, atol=1e-9, err_msg=name)
-    # Fitted without names: another text, but one for all containers.
-    bare = make(max_epochs=1).fit(np.array(rows_of(mixed), dtype=object), labels)
+    # Fitted without names: the same for all containers, with advice to give a frame.
+    with pytest.warns(UserWarning, match="as a ColumnTransformer makes it.*the frame itself"):
+        bare = make(max_epochs=1).fit(np.array(rows_of(mixed), dtype=object), labels)
     assert not hasattr(bare, "feature_names_in_")
     expected = bare.predict_proba(rows_of(mixed))
     numbered = pd.DataFrame(np.array(rows_of(mixed), dtype=object))
@@ -208,7 +209,7 @@ def test__pipeline__with_a_serializer_equals_the_direct_fit(make, mixed, labels)
     assert pipe.feature_names_in_.tolist() == direct.feature_names_in_.tolist() == list(mixed)
     frame = direct.predict_uncertainty(X).to_frame()
     assert frame.index.tolist() == list(range(100, 112))
-    default = make(max_epochs=1).fit(X, labels)
+    default = make(max_epochs=1, side_features=None).fit(X, labels)
     plain = make_pipeline(TabularToText(), make(max_epochs=1)).fit(X, labels)
     np.testing.assert_array_equal(default.predict_proba(X), plain.predict_proba(X))
     pd.testing.assert_frame_equal(

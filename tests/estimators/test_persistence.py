@@ -50,7 +50,7 @@ def test__copy__predicts_the_same_bits(way, fitted, texts, labels):
 
 def test__copy__of_a_table_classifier(make, labels):
     X = np.eye(12, 3)
-    clf = make(n_members=1, max_epochs=1).fit(X, labels)
+    clf = make(n_members=1, max_epochs=1, side_features=None).fit(X, labels)
     np.testing.assert_array_equal(by_pickle(clf).predict_proba(X), clf.predict_proba(X))
 
 

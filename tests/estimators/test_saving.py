@@ -273,7 +273,7 @@ class Cased(TabularToText):
     ids=["callbacks", "foreign serializer", "subclass", "random state"],
 )
 def test__save__refuses_before_anything_is_written(changes, words, make, tmp_path):
-    clf = make(n_members=1, max_epochs=1).set_params(**changes)
+    clf = make(n_members=1, max_epochs=1, side_features=None).set_params(**changes)
     clf.fit(np.eye(4, 2), [0, 1] * 2)
     with pytest.raises(PersistenceError, match=words):
         clf.save_pretrained(tmp_path / "model")

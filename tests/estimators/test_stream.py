@@ -47,7 +47,7 @@ def test__predict_proba_iter__reads_no_further_than_needed(piece, chunk_size, pi
 def test__predict_proba_iter__memory_mapped_table(make, tmp_path):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(20, 3))
-    clf = make(max_epochs=1).fit(X, np.arange(20) % 2)
+    clf = make(max_epochs=1, side_features=None).fit(X, np.arange(20) % 2)
     mapped = np.memmap(tmp_path / "x", mode="w+", dtype=X.dtype, shape=X.shape)
     mapped[:] = X
     expected = clf.predict_proba(X)
@@ -97,7 +97,7 @@ def test__predict_proba_iter__chunks_of_a_table_with_missing_cells(make, tmp_pat
             "job": ["cook", "nurse", None, "cook", "smith", "", "x"],
         }
     )
-    clf = make(max_epochs=1).fit(frame, [0, 1, 0, 1, 1, 0, 1])
+    clf = make(max_epochs=1, side_features=None).fit(frame, [0, 1, 0, 1, 1, 0, 1])
     expected = clf.predict_proba(frame)
     # A null among the ages makes a chunk's column float: the texts must not change by that.
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "t.parquet")

@@ -11,13 +11,15 @@ def proba(clf, texts):
     return clf.predict_proba_members(texts)
 
 
-@pytest.mark.parametrize("kind", ["texts", "table"])
+@pytest.mark.filterwarnings("ignore:X has no column of free text")
+@pytest.mark.parametrize("kind", ["texts", "table", "columns"])
 def test__zero_weight__equals_a_dropped_row(kind, make, texts, labels, rng):
     X = np.array(texts) if kind == "texts" else rng.integers(0, 9, size=(12, 2))
     weight = np.array([1, 2, 0, 1, 1, 0, 3, 1, 1, 1, 0, 1.0])
     kept = np.flatnonzero(weight)
-    a = make().fit(X, labels, sample_weight=weight)
-    b = make().fit(X[kept], np.array(labels)[kept], sample_weight=weight[kept])
+    side = {"side_features": None if kind == "table" else "auto"}
+    a = make(**side).fit(X, labels, sample_weight=weight)
+    b = make(**side).fit(X[kept], np.array(labels)[kept], sample_weight=weight[kept])
     np.testing.assert_array_equal(proba(a, X), proba(b, X))
 
 

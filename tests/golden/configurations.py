@@ -147,7 +147,8 @@ def pairs():
 
 def table():
     X = np.array([[0.5, "a"], [1.5, "b"], [-2.0, "a"], [3.0, None]] * 3, dtype=object)
-    return fit(X=X, y=["x", "y", "y", "x"] * 3, unseen=X[:4], max_length=64)
+    y = ["x", "y", "y", "x"] * 3
+    return fit(X=X, y=y, unseen=X[:4], max_length=64, side_features=None)
 
 
 def images(family="vit", **changes):
