@@ -3,8 +3,8 @@
     python examples/2_tabular_to_text.py
 
 Each row becomes one text, which a singular value ensemble reads like any other. Beside it stands gradient
-boosting on the same columns, the usual choice for tables: see benchmarks/studies/tabular.py for when which of
-them is worth it.
+boosting on the same columns, the usual choice for tables, which mostly wins there. For a text column among
+others, give the classifier the frame without a serializer: docs/guide/text_and_columns.md.
 """
 
 import argparse

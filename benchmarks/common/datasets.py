@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from sklearn.utils import Bunch
 
 from sksve._exceptions import FetchError, IntegrityError
@@ -33,7 +34,8 @@ from sksve.datasets._topics import fetch_topics
 __all__ = [
     "fetch_amazon_reviews", "fetch_churn", "fetch_credit", "fetch_fashion_mnist",
     "fetch_fine_foods", "fetch_loans", "fetch_mnist_sample", "fetch_movie_reviews",
-    "fetch_newsgroups", "fetch_reuters_r8", "fetch_reuters_r52", "fetch_tweets",
+    "fetch_newsgroups", "fetch_reuters_r8", "fetch_reuters_r52", "fetch_tweets", "read_food_reviews",
+    "read_movie_titles", "read_phone_tweets", "read_titanic",
 ]  # fmt: skip
 
 USUAL = {
@@ -89,6 +91,60 @@ def fetch_fine_foods(*, subset="train", **usual):
     target = (table["score"] == "great").astype(np.int64)
     names, products = ["other", "great"], table["product"][rows]
     return Bunch(data=texts[rows], target=target[rows], target_names=names, products=products)
+
+
+def read_phone_tweets():
+    """15,000 tweets of D. Trump, sent with an Android phone or an iPhone (R package dslabs, Artistic-2.0).
+
+    Returns the table (text, time, counts) and whether it was the iPhone.
+    """
+    return _read(
+        "dslabs/trump_tweets",
+        ["text", "created_at", "retweet_count", "favorite_count"],
+        lambda table: table["source"].astype(str),
+        {"Twitter for Android": 0, "Twitter for iPhone": 1},
+    )
+
+
+def read_movie_titles():
+    """Films of one genre: title, year, length, rating and votes (R package ggplot2movies, GPL-3)."""
+    genres = ["Documentary", "Comedy", "Drama", "Action"]
+
+    def genre(table):
+        flags = np.column_stack([table[g] for g in [*genres, "Short"]])
+        one = (flags[:, :-1].sum(axis=1) == 1) & (flags[:, -1] == 0)
+        return np.where(one, flags[:, :-1].argmax(axis=1), -1)
+
+    names = ["title", "year", "length", "rating", "votes"]
+    return _read("ggplot2movies/movies", names, genre, {k: k for k in range(len(genres))})
+
+
+def read_food_reviews():
+    """The reviews of :func:`fetch_fine_foods` with product, length and exclamation marks as columns."""
+    parts = [fetch_fine_foods(subset=subset, shuffle=False) for subset in ("train", "test")]
+    texts = np.concatenate([part.data for part in parts])
+    table = {
+        "review": texts,
+        "product": np.concatenate([part.products for part in parts]),
+        "characters": [len(text) for text in texts],
+        "exclamation marks": [text.count("!") for text in texts],
+    }
+    return pd.DataFrame(table), np.concatenate([part.target for part in parts])
+
+
+def read_titanic():
+    """1,313 passengers with names, and who survived (R package Stat2Data, GPL-3)."""
+    names = ["Name", "PClass", "Age", "Sex"]
+    return _read("Stat2Data/Titanic", names, lambda t: t["Survived"].astype(int), {0: 0, 1: 1})
+
+
+def _read(item, names, labels_of, codes):
+    where = {k: USUAL[k] for k in ("data_home", "download_if_missing")}
+    (table,) = fetch_columns([item], **where)
+    labels = labels_of(table)
+    kept = np.isin(labels, list(codes))
+    frame = pd.DataFrame({name: table[name][kept] for name in names})
+    return frame, np.array([codes[label] for label in labels[kept].tolist()])
 
 
 # -- images ------------------------------------------------------------------------------------------

@@ -50,7 +50,9 @@ def object_table(X: Any, estimator: Any) -> NDArray[np.object_]:
 
 
 def with_plain_cells(X: Any) -> Any:
-    """Rows whose cells are lists, which numpy cannot hold, as an object array; others unchanged."""
+    """Cells that numpy cannot hold as objects: lists, and Arrow's columns in a frame; others unchanged."""
+    if hasattr(X, "iloc") and any("pyarrow" in str(dtype) for dtype in X.dtypes):
+        return X.astype(object)
     if not _is_list_of_rows(X):
         return X
     try:

@@ -32,11 +32,11 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "text_columns": [StrOptions({"auto"}), "array-like"],
     "digits": [Interval(Integral, 1, 17, closed="both")],
     "missing": [str],
+    "as_column": ["boolean"],
 }
 
 
-# The output is 1-D, so set_output has nothing to wrap.
-class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+class TabularToText(TransformerMixin, BaseEstimator):
     """Write each row of a table as one text, such as ``"age: 39; job: nurse"``.
 
     The text of a cell depends on its value only, never on the container or the type it is stored
@@ -74,6 +74,9 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     missing : str, default="skip"
         Text of a missing cell (None, NaN, NaT, NA). ``"skip"`` leaves the cell out with its name;
         a row without any value is then the empty text.
+    as_column : bool, default=False
+        Return a column, of shape (n_samples, 1), which a :class:`~sklearn.compose.ColumnTransformer` takes
+        and text vectorisers do not. With ``set_output`` it is a frame's column in any case.
 
     Attributes
     ----------
@@ -95,7 +98,8 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     Notes
     -----
     The output is a 1-D array of texts, what scikit-learn's text vectorisers and sksve's classifiers
-    read. It has no columns, hence neither ``get_feature_names_out`` nor ``set_output``.
+    read, or with `as_column` a column of them. A classifier of sksve needs no transformer in front of it:
+    it takes the table itself, see :doc:`/guide/text_and_columns`.
 
     A frame's columns are found by name: in `transform` they may come in another order and beside
     others, as in :class:`~sklearn.compose.ColumnTransformer`.
@@ -136,6 +140,7 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         text_columns: Sequence[str | int] | str = "auto",
         digits: int = FLOAT32_DIGITS,
         missing: str = "skip",
+        as_column: bool = False,
     ) -> None:
         self.template = template
         self.separator = separator
@@ -145,6 +150,7 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         self.text_columns = text_columns
         self.digits = digits
         self.missing = missing
+        self.as_column = as_column
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the columns' names and check the parameters against them.
@@ -190,7 +196,7 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
 
         Returns
         -------
-        ndarray of shape (n_samples,) and dtype object
+        ndarray of shape (n_samples,) and dtype object, or (n_samples, 1) with `as_column`
             One str a row.
 
         Raises
@@ -212,7 +218,23 @@ class TabularToText(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
             if self.missing == "skip":
                 cells = ((name, cell) for name, cell in cells if not is_missing(cell))
             texts[i] = self.separator.join(self._part(name, cell) for name, cell in cells)
-        return texts
+        return texts[:, None] if self.as_column else texts
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Name of the one column.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (1,) and dtype object
+            ``["text"]``.
+        """
+        check_is_fitted(self)
+        return np.array(["text"], dtype=object)
 
     def _part(self, name: str, cell: Any) -> str:
         value = self.missing if is_missing(cell) else cell_text(cell, self.digits)

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import _NotAnArray
 
 from sksve.preprocessing import TabularToText
@@ -184,10 +186,19 @@ def test_fit__attributes():
     assert not hasattr(TabularToText().fit(ROWS), "feature_names_in_")
 
 
-def test_output__is_not_a_table():
-    fitted = TabularToText().fit(ROWS)
-    assert not hasattr(fitted, "set_output")
-    assert not hasattr(fitted, "get_feature_names_out")
+@pytest.mark.parametrize("frames", [False, True])
+def test_output__inside_a_column_transformer(frames):
+    X = pd.DataFrame(FRAME)
+    writer = TabularToText(as_column=not frames)
+    both = make_column_transformer(
+        (writer, ["age", "job"]), (FunctionTransformer(feature_names_out="one-to-one"), ["dose"])
+    )
+    both.set_output(transform="pandas" if frames else "default")
+    made = both.fit_transform(X)
+    assert np.asarray(made).tolist() == [["age: 39; job: nurse", 0.1], ["age: 47; job: cook", 2.5]]
+    names = ["tabulartotext__text", "functiontransformer__dose"]
+    assert both.get_feature_names_out().tolist() == names
+    assert not frames or list(made.columns) == names
 
 
 @pytest.mark.parametrize("copied", [clone, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
