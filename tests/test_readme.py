@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.common.results import read
+from benchmarks.common.results import RESULTS, Table, read
+from benchmarks.tabular import report
 from sksve.backbones import make_tiny_backbone
 from sksve.datasets import fetch_movie_reviews
 from tests.fetching import skip_without_registry
@@ -70,10 +71,7 @@ def test_examples__quote_the_recorded_numbers():
 
 def test_tables__quote_the_recorded_numbers():
     page = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
-    found = read("tabular")
-    for row in found["results"]:
-        numbers = [f"{row[name]:.3f}" for name in ("accuracy", "nll", "ece")]
-        assert f"| {row['table']} | {row['model']} | {' | '.join(numbers)} |" in page
+    assert report(list(Table(RESULTS / "tabular.jsonl").rows().values())) in page
 
 
 def test_speed__time_and_memory_are_those_of_the_files():

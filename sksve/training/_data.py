@@ -111,7 +111,7 @@ class MemberDataset(Dataset):
         self.dtype = dtype
         self.features: Tensor | None = None
         self.side: Tensor | None = None  # (n, s) side features
-        self.side_key = b""
+        self.side_bytes = [b""] * n  # of each row
         self._feature_lengths = lengths
         self._feature_starts = _starts(lengths)
 
@@ -135,7 +135,7 @@ class MemberDataset(Dataset):
     def set_side(self, side: np.ndarray, *, alone: bool) -> None:
         """Keep side features (n, s); `alone`: in the place of pooled vectors, for rows without a text."""
         values = torch.as_tensor(side).to(self.dtype)
-        self.side_key = hashlib.sha256(values.numpy().tobytes()).digest()
+        self.side_bytes = [row.tobytes() for row in values.numpy()]
         if alone:
             self.set_features(values, np.ones_like(self.lengths))
         else:
@@ -193,13 +193,14 @@ class TokenDataset(MemberDataset):
         digest = hashlib.sha256(self.lengths.tobytes() + self.flat_ids.numpy().tobytes())
         if self.flat_types is not None:
             digest.update(b"types" + self.flat_types.numpy().tobytes())
-        digest.update(self.side_key)
+        digest.update(b"".join(self.side_bytes))
         return digest.hexdigest()
 
     def sorted_rows(self) -> list[int]:
-        """Rows by (length, tokens)."""
+        """Rows by (length, tokens, side features)."""
         starts, flat = self.starts.tolist(), self.flat_ids.numpy()
-        keys = [(int(n), flat[s : s + n].tobytes()) for s, n in zip(starts, self.lengths)]
+        rows = zip(starts, self.lengths, self.side_bytes)
+        keys = [(int(n), flat[s : s + n].tobytes(), side) for s, n, side in rows]
         return sorted(range(len(keys)), key=keys.__getitem__)
 
     def _inputs(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:

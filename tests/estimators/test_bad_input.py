@@ -317,7 +317,7 @@ def test__class_weight__of_no_finite_number_is_refused(no_loading, make, weight)
 
 def test__a_list_in_a_first_row_is_a_cell_as_in_any_other(make):
     rows = [[(1, 2), [1, [2]], 3], [1, 2, 3], [4, 5, 6], [7, 8, [9]]]
-    clf = make(max_epochs=1).fit(rows, Y)
+    clf = make(max_epochs=1, side_features=None).fit(rows, Y)
     expected = clf.predict_proba(rows)
     np.testing.assert_allclose(clf.predict_proba(rows[::-1]), expected[::-1], rtol=0, atol=1e-5)
     assert np.ptp(expected[:, 1]) > 0

@@ -122,7 +122,7 @@ def test__predict_proba_iter__chunks_that_are_lists_and_arrays(make, fitted, tex
     with pytest.raises(ValueError, match="one bare str"):
         joined(fitted, [texts[:5], texts[5]])
     X = np.random.default_rng(0).normal(size=(12, 3))
-    clf = make(max_epochs=1).fit(X, [0, 1] * 6)
+    clf = make(max_epochs=1, side_features=None).fit(X, [0, 1] * 6)
     got = joined(clf, iter([X[:5], X[5:]]), chunk_size=4)
     np.testing.assert_allclose(got, clf.predict_proba(X), rtol=0, atol=1e-12)
 

@@ -132,7 +132,7 @@ def pairs(rng):
 def tables(rng):
     X = pd.DataFrame({"n": rng.normal(size=40), "word": rng.choice(WORDS, size=40)})
     rows = [X.iloc[k : 2 * k + 3] for k in range(N_THREADS)]
-    return make_tiny_backbone(), X, rng.choice(["a", "b"], size=40), rows, {}
+    return make_tiny_backbone(), X, rng.choice(["a", "b"], size=40), rows, {"side_features": None}
 
 
 def images(rng):
