@@ -123,9 +123,9 @@ class MemberClassifier(
         ----------
         X : sequence of str, table of shape (n_samples, n_features), or images
             1-D strings are texts, as is a table with one column of strings; any other 2-D input is
-            a table whose rows are turned into text, or, with ``serializer="pair"``, two columns of
-            texts. With a vision backbone: a list of PIL images, of uint8 arrays or of file paths, or a
-            uint8 array of shape (n_samples, h, w) or (n_samples, h, w, 3).
+            a table, see `side_features`, or, with ``serializer="pair"``, two columns of texts.
+            With a vision backbone: a list of PIL images, of uint8 arrays or of file paths, or a uint8 array
+            of shape (n_samples, h, w) or (n_samples, h, w, 3).
         y : array-like of shape (n_samples,), or (n_samples, n_classes)
             Labels of any kind scikit-learn accepts. Two columns or more of floats are soft labels,
             rows of probabilities, such as the shares of people who chose each class: members

@@ -27,7 +27,7 @@ from sksve.preprocessing._table import (
     plain_container,
     with_plain_cells,
 )
-from sksve.training import ImageDataset, MemberDataset, Run, TokenDataset
+from sksve.training import ImageDataset, MemberDataset, Run, TokenDataset, is_auto
 
 __all__ = [
     "RowReader",
@@ -377,6 +377,11 @@ class RowReader(BaseEstimator):
         In fit (`reset`) the columns are told apart and learned by the rows of `train`, or by all.
         """
         if rows.kind != "table":
+            if reset and not (self.side_features is None or is_auto(self.side_features)):
+                raise ValueError(
+                    "A 'side_features' transformer makes features of the columns of a table. Got X of kind "
+                    f"{rows.kind!r}. Pass a table, or leave side_features at 'auto'."
+                )
             return rows
         if reset:
             columns = learn_columns(

@@ -8,9 +8,11 @@ What JSON has no word for is an object with one key that starts with ``$``: ``{"
 sksve's own classes, and scikit-learn transformers of the types that skops trusts; nothing else is called.
 """
 
+import io
 import json
 import math
 import re
+import zipfile
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -291,6 +293,9 @@ def _sklearn(inner: Any, tensors: MutableMapping[str, np.ndarray]) -> Any:
 
     data = np.ascontiguousarray(tensors.pop(inner), dtype=np.uint8).tobytes()
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(part.file_size for part in archive.infolist()) > MOST_ARRAY_BYTES:
+                raise ValueError(f"it would unpack to more than {MOST_ARRAY_BYTES} bytes")
         return skops.io.loads(data, trusted=_TRUSTED)
     except Exception as error:  # of a damaged or malicious file
         raise PersistenceError(f"A saved transformer cannot be read: {error}") from error

@@ -205,6 +205,8 @@ def test__transformer__makes_the_side_features(tiny, tickets):
         bad.fit(X, y)
     with pytest.raises(ValueError, match="'side_features' parameter of SVEClassifier must be"):
         clone(clf).set_params(side_features="yes").fit(X, y)
+    with pytest.raises(ValueError, match=r"of a table\. Got X of kind 'text'"):
+        clone(clf).fit(X["text"], y)
 
 
 class Own(TransformerMixin, BaseEstimator):

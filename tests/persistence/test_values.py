@@ -1,14 +1,19 @@
 """Values through JSON: the same value, of the same type."""
 
+import io
 import json
 import math
+import os
 import pathlib
+import zipfile
 
 import numpy as np
 import pytest
+import skops.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from sksve import PersistenceError
 from sksve.persistence import decode, dumps, encode, loads
@@ -216,3 +221,26 @@ def test__json__loads__refuses(data, words):
 def test__json__dumps__refuses_nan():
     with pytest.raises(ValueError):
         dumps([float("nan")])
+
+
+def test__transformers__of_sklearn_go_through_skops():
+    table = np.array([["a", 1.0], ["b", 2.0]], dtype=object)
+    encoder = OneHotEncoder().fit(table)
+    tensors = {}
+    saved = encode(encoder, name="encoder", tensors=tensors)
+    again = decode(saved, dict(tensors))
+    np.testing.assert_array_equal(
+        again.transform(table).toarray(), encoder.transform(table).toarray()
+    )
+    with pytest.raises(PersistenceError, match="cannot be read"):
+        decode(saved, {"encoder": tensors["encoder"][:-20]})
+    strange = skops.io.dumps(FunctionTransformer(os.system))
+    with pytest.raises(PersistenceError, match=r"cannot be read.*posix\.system"):
+        decode(saved, {"encoder": np.frombuffer(strange, dtype=np.uint8)})
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", b" " * 2**28)
+    with pytest.raises(PersistenceError, match="would unpack to more"):
+        decode(saved, {"encoder": np.frombuffer(bomb.getvalue(), dtype=np.uint8)})
+    with pytest.raises(PersistenceError, match="skops does not trust"):
+        encode(FunctionTransformer(os.system), name="f", tensors={})

@@ -27,7 +27,7 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def fitted(tiny):
-    clf = SVEClassifier(tiny, n_members=2, max_epochs=1, random_state=0)
+    clf = SVEClassifier(tiny, n_members=2, max_epochs=1, side_features=None, random_state=0)
     return clf.fit([[1, "a"], [2, "b"], [3, "a"], [4, "b"]], [0, 1, 0, 1])
 
 
