@@ -76,6 +76,8 @@ class MemberLinear(MemberModule):
 
     #: Beside the sizes, what ``repr`` shows.
     shown: tuple[str, ...] = ()
+    #: Whether the model writes to what this layer gives, which must then be no view.
+    is_written = False
 
     _merged = ThreadLocal[tuple[Tensor, Tensor | None]]()  # set by `merged_member`
 
@@ -134,8 +136,10 @@ class MemberLinear(MemberModule):
                 f"The input has {x.shape[0]} rows, which {m} members cannot share equally: stack the "
                 "rows of all members, member axis outermost."
             )
-        y = self.apply_members(x.reshape(m, -1, self.in_features), self._members)
-        return y.reshape(*x.shape[:-1], self.out_features)
+        n = x.shape[:-1].numel() // m  # may be 0: an expert without tokens
+        y = self.apply_members(x.reshape(m, n, self.in_features), self._members)
+        y = y.reshape(*x.shape[:-1], self.out_features)
+        return y.clone() if self.is_written else y
 
     @torch.no_grad()
     def dense(self, member: int) -> tuple[Tensor, Tensor | None]:
@@ -190,6 +194,7 @@ def use_members(module: nn.Module, members: Sequence[int] | None) -> Iterator[No
     The input then has ``len(members) * b`` rows.
     """
     layers = [m for m in module.modules() if isinstance(m, MemberModule)]
+    before = [layer._members for layer in layers]
     try:
         for layer in layers:
             if members is not None:
@@ -197,8 +202,8 @@ def use_members(module: nn.Module, members: Sequence[int] | None) -> Iterator[No
                 layer._members = torch.tensor(list(members), device=device)
         yield
     finally:
-        for layer in layers:
-            layer._members = None
+        for layer, chosen in zip(layers, before):
+            layer._members = chosen
 
 
 @contextmanager

@@ -11,18 +11,16 @@ from sksve.backbones._load import LoadedBackbone, load_backbone
 from sksve.backbones._plan import (
     AdaptationPlan,
     AdapterReport,
+    blocks_of,
     plan_adaptation,
     swap_modules,
 )
 from sksve.backbones._pooling import pool_tokens
+from sksve.backbones._probe import run_model
+from sksve.backbones._proof import prove
 from sksve.backbones._resolve import Backbone, ResolvedBackbone, as_backbone, resolve_backbone
-from sksve.backbones._split import (
-    SplitBackbone,
-    count_image_tokens,
-    entry_replaces_inputs,
-    eval_mode,
-    run_model,
-)
+from sksve.backbones._runs import count_image_tokens
+from sksve.backbones._split import SplitBackbone, eval_mode
 from sksve.backbones._tiny import make_tiny_backbone
 
 __all__ = [
@@ -34,17 +32,18 @@ __all__ = [
     "ResolvedBackbone",
     "SplitBackbone",
     "as_backbone",
+    "blocks_of",
     "check_identity",
     "count_image_tokens",
     "describe_config",
     "describe_processor",
-    "entry_replaces_inputs",
     "eval_mode",
     "fetch_backbone",
     "load_backbone",
     "make_tiny_backbone",
     "plan_adaptation",
     "pool_tokens",
+    "prove",
     "resolve_backbone",
     "run_model",
     "swap_modules",

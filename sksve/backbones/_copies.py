@@ -11,7 +11,7 @@ from sksve.adapters import FeatureDropout, MemberModule, dropout_layers
 from sksve.backbones._plan import swap_modules
 from sksve.backbones._split import SplitBackbone
 
-_OF_SPLIT = ("model", "blocks", "pooling", "has_prefix", "has_suffix", "features")
+_OF_SPLIT = ("model", "plan", "blocks", "pooling", "has_prefix", "has_suffix", "features")
 
 
 class MemberCopies(MemberModule):

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from sksve._forks import ForkSafeLock
 from sksve.adapters import mark_frozen
 from sksve.backbones._plan import count_positions
-from sksve.backbones._pooling import is_vision, resolve_pooling
-from sksve.backbones._resolve import ResolvedBackbone, base_model
+from sksve.backbones._pooling import lowers_case, resolve_pooling
+from sksve.backbones._probe import Seen, look
+from sksve.backbones._resolve import ResolvedBackbone, base_model, model_class
 
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
 _KEPT = 2  # loaded folders kept in memory: a search reads a backbone once, not once a candidate
@@ -46,6 +47,7 @@ class LoadedBackbone:
     name: str  # what the user gave
     source: str  # where it was found, as in ResolvedBackbone
     dropout_rates: dict[str, float] = field(default_factory=dict)  # before, by dotted name
+    seen: Seen | None = None  # what forward passes show
 
     def twin(self) -> "LoadedBackbone":
         """Return a backbone with modules of its own around the same weights."""
@@ -88,9 +90,7 @@ def load_backbone(
     if resolved.pair is None and resolved.folder is None:
         raise ValueError("resolved must have a folder or a pair; make it with resolve_backbone().")
     config = resolved.config
-    pooling = resolve_pooling(
-        resolved.pooling if pooling is None else pooling, folder=resolved.folder, config=config
-    )
+    pooling = resolve_pooling(resolved.pooling if pooling is None else pooling, resolved.folder)
     _check_processor(resolved)
     _check_image_size(resolved, config)
     if resolved.pair is not None:
@@ -99,24 +99,23 @@ def load_backbone(
     else:
         model, processor = _loaded_folder(Path(resolved.folder or ""))
         model = _around_weights_of(model, dtype)
-    processor = _usable_processor(copy.deepcopy(processor))
+    processor = _usable_processor(copy.deepcopy(processor), lower=lowers_case(resolved.folder))
     if resolved.image_size is not None:
         processor = _with_image_size(processor, int(resolved.image_size))
     rates = _silence_dropout(model)
     model.eval()
-    if config.model_type == "deberta-v2":
-        from sksve.backbones._deberta import give_members_their_positions
-
-        give_members_their_positions(model)
+    _check_vocabulary(model, processor)
+    seen = look(model, processor)
     return LoadedBackbone(
         model=model,
         processor=processor,
-        pooling=pooling,
-        hidden_size=int(model.config.hidden_size),
+        pooling=seen.pooling if pooling == "auto" else pooling,
+        hidden_size=seen.width,
         max_positions=count_positions(model),
         name=resolved.name,
         source=resolved.source,
         dropout_rates=rates,
+        seen=seen,
     )
 
 
@@ -136,14 +135,19 @@ def _around_weights_of(
         id(p): nn.Parameter(taken(p), requires_grad=False) for p in model.parameters()
     }
     new |= {id(b): taken(b) for b in model.buffers()}
-    return copy.deepcopy(model, new)  # what is in there counts as copied already
+    twin = copy.deepcopy(model, new)  # what is in there counts as copied already
+    for name, module in list(twin.named_modules()):
+        if name and hasattr(module, "_orig_mod"):  # of torch.compile
+            parent, _, child = name.rpartition(".")
+            setattr(twin.get_submodule(parent), child, module._orig_mod)
+    return twin
 
 
 def _check_processor(resolved: ResolvedBackbone) -> None:
     """Refuse a pair of a vision model with a tokenizer, or of a language model without one."""
     if resolved.pair is None:
         return
-    vision, processor = is_vision(resolved.config), resolved.pair[1]
+    vision, processor = resolved.is_vision, resolved.pair[1]
     of_language = hasattr(processor, "pad_token")
     if of_language if vision else hasattr(processor, "preprocess") and not of_language:
         wanted, kind = ("an image processor", "vision") if vision else ("a tokenizer", "language")
@@ -156,7 +160,7 @@ def _check_processor(resolved: ResolvedBackbone) -> None:
 def _check_image_size(resolved: ResolvedBackbone, config: Any) -> None:
     if resolved.image_size is None:
         return
-    if not is_vision(config):
+    if not resolved.is_vision:
         raise ValueError(
             f"image_size needs a vision backbone (ViT, DINOv2). Got {resolved.name!r}, whose "
             f"model type is {config.model_type!r}."
@@ -201,14 +205,15 @@ def _identity(folder: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _read(folder: Path) -> tuple[Any, Any]:
-    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 
     local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     weights: dict[str, Any] = {"use_safetensors": True, "dtype": torch.float32}
     _check_shards(folder)
     with _quiet(), torch.random.fork_rng(devices=[]):
         try:
-            model, info = AutoModel.from_pretrained(  # nosec B615 # a local folder
+            kind: Any = model_class(AutoConfig.from_pretrained(str(folder), **local))  # nosec B615
+            model, info = kind.from_pretrained(  # nosec B615 # a local folder
                 str(folder), output_loading_info=True, **weights, **local
             )
         except Exception as error:  # transformers raises a dozen kinds
@@ -216,7 +221,7 @@ def _read(folder: Path) -> tuple[Any, Any]:
                 f"The backbone in {folder} cannot be loaded: {error} A folder written by "
                 "save_pretrained() of a transformers model can."
             ) from error
-        vision = is_vision(model.config)
+        vision = model.main_input_name == "pixel_values"
         kind = AutoImageProcessor if vision else AutoTokenizer
         try:
             processor = kind.from_pretrained(str(folder), **local)
@@ -269,7 +274,34 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _usable_processor(processor: Any) -> Any:
+def _check_vocabulary(model: Any, processor: Any) -> None:
+    """Refuse a tokenizer whose ids are not the rows of the model's embedding; pad with a row it has."""
+    try:
+        n_rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    except NotImplementedError:
+        return
+    if n_rows is None or not hasattr(processor, "get_vocab"):
+        return
+    words = processor.get_vocab()
+    pad = processor.pad_token
+    ids = [i for word, i in words.items() if word != pad] or [0]
+    cure = None
+    if max(ids) >= n_rows:
+        cure = (
+            "If tokens were added, resize the model: model.resize_token_embeddings(len(tokenizer))."
+        )
+    elif len(words) < 0.9 * n_rows:
+        cure = "Give the tokenizer that the model was trained with (its files may be missing)."
+    if cure:
+        raise ValueError(
+            f"The tokenizer has ids up to {max(ids)} ({len(words)} tokens), but {type(model).__name__} has "
+            f"embeddings for {n_rows}. {cure}"
+        )
+    if words.get(pad, 0) >= n_rows:  # masked, so any will do
+        processor.pad_token = next(word for word, i in words.items() if i == max(ids))
+
+
+def _usable_processor(processor: Any, *, lower: bool = False) -> Any:
     """Make a copied tokenizer pad on the right, with a token, and cut nothing unasked."""
     if not hasattr(processor, "pad_token"):
         return processor  # of images
@@ -290,6 +322,13 @@ def _usable_processor(processor: Any) -> Any:
     if backend is not None:
         backend.no_truncation()
         backend.no_padding()
+    if lower:
+        from tokenizers import normalizers
+
+        if backend is None:
+            raise ValueError("do_lower_case needs a fast tokenizer: give texts in lower case.")
+        before = [n for n in (backend.normalizer,) if n is not None]
+        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
     return processor
 
 

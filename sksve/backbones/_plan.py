@@ -3,14 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from numbers import Integral
 from typing import Any, Self
 
 import torch
 from torch import nn
 
-from sksve.backbones._resolve import ResolvedBackbone, base_model
+from sksve.backbones._resolve import ResolvedBackbone, base_model, model_class
 
 _GROUPS = ("all-linear", "attention", "mlp")
 
@@ -27,6 +27,15 @@ class AdaptationPlan:
     max_positions: int | None = (
         None  # of an input in tokens, special ones included; None: no limit known
     )
+    # What `prove` found; until then nothing is taken for granted.
+    proven: bool = False
+    joint: bool = False  # members in one pass are each member alone
+    outputs: int | None = None  # of a block: 0 a tensor, k a k-tuple; None: never cut
+    entry_suffices: bool = False  # behind the cut neither embeddings nor pixels are needed
+    pads: bool = True  # a row alone is the row with padding
+    written: frozenset[str] = frozenset()  # targets whose result the model writes to
+    width: int = 0  # of the last hidden state
+    share: float = 1.0  # of the entries of the blocks' matrices that targets hold
 
 
 def plan_adaptation(
@@ -76,12 +85,13 @@ def plan_adaptation(
     if target_modules == "auto":
         target_modules = "all-linear"
     model = base_model(_skeleton(backbone))
+    _check_kind(model)
     blocks, n_blocks = _find_blocks(model)
     first_block = n_blocks - _checked_adapt_blocks(adapt_blocks, n_blocks)
     matches = _matcher(target_modules)
     targets, skipped, inside, frozen = [], {}, [], False
     for name, module in model.named_modules():
-        if not isinstance(module, nn.Linear) and not _is_conv1d(module):
+        if not is_linear(module):
             continue
         block = _block_of(name, blocks)
         if block is None:
@@ -90,8 +100,6 @@ def plan_adaptation(
         inside.append(name)
         if not matches(name, name.removeprefix(f"{blocks}.{block}.")):
             skipped[name] = f"not matched by target_modules={target_modules!r}"
-        elif type(module).__name__ == "NonDynamicallyQuantizableLinear":
-            skipped[name] = "its weight is read without calling it (torch.nn.MultiheadAttention)"
         elif block < first_block:
             skipped[name] = f"block {block} is frozen by adapt_blocks={adapt_blocks}"
             frozen = True
@@ -104,14 +112,9 @@ def plan_adaptation(
 
 
 def _find_blocks(model: nn.Module) -> tuple[str, int]:
-    """Dotted name and length of the list of transformer blocks; a model with no such list is refused."""
+    """Dotted name and length of the list of transformer blocks; "" and 1 where there is no such list."""
     config: Any = getattr(model, "config", None)
     n_layers = getattr(config, "num_hidden_layers", None)
-    who = type(model).__name__
-    if getattr(config, "is_encoder_decoder", False):
-        raise ValueError(
-            f"{who} is an encoder-decoder model; sksve adapts encoders and decoders only."
-        )
     lists = {
         name: module
         for name, module in model.named_modules()
@@ -119,20 +122,52 @@ def _find_blocks(model: nn.Module) -> tuple[str, int]:
     }
     outer = {n: m for n, m in lists.items() if not any(n.startswith(o + ".") for o in lists)}
     whole = {n: m for n, m in outer.items() if len(m) == n_layers and _is_uniform(m)}
+    if not whole:
+        kinds = ("GradientCheckpointingLayer",)
+        whole = {n: m for n, m in outer.items()
+                 if _is_uniform(m) and kinds[0] in [k.__name__ for k in type(m[0]).__mro__]}  # fmt: skip
     if len(whole) == 1:
         [(name, blocks)] = whole.items()
         return name, len(blocks)
-    found = ", ".join(f"{n} ({len(m)})" for n, m in outer.items()) or "none"
-    reason = (
-        "they share the weights of fewer blocks (as ALBERT's do), so none can be adapted alone"
-        if not whole and any(len(m) < (n_layers or 0) for m in outer.values())
-        else "sksve needs exactly one list with one block per layer"
-    )
-    raise ValueError(
-        f"{who} has {n_layers} layers, but {reason}. Lists of modules found: {found}. Families "
-        "that work are BERT, RoBERTa, DistilBERT, MPNet, ELECTRA, DeBERTa-v2, GPT-2, Llama, ViT, "
-        "DINOv2."
-    )
+    return "", 1
+
+
+def _check_kind(model: Any) -> None:
+    """Refuse, in one sentence that says what to do instead, what sksve does not adapt."""
+    who, inputs = type(model).__name__, getattr(model, "main_input_name", "input_ids")
+    cure = None
+    if getattr(model.config, "is_encoder_decoder", False) and hasattr(model, "decoder"):
+        kind = "an encoder-decoder model"
+        cure = "give its encoder, as (model.get_encoder(), tokenizer)"
+    elif hasattr(model, "text_model") and hasattr(model, "vision_model"):
+        kind = "a model of texts and images"
+        cure = "give one half, as (model.vision_model, image_processor)"
+    elif inputs not in ("input_ids", "pixel_values"):
+        kind = f"a model of audio or another kind of input ({inputs})"
+        cure = "give its vectors to a scikit-learn classifier and calibrate that"
+    elif any(_is_quantised(m) for m in model.modules()):
+        kind = "a quantised model, whose matrices have no singular vectors to share"
+        cure = "give the model loaded without quantisation, or model.dequantize()"
+    if cure:
+        raise ValueError(
+            f"{who} is {kind}; sksve adapts encoders and decoders of texts or images only: {cure}."
+        )
+
+
+def _is_quantised(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    whole = isinstance(weight, torch.Tensor) and not weight.is_floating_point()
+    return ".quantized." in type(module).__module__ or (isinstance(module, nn.Linear) and whole)
+
+
+def blocks_of(model: Any, blocks: str) -> list[Any]:
+    """Blocks of a model by the dotted name of their list; "": the model is one block."""
+    return list(model.get_submodule(blocks)) if blocks else [model]
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is a linear map that can be adapted."""
+    return isinstance(module, nn.Linear) or _is_conv1d(module)
 
 
 def count_positions(model: Any) -> int | None:
@@ -143,7 +178,7 @@ def count_positions(model: Any) -> int | None:
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             offset = 0 if module.padding_idx is None else module.padding_idx + 1
-            return int(module.num_embeddings) - offset
+            return min(int(limit), int(module.num_embeddings) - offset)
     return int(limit)
 
 
@@ -160,10 +195,9 @@ def _skeleton(backbone: ResolvedBackbone | nn.Module) -> Any:
         return backbone
     if backbone.pair is not None:
         return backbone.pair[0]
-    from transformers import AutoModel
-
+    config = backbone.config
     with torch.device("meta"):  # draws nothing
-        return AutoModel.from_config(backbone.config, trust_remote_code=False)
+        return model_class(config)._from_config(config)
 
 
 def _is_uniform(blocks: nn.ModuleList) -> bool:
@@ -173,6 +207,8 @@ def _is_uniform(blocks: nn.ModuleList) -> bool:
 
 def _block_of(name: str, blocks: str) -> int | None:
     """Index of the block a dotted name lies in, or None."""
+    if not blocks:
+        return 0
     if not name.startswith(blocks + "."):
         return None
     return int(name.removeprefix(blocks + ".").partition(".")[0])
@@ -224,8 +260,8 @@ def _checked_adapt_blocks(adapt_blocks: Any, n_blocks: int) -> int:
         )
     if adapt_blocks > n_blocks:
         raise ValueError(
-            f"adapt_blocks={adapt_blocks} is more than this backbone's {n_blocks} blocks. Choose an int up "
-            f"to {n_blocks}, or None for all."
+            f"adapt_blocks={adapt_blocks} is more than this backbone's {n_blocks} block"
+            f"{'s' * (n_blocks > 1)}. Choose an int up to {n_blocks}, or None for all."
         )
     return int(adapt_blocks)
 
@@ -318,6 +354,13 @@ class AdapterReport:
         Bytes of the trainable parameters.
     ranks : dict of str to int
         Adapted module -> how many of its singular values are trained.
+    share_adapted : float
+        Share of the entries of the blocks' matrices that adapted modules hold; below 1 where a model has
+        bare matrices, such as experts, or blocks are frozen.
+    found : dict of str to bool
+        What two short rows proved: "joint" (members share a pass), "cut" (frozen blocks are computed
+        once), "padding" (rows of several lengths share a pass). Where one is False, passes are repeated,
+        and the numbers are right.
     """
 
     adapted: tuple[str, ...]
@@ -328,6 +371,8 @@ class AdapterReport:
     share_percent: float
     n_bytes: int
     ranks: dict[str, int]
+    share_adapted: float = 1.0
+    found: dict[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -359,6 +404,10 @@ class AdapterReport:
             share_percent=100.0 * n_trainable / n_total,
             n_bytes=sum(p.nbytes for p in trainable),
             ranks=dict(ranks or {}),
+            share_adapted=plan.share,
+            found={"joint": plan.joint, "cut": plan.outputs is not None, "padding": plan.pads}
+            if plan.proven
+            else {},
         )
 
     def __repr__(self) -> str:
@@ -371,6 +420,16 @@ class AdapterReport:
         if self.ranks:
             low, high = min(self.ranks.values()), max(self.ranks.values())
             lines.append(f"  trained rank: {low if low == high else f'{low} to {high}'}")
+        if self.found:
+            lines.append(f"  {self.share_adapted:.0%} of the entries of the blocks' matrices")
+        repeated = {
+            "joint": "members take turns in training",
+            "cut": "frozen blocks run again at every step",
+            "padding": "rows of one length only share a pass",
+        }
+        lines += [
+            f"  {words}" for name, words in repeated.items() if not self.found.get(name, True)
+        ]
         reasons = Counter(self.skipped.values())
         lines += [f"  not adapted: {count} {reason}" for reason, count in reasons.items()]
         return "\n".join(lines)

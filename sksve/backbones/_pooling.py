@@ -79,34 +79,12 @@ def pool_tokens(hidden: Tensor, attention_mask: Tensor | None, pooling: str) -> 
     return torch.where(real.any(dim=1, keepdim=True), chosen, hidden.new_zeros(()))
 
 
-def resolve_pooling(pooling: str, *, folder: Path | None, config: Any) -> str:
-    """Turn "auto" into the pooling a backbone was made for; give any other choice back."""
+def resolve_pooling(pooling: str, folder: Path | None) -> str:
+    """Turn "auto" into what sentence-transformers files say, if there are any; check any other choice."""
     _check_pooling(pooling, allowed=("auto", *POOLINGS))
-    if pooling != "auto":
-        return pooling
-    if folder is not None and (chosen := _sentence_transformers_pooling(folder)) is not None:
-        return chosen
-    if is_vision(config):
-        return "cls"
-    return "last" if _is_causal(config) else "mean"
-
-
-def is_vision(config: Any) -> bool:
-    """Whether a configuration describes a model of images."""
-    return hasattr(config, "image_size") and not hasattr(config, "vocab_size")
-
-
-def _is_causal(config: Any) -> bool:
-    """Whether a token sees only those before it, so that only the last one sees the text."""
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL,
-    )
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED,
-    )
-
-    kind = config.model_type
-    return bool(getattr(config, "is_decoder", False)) or (kind in CAUSAL and kind not in MASKED)
+    if pooling == "auto" and folder is not None:
+        return _sentence_transformers_pooling(folder) or "auto"
+    return pooling
 
 
 def _check_pooling(pooling: str, *, allowed: tuple[str, ...]) -> None:
@@ -117,20 +95,46 @@ def _check_pooling(pooling: str, *, allowed: tuple[str, ...]) -> None:
 
 
 def _sentence_transformers_pooling(folder: Path) -> str | None:
-    """Read modules.json and the pooling module's config.json; None where there is no such file."""
+    """Pooling of modules.json; None where there is none. What sksve would have to drop is refused."""
     index = folder / "modules.json"
     if not index.is_file():
         return None
+    pooling = None
+    cure = (
+        "To use the token vectors without it, choose yourself how they are pooled: pooling='mean'."
+    )
     for module in _read_json(index, list):
-        if not isinstance(module, dict) or not str(module.get("type", "")).endswith("Pooling"):
-            continue
+        kind = str(module.get("type", "")) if isinstance(module, dict) else ""
+        kind = kind.rpartition(".")[2]
+        if kind in ("", "Transformer", "Dropout", "Normalize"):
+            continue  # a head takes vectors of any length
+        if kind != "Pooling":
+            raise ValueError(f"{index} asks for a layer {kind} that sksve does not have. {cure}")
         file = folder / str(module.get("path", "")) / "config.json"
         # A path written by a stranger must stay in the folder; links of the hub's cache may leave it.
         if not Path(os.path.normpath(file)).is_relative_to(os.path.normpath(folder)):
             raise ValueError(f"{index} names the path {module['path']!r:.80}, outside its folder.")
         if file.is_file():
-            return _pooling_of(_read_json(file, dict), file)
-    return None
+            pooling = _pooling_of(_read_json(file, dict), file)
+    settings = folder / "config_sentence_transformers.json"
+    if settings.is_file():
+        values = _read_json(settings, dict)
+        prompts, name = values.get("prompts"), values.get("default_prompt_name")
+        prompt = prompts.get(name) if isinstance(prompts, dict) and name is not None else None
+        if prompt:
+            raise ValueError(
+                f"{settings} asks for {prompt!r:.80} before each text. Put it there yourself, and "
+                f"choose how token vectors are pooled: pooling={pooling or 'mean'!r}."
+            )
+    return pooling
+
+
+def lowers_case(folder: Path | None) -> bool:
+    """Whether the sentence-transformers files of a folder want texts in lower case."""
+    file = None if folder is None else folder / "sentence_bert_config.json"
+    if file is None or not file.is_file():
+        return False
+    return _read_json(file, dict).get("do_lower_case") is True
 
 
 def _read_json(file: Path, kind: type) -> Any:

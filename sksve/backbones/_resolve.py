@@ -1,6 +1,8 @@
 """What a user says of a backbone, and where its weights lie. Cheap: nothing heavy is loaded."""
 
+import inspect
 import os
+import re
 import sys
 from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral
@@ -23,7 +25,7 @@ from sksve.backbones._fetch import (
     installed_folder,
     known_backbone,
 )
-from sksve.backbones._pooling import POOLINGS, is_vision
+from sksve.backbones._pooling import POOLINGS
 
 
 @dataclass(repr=False)
@@ -158,14 +160,36 @@ class ResolvedBackbone:
     @property
     def is_vision(self) -> bool:
         """Whether it is a model of images."""
-        return is_vision(self.config)
+        kind = base_model(self.pair[0]) if self.pair is not None else model_class(self.config)
+        return str(getattr(kind, "main_input_name", "input_ids")) == "pixel_values"
 
 
-def base_model(model: nn.Module) -> nn.Module:
-    """Return a model without its task head; a model without a head is given back as it is."""
+def base_model(model: Any) -> Any:
+    """Return a model without its task head and ``torch.compile``; one without a head as it is."""
+    model = getattr(model, "_orig_mod", model)
     prefix = getattr(model, "base_model_prefix", "")
     inner = getattr(model, prefix, None) if prefix else None
-    return inner if isinstance(inner, nn.Module) else model
+    inner = getattr(inner, "_orig_mod", inner)
+    if not isinstance(inner, nn.Module) or not hasattr(inner, "config"):
+        return model
+    # Of some (DINOv3) this is only the encoder, which takes no pixels.
+    takes = inspect.signature(inner.forward).parameters
+    return inner if getattr(model, "main_input_name", "input_ids") in takes else model
+
+
+def model_class(config: Any) -> Any:
+    """Class of the model without a head: the one `architectures` names (T5EncoderModel), else AutoModel's."""
+    import transformers
+
+    for name in getattr(config, "architectures", None) or ():
+        named = getattr(transformers, str(name), None)
+        if named is not None and re.fullmatch(r"(?!.*(Heads?|For[A-Z]))\w+Model", name):
+            return named
+    try:
+        found = transformers.AutoModel._model_mapping[type(config)]
+    except KeyError:
+        return transformers.AutoModel
+    return found[0] if isinstance(found, tuple) else found
 
 
 def resolve_backbone(backbone: Any) -> ResolvedBackbone:

@@ -118,12 +118,12 @@ def _watched(module: Any, split: Any) -> Iterator[dict[str, Tensor]]:
 
     def watch(name: str, block: nn.Module) -> None:
         def note(_: nn.Module, __: Any, output: Any) -> None:
-            seen[name] = output[0] if isinstance(output, tuple) else output
+            seen[name] = output if isinstance(output, Tensor) else output[0]
 
         handles.append(block.register_forward_hook(note))
 
     for i in range(split.first_block, split.n_blocks):
-        name = f"{split.blocks}.{i}"
+        name = f"{split.blocks}.{i}" if split.blocks else ""
         watch(name, split.model.get_submodule(name))
     handles.append(
         module.heads.register_forward_pre_hook(lambda _, args: seen.update(pooled=args[0][0]))

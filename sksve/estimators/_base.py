@@ -18,6 +18,7 @@ from sksve.backbones import (
     SplitBackbone,
     load_backbone,
     plan_adaptation,
+    prove,
     resolve_backbone,
 )
 from sksve.estimators._auto import check_sizes, needs_information, resolve
@@ -39,6 +40,7 @@ from sksve.training import (
     Settings,
     TrainedMembers,
     Training,
+    WholeBackbone,
     assemble,
     base_seed,
     check_callbacks,
@@ -219,11 +221,9 @@ class MemberClassifier(
             if folder is not None:
                 check_writable(folder)
             backbone = load_backbone(resolved, dtype=precision.dtype)
+            plan = prove(backbone, plan, members=not isinstance(factory, WholeBackbone))
             reader.take_backbone(backbone.processor, self.max_length, precision.dtype)
-            data = [
-                reader.dataset(rows, backbone.model, plan.blocks, targets)
-                for rows, targets in parts
-            ]
+            data = [reader.dataset(rows, backbone.model, plan, targets) for rows, targets in parts]
             run = reader.run(Run.on(device, precision, len(classes)))
             run = replace(run, checkpoint_dir=folder)
             if reader.reads and needs_information(self._user_values(), self._rules, facts, earlier):
@@ -382,7 +382,7 @@ def _facts_of(
     """What is known before anything is loaded."""
     return Facts(
         n_blocks=plan_adaptation(resolved, adapt_blocks=0).n_blocks,
-        width=int(resolved.config.hidden_size),
+        width=int(getattr(resolved.config, "hidden_size", 0)),
         n_rows=len(targets.y),
         n_classes=len(targets.classes),
         images=images,

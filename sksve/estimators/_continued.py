@@ -109,7 +109,7 @@ class PartialFitMixin:
             targets = read_targets(y, len(rows), sample_weight, self.class_weight, self.classes_)
             split = self.net_.module_.split
             rows = self._reader.write(rows)
-            data = self._reader.dataset(rows, split.model, split.blocks, targets)
+            data = self._reader.dataset(rows, split.model, split.plan, targets)
         precision = Precision.choose(self.precision, device)
         run = replace(Run.on(device, precision, len(self.classes_)), part=self._notes["n_parts"])
         one_epoch = settings.for_training().with_values(max_epochs=1)
@@ -123,7 +123,7 @@ class PartialFitMixin:
     def _unchanged_settings(self: Any) -> Settings:
         """Settings of this call; ValueError if they are of other members."""
         split = self.net_.module_.split
-        facts = Facts(len(split.model.get_submodule(split.blocks)))
+        facts = Facts(split.plan.n_blocks)
         settings = self._resolve_settings(facts, self.settings_.random_state, self.settings_)
         changed = self._changed(settings, "member")
         if len(self.net_.member_ids) != self.n_members:

@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from sksve._arrays import as_array, as_real, column_names
-from sksve.backbones import count_image_tokens, entry_replaces_inputs
+from sksve.backbones import AdaptationPlan, count_image_tokens
 from sksve.estimators._columns import learn_columns, side_matrix
 from sksve.inputs import CheckedRows, ImageRows, read_rows, tokenize, tokenize_pairs
 from sksve.preprocessing._cell import is_missing
@@ -406,11 +406,11 @@ class RowReader(BaseEstimator):
         return replace(rows, rows=texts.rows, side=side)
 
     def dataset(
-        self, rows: CheckedRows, model: Any, blocks: str, targets: Targets | None = None
+        self, rows: CheckedRows, model: Any, plan: AdaptationPlan, targets: Targets | None = None
     ) -> MemberDataset:
         """Make the data set of all rows, or of those that have targets.
 
-        `model` is the backbone's, adapted or not, `blocks` the dotted name of its transformer blocks.
+        `model` is the backbone's, adapted or not, `plan` what was proven of it.
         """
         chosen = None
         learned: dict[str, Any] = {"dtype": self.dtype}
@@ -422,9 +422,9 @@ class RowReader(BaseEstimator):
             images = ImageRows(rows.rows, self.processor, n_channels=channels)
             return ImageDataset(
                 images,
-                count_image_tokens(model, blocks, images.shape),
+                count_image_tokens(model, plan.blocks, images.shape),
                 chosen,
-                features_suffice=entry_replaces_inputs(model),
+                features_suffice=plan.entry_suffices,
                 **learned,
             )
         chosen_rows = np.arange(len(rows)) if chosen is None else chosen

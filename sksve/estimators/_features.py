@@ -170,7 +170,7 @@ default="all-MiniLM-L6-v2"
         check_is_fitted(self)
         check_declared(self)
         rows = self._reader.write(self._reader.read(X, estimator=self))
-        data = self._reader.dataset(rows, self._split.model, self._split.blocks)
+        data = self._reader.dataset(rows, self._split.model, self._split.plan)
         vectors = frozen_vectors(
             self._split,
             data,

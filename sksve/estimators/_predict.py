@@ -50,7 +50,7 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         """Read X as in fit."""
         rows = self._reader.write(self._reader.read(X, estimator=self))
         split = self.net_.module_.split
-        return self._reader.dataset(rows, split.model, split.blocks), rows
+        return self._reader.dataset(rows, split.model, split.plan), rows
 
     def _member_logits(self, X: Any) -> tuple[np.ndarray, CheckedRows]:
         check_is_fitted(self)

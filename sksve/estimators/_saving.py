@@ -21,6 +21,7 @@ from sksve.backbones import (
     describe_processor,
     load_backbone,
     plan_adaptation,
+    prove,
     resolve_backbone,
 )
 from sksve.estimators._data import RowReader
@@ -32,6 +33,7 @@ from sksve.training import (
     Run,
     TrainedMembers,
     Training,
+    WholeBackbone,
     choose_device,
     restore_net,
 )
@@ -154,12 +156,14 @@ class SavingMixin(Savable):
             what="tokenizer or image processor",
         )
         plan = fresh._plan_for(reader, resolved, settings)
+        factory = fresh._layer_factory(settings)
+        plan = prove(loaded, plan, members=not isinstance(factory, WholeBackbone))
         learned = parts.attributes
         classes = learned["classes_"]
         net = restore_net(
             loaded,
             plan,
-            fresh._layer_factory(settings),
+            factory,
             parts.members,
             settings.for_training(),
             reader.run(Run.on(chosen, precision, len(classes))),

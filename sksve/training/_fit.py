@@ -102,6 +102,8 @@ def build_module(
         split: nn.Module = factory(SplitBackbone(twin, plan), adapters)
     else:
         layers = {name: factory(twin.model.get_submodule(name), adapters) for name in plan.targets}
+        for name in plan.written:
+            layers[name].is_written = True
         swap_modules(twin.model, layers)  # all else is frozen since it was loaded
         split = SplitBackbone(twin, plan)
     heads = MemberHeads(

@@ -141,7 +141,7 @@ def compute_features(
     device = torch.device(device)
     lengths = dataset.lengths if split.has_suffix else np.ones_like(dataset.lengths)
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    if int(starts[-1]) * split.model.config.hidden_size * dataset.dtype.itemsize > FEATURE_BYTES:
+    if int(starts[-1]) * split.plan.width * dataset.dtype.itemsize > FEATURE_BYTES:
         return False
     flat: Tensor | None = None
     for rows in token_batches(dataset, _budget(device), most_rows):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sksve.adapters import use_members
-from sksve.backbones import MemberCopies, SplitBackbone
+from sksve.backbones import MemberCopies, SplitBackbone, blocks_of
 
 
 class MemberHeads(nn.Module):
@@ -287,7 +287,7 @@ def stopping_steps(n_blocks: int, freeze_out: float | None, n_steps: int) -> lis
 
 def adapted_blocks(split: Any) -> Sequence[nn.Module]:
     """Blocks of a ``SplitBackbone`` that are not in its prefix."""
-    return list(split.model.get_submodule(split.blocks))[split.first_block :]
+    return blocks_of(split.model, split.blocks)[split.first_block :]
 
 
 def decay_to_start(optimizer: torch.optim.AdamW) -> None:

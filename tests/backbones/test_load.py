@@ -216,13 +216,13 @@ def test_folder__is_read_once_until_its_files_change(pair_of, tmp_path, monkeypa
     pair = pair_of("bert")
     save(pair, tmp_path)
     reads = []
-    read = transformers.AutoModel.from_pretrained
+    read = transformers.BertModel.from_pretrained
 
     def counted(folder, **options):
         reads.append(folder)
         return read(folder, **options)
 
-    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", counted)
+    monkeypatch.setattr(transformers.BertModel, "from_pretrained", counted)
     name = "encoder.layer.0.output.dense.bias"
     before = load_backbone(resolve_backbone(tmp_path)).model.state_dict()[name]
     load_backbone(resolve_backbone(tmp_path), dtype=torch.float64)

@@ -10,6 +10,7 @@ from sksve.backbones import (
     SplitBackbone,
     load_backbone,
     plan_adaptation,
+    prove,
     resolve_backbone,
     swap_modules,
 )
@@ -24,7 +25,7 @@ def batch_of(backbone):
 
 
 def adapt(backbone, init_scale, adapt_blocks=2):
-    plan = plan_adaptation(backbone.model, adapt_blocks=adapt_blocks)
+    plan = prove(backbone, plan_adaptation(backbone.model, adapt_blocks=adapt_blocks))
     generators = [torch.Generator().manual_seed(k) for k in range(N_MEMBERS)]
     swap_modules(
         backbone.model,

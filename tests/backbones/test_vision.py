@@ -17,10 +17,10 @@ from sksve.backbones import (
     Backbone,
     SplitBackbone,
     count_image_tokens,
-    entry_replaces_inputs,
     load_backbone,
     make_tiny_backbone,
     plan_adaptation,
+    prove,
     resolve_backbone,
     swap_modules,
 )
@@ -82,11 +82,12 @@ def test_split__is_the_models_own_forward_and_needs_no_pixels(adapt_blocks, back
     split = SplitBackbone(backbone, plan_adaptation(backbone.model, adapt_blocks=adapt_blocks))
     assert (backbone.pooling, split.can_split) == ("cls", True)
     hidden = split.prefix(pixels, None)
-    for given in (pixels, torch.zeros(4, 1, 1, 1, dtype=torch.float64)):
+    nothing = torch.zeros(4, 1, 1, 1, dtype=torch.float64)
+    for given in (pixels, nothing) if adapt_blocks < 3 else (pixels,):
         got = split.suffix(hidden, given, None)
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(split(pixels, None), expected[:, 0], rtol=0, atol=1e-12)
-    assert entry_replaces_inputs(backbone.model)
+    assert split.plan.entry_suffices == (adapt_blocks < 3)
 
 
 @pytest.mark.parametrize("rank", [None, 3])
@@ -94,6 +95,8 @@ def test_split__is_the_models_own_forward_and_needs_no_pixels(adapt_blocks, back
 def test_members__at_zero_noise_are_the_model(group, rank, kind, backbone, pixels):
     expected = last_hidden(backbone.model, pixels)
     plan = plan_adaptation(backbone.model, target_modules=group, adapt_blocks=2)
+    plan = prove(backbone, plan)
+    assert plan.joint
     n_mlp = 3 if kind == "swiglu" else 2
     assert len(plan.targets) == 2 * {"all-linear": 4 + n_mlp, "attention": 4, "mlp": n_mlp}[group]
     layers = {
