@@ -138,7 +138,7 @@ class SplitBackbone(nn.Module):
         def run(hidden: Tensor | None, ids: Tensor, mask: Tensor | None) -> Tensor:
             return run_from(self.model, self._cut, hidden, ids, mask, n_frozen)
 
-        members = [None] if self.plan.joint else running_members(self.model)
+        members: list[int | None] = [None] if self.plan.joint else running_members(self.model)
         if hidden is None or not self.can_split:
             return self._in_parts(run, None, input_ids, attention_mask, members)
         tokens = hidden.shape[1] if input_ids.ndim == 4 else input_ids.shape[-1]
