@@ -13,6 +13,7 @@ __version__ = "0.1.0.dev0"
 _LAZY = {
     "Backbone": "sksve.backbones",
     "MemberSearchCV": "sksve.estimators",
+    "NoveltyDetector": "sksve.estimators",
     "SVEClassifier": "sksve.estimators",
     "Training": "sksve.estimators",
     "CalibrationComparison": "sksve.comparison",

@@ -12,7 +12,13 @@ import sksve
 
 ROOT = Path(__file__).parent.parent
 #: Rooms that users do not import from; sksve itself shows what they have to show.
-ENGINE = {"sksve.estimators", "sksve.inputs", "sksve.persistence", "sksve.training"}
+ENGINE = {
+    "sksve.estimators",
+    "sksve.inputs",
+    "sksve.novelty",
+    "sksve.persistence",
+    "sksve.training",
+}
 SHOWN = {"sksve.estimators", "sksve.persistence"}  # engine rooms that are attributes of sksve
 
 

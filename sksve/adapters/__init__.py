@@ -19,6 +19,7 @@ from sksve.adapters._members import (
     MemberModule,
     member_layers,
     merged_member,
+    pretrained_layers,
     use_members,
 )
 from sksve.adapters._rivals import (
@@ -47,6 +48,7 @@ __all__ = [
     "mark_frozen",
     "member_layers",
     "merged_member",
+    "pretrained_layers",
     "svd_cache",
     "use_members",
 ]

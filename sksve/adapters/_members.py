@@ -106,6 +106,11 @@ class MemberLinear(MemberModule):
     def pretrained_weight(self) -> Tensor:
         """Weight (out_features, in_features) that every member started from."""
 
+    def pretrained_bias(self) -> Tensor | None:
+        """Bias (out_features,) that every member started from."""
+        bias: Tensor | None = self.bias
+        return bias
+
     @abstractmethod
     def multiply_adds(self, n_tokens: int) -> tuple[int, int]:
         """Cost of a member's forward pass: by its factors, and merged (the merge included)."""
@@ -232,6 +237,19 @@ def merged_member(
     finally:
         for layer in layers:
             layer._merged = layer._members = None
+
+
+@contextmanager
+def pretrained_layers(module: nn.Module) -> Iterator[None]:
+    """Let every linear layer with members inside `module` act as the layer it was made from."""
+    layers = member_layers(module)
+    try:
+        for layer in layers:
+            layer._merged = layer.pretrained_weight(), layer.pretrained_bias()
+        yield
+    finally:
+        for layer in layers:
+            layer._merged = None
 
 
 # -- what the layers' `from_linear` check ----------------------------------------------------------

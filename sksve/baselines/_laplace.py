@@ -15,6 +15,7 @@ from sksve._validation import parameter
 from sksve.baselines._whole import WholeModelClassifier
 from sksve.estimators._parameters import AT_LEAST_ONE, POSITIVE
 from sksve.training import (
+    LayerVectors,
     MemberDataset,
     MemberModel,
     MemberNet,
@@ -176,14 +177,20 @@ n_features_in_, feature_names_in_
             merged.head.bias.copy_(torch.from_numpy(self.head_bias_[member]))
         return merged
 
-    def _logits(self, data: MemberDataset) -> np.ndarray:
-        pooled = _pooled(self.net_, self.settings_, data)
+    def _logits(self, data: MemberDataset, vectors: LayerVectors | None = None) -> np.ndarray:
+        pooled = _pooled(self.net_, self.settings_, data, vectors)
         return pooled @ self.head_weight_.swapaxes(1, 2) + self.head_bias_[:, None]
 
 
-def _pooled(net: MemberNet, settings: Settings, data: MemberDataset) -> np.ndarray:
+def _pooled(
+    net: MemberNet,
+    settings: Settings,
+    data: MemberDataset,
+    vectors: LayerVectors | None = None,
+) -> np.ndarray:
     autocast = Precision.choose(settings.precision, str(net.device)).prediction
-    return pooled_vectors(net.module_, data, device=net.device, autocast=autocast)
+    how: dict[str, Any] = {"device": net.device, "autocast": autocast, "vectors": vectors}
+    return pooled_vectors(net.module_, data, **how)
 
 
 def import_laplace() -> Any:

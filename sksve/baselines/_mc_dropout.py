@@ -11,11 +11,13 @@ from sksve.baselines._whole import WholeModelClassifier
 from sksve.estimators._parameters import AT_LEAST_ONE, SHARE
 from sksve.estimators._rivals import DROPOUT
 from sksve.training import (
+    LayerVectors,
     MemberDataset,
     Progress,
     Settings,
     WholeBackbone,
     compute_features,
+    layer_vectors,
     predict_logits,
     sample_seeds,
 )
@@ -92,12 +94,14 @@ n_features_in_, feature_names_in_
     def _layer_factory(self, settings: Settings) -> WholeBackbone:
         return WholeBackbone(dropout=settings.dropout)
 
-    def _logits(self, data: MemberDataset) -> np.ndarray:
+    def _logits(self, data: MemberDataset, vectors: LayerVectors | None = None) -> np.ndarray:
         module = self.net_.module_
         how: dict[str, Any] = {"device": self.net_.device, "autocast": self._prediction_autocast}
         compute_features(
             module.split, data, **how
         )  # what is frozen has no masks: once for all samples
+        if vectors is not None:
+            layer_vectors(module.split, data, collected=vectors, **how)
         n_layers = len(dropout_layers(module))
         logits = []
         with Progress(self.n_samples, "sample", show=self.verbose >= 1) as bar:

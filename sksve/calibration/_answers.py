@@ -17,6 +17,8 @@ from sksve.metrics._predict_uncertainty import (
     has_members,
     is_mean_of_members,
     predict_members,
+    predict_members_and_novelty,
+    predict_novelty,
     predict_uncertainty,
     row_names,
 )
@@ -170,6 +172,12 @@ class DelegatingMixin:
         check_is_fitted(self)
         return predict_uncertainty(self.estimator_, X)
 
+    def _predict_members_and_novelty(self, X: Any) -> tuple[ndarray, ndarray | None]:
+        return predict_members_and_novelty(self.estimator_, X)
+
+    def _predict_novelty(self, X: Any) -> ndarray | None:
+        return predict_novelty(self.estimator_, X)
+
 
 class MappingMixin:
     """Answers of a wrapper that maps probabilities: the pool's and each member's by the same map."""
@@ -192,6 +200,19 @@ class MappingMixin:
 
     def _read(self, X: Any, by_member: bool = False) -> ndarray:
         return read_proba(self.estimator_, X, classes=self.classes_, by_member=by_member)
+
+    def _read_with_novelty(self, X: Any) -> tuple[ndarray, ndarray | None]:
+        members, novelty = predict_members_and_novelty(self.estimator_, X)
+        flat = members.reshape(-1, members.shape[-1])
+        flat = align_rows(flat, self.estimator_.classes_, self.classes_)
+        return flat.reshape(*members.shape[:2], -1), novelty
+
+    def _predict_members_and_novelty(self, X: Any) -> tuple[ndarray, ndarray | None]:
+        before, novelty = self._read_with_novelty(X)
+        return self._map_members(before), novelty
+
+    def _predict_novelty(self, X: Any) -> ndarray | None:
+        return predict_novelty(self.estimator_, X)
 
     def predict_proba(self, X: Any) -> ndarray:
         """Class probabilities after the map.
@@ -303,9 +324,9 @@ class MappingMixin:
             ``disagreement`` the share of members whose class is not the one ``predict`` gives.
         """
         check_is_fitted(self)
-        before = self._read(X, by_member=True)
+        before, novelty = self._read_with_novelty(X)
         members = self._map_members(before)
-        uncertainty = Uncertainty.from_members(members, index=row_names(X))
+        uncertainty = Uncertainty.from_members(members, novelty=novelty, index=row_names(X))
         if self._pools_by_mean:
             return uncertainty
         if is_mean_of_members(self.estimator_):

@@ -30,6 +30,7 @@ from sksve.estimators._parameters import CommonParameters, NestedOptions
 from sksve.estimators._predict import MemberPredictor
 from sksve.estimators._saving import SavingMixin
 from sksve.inputs import CheckedRows, check_max_length
+from sksve.novelty import NEIGHBORS, ROWS, NoveltyReference
 from sksve.training import (
     MemberDataset,
     MemberFactory,
@@ -49,6 +50,7 @@ from sksve.training import (
     clear_checkpoints,
     frozen_vectors,
     is_auto,
+    layer_vectors,
     stored_seed,
     train,
 )
@@ -241,7 +243,17 @@ class MemberClassifier(
         if old is not None:
             members = assemble(backbone, plan, factory, old.joined(members), for_training, run)
         notes = {"n_parts": 1, "data_sizes": data_sizes(*(targets for _, targets in parts))}
-        learned = self._after_training(members.net, settings, data[0])
+        learned = dict(self._after_training(members.net, settings, data[0]))
+        vectors = layer_vectors(
+            members.net.module_.split, data[0], device=device, autocast=precision.prediction
+        )
+        learned["_novelty"] = (
+            NoveltyReference.learn(
+                vectors, cosine=reader.reads, n_neighbors=NEIGHBORS, max_rows=ROWS, seed=seed
+            )
+            if old is None
+            else self._novelty.extended(vectors)
+        )
         self._become(classes, settings, members, plan, backbone, reader, notes, learned)
         if folder is not None and not members.interrupted:  # complete: the next fit is a new one
             if run.processes.is_main:
@@ -372,7 +384,7 @@ class MemberClassifier(
 
     def _learned(self) -> dict[str, Any]:
         """Return what fit has learned: meta-estimators leave notes of their own on an estimator."""
-        private = ("_reader", "_notes")
+        private = ("_reader", "_notes", "_novelty")
         return {n: v for n, v in vars(self).items() if n.endswith("_") or n in private}
 
 

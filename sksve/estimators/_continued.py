@@ -115,6 +115,7 @@ class PartialFitMixin:
         one_epoch = settings.for_training().with_values(max_epochs=1)
         one_epoch, run = processes.share(one_epoch, run, [data])
         members = train_further(self.net_, self.history_, data, one_epoch, run)
+        self._novelty = self._novelty.extended(self._vectors_of(data))
         self.net_, self.history_ = members.net, members.history
         self.n_iter_ = len(members.history)
         self._notes = self._notes | {"n_parts": self._notes["n_parts"] + 1}

@@ -21,12 +21,45 @@ from sksve.backbones import (
     resolve_backbone,
 )
 from sksve.estimators._data import RowReader
-from sksve.inputs import check_max_length
+from sksve.inputs import CheckedRows, check_max_length
 from sksve.training import AUTO, Precision, choose_device, frozen_vectors, is_auto, unit_rows
 
-__all__ = ["BackboneFeatures"]
+__all__ = ["BackboneFeatures", "take_frozen"]
 
 _AT_LEAST_ONE = Number(Integral, 1, None, closed="left")
+
+
+def take_frozen(owner: Any, X: Any, *, side_features: Any = None, cut: bool = False) -> CheckedRows:
+    """Give an estimator the frozen backbone and the reader of its rows; return those of X.
+
+    With `cut` the backbone is cut after a third of its blocks, where members are by default.
+    """
+    check_declared(owner)
+    device = choose_device(owner.device)
+    precision = Precision.choose(owner.precision, device)
+    reader = RowReader(type(owner).__name__, owner.serializer, side_features)
+    rows = reader.read(X, reset=True)
+    resolved = resolve_backbone(owner.backbone)
+    rows = rows.for_backbone(resolved.name, vision=resolved.is_vision)
+    reader.kind = rows.kind
+    rows = reader.write(rows, reset=True)
+    plan = plan_adaptation(resolved, adapt_blocks=0)
+    if cut and reader.reads and plan.n_blocks > 1:
+        behind = plan.n_blocks - max(1, plan.n_blocks // 3)
+        plan = plan_adaptation(resolved, adapt_blocks=behind)
+    check_max_length(owner.max_length, plan.max_positions, resolved.name)
+    backbone = load_backbone(resolved, dtype=precision.dtype).twin()
+    reader.take_backbone(backbone.processor, owner.max_length, precision.dtype)
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(reader, name):
+            setattr(owner, name, getattr(reader, name))
+        elif hasattr(owner, name):
+            delattr(owner, name)
+    owner.input_kind_ = rows.kind
+    owner._reader = reader
+    owner._split = SplitBackbone(backbone, plan).to(device)
+    owner._device, owner._autocast = device, precision.prediction
+    return rows
 
 
 @dataclass(eq=False, repr=False)
@@ -122,29 +155,8 @@ default="all-MiniLM-L6-v2"
         sksve.BackboneNotFoundError
             If the backbone cannot be resolved.
         """
-        check_declared(self)
-        device = choose_device(self.device)
-        precision = Precision.choose(self.precision, device)
-        reader = RowReader(type(self).__name__, self.serializer)
-        rows = reader.read(X, reset=True)
-        resolved = resolve_backbone(self.backbone)
-        rows = rows.for_backbone(resolved.name, vision=resolved.is_vision)
-        reader.kind = rows.kind
-        reader.write(rows, reset=True)
-        plan = plan_adaptation(resolved, adapt_blocks=0)
-        check_max_length(self.max_length, plan.max_positions, resolved.name)
-        backbone = load_backbone(resolved, dtype=precision.dtype).twin()
-        reader.take_backbone(backbone.processor, self.max_length, precision.dtype)
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(reader, name):
-                setattr(self, name, getattr(reader, name))
-            elif hasattr(self, name):
-                delattr(self, name)
-        self.input_kind_ = rows.kind
-        self._reader = reader
-        self._split = SplitBackbone(backbone, plan).to(device)
-        self._device, self._autocast = device, precision.prediction
-        self._n_features_out = backbone.hidden_size
+        take_frozen(self, X)
+        self._n_features_out = self._split.model.config.hidden_size
         return self
 
     def transform(self, X: Any) -> np.ndarray:

@@ -16,11 +16,14 @@ from sksve._validation import brief
 from sksve.estimators._data import RowReader, expected_accuracy, read_soft_labels
 from sksve.inputs import CheckedRows, read_rows
 from sksve.metrics import Uncertainty
+from sksve.novelty import NoveltyReference
 from sksve.preprocessing._table import from_arrow, plain_container
 from sksve.training import (
+    LayerVectors,
     MemberDataset,
     Precision,
     Progress,
+    layer_vectors,
     predict_logits,
     softmax64,
 )
@@ -32,10 +35,11 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
     """Predictions of a classifier whose members share one backbone.
 
     What ``fit`` of a subclass must leave: ``classes_``, ``net_``, ``settings_``, ``input_kind_`` and
-    ``_reader``.
+    ``_reader`` and ``_novelty``.
     """
 
     _reader: RowReader
+    _novelty: NoveltyReference
     _pools_by_mean = True  # sksve.metrics reads it: wrappers need one sweep for members and mean
 
     @property
@@ -52,23 +56,42 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         split = self.net_.module_.split
         return self._reader.dataset(rows, split.model, split.plan), rows
 
-    def _member_logits(self, X: Any) -> tuple[np.ndarray, CheckedRows]:
+    def _member_logits(
+        self, X: Any, *, novelty: bool = False
+    ) -> tuple[np.ndarray, CheckedRows, np.ndarray | None]:
+        """Logits (m, n, c), the rows, and their novelty (n,) from the same pass, if it is wanted."""
         check_is_fitted(self)
         data, rows = self._read(X)
-        logits = self._logits(data)
+        vectors = LayerVectors(self.net_.module_.split, len(data)) if novelty else None
+        logits = self._logits(data, vectors)
         if not np.isfinite(logits).all():  # the last step diverged, which no loss has seen
             member, row = np.argwhere(~np.isfinite(logits))[0][:2]
             raise FloatingPointError(
                 f"Member {member} has no finite answer for row {row} of X: training diverged. "
                 "Fit again with a lower lr, head_lr or init_scale, or with precision='float32'."
             )
-        return logits, rows
+        return logits, rows, None if vectors is None else self._novelty.novelty(vectors.layers)
 
-    def _logits(self, data: MemberDataset) -> np.ndarray:
-        """Logits (m, n, c) of the members."""
+    def _predict_novelty(self, X: Any) -> np.ndarray:
+        """Novelty (n,) of rows, without a pass of the members."""
+        check_is_fitted(self)
+        return self._novelty.novelty(self._vectors_of(self._read(X)[0]))
+
+    def _vectors_of(self, data: MemberDataset) -> list[np.ndarray]:
+        net = self.net_
+        how: dict[str, Any] = {"device": net.device, "autocast": self._prediction_autocast}
+        return layer_vectors(net.module_.split, data, **how)
+
+    def _predict_members_and_novelty(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        logits, _, novelty = self._member_logits(X, novelty=True)
+        assert novelty is not None
+        return softmax64(logits), novelty
+
+    def _logits(self, data: MemberDataset, vectors: LayerVectors | None = None) -> np.ndarray:
+        """Logits (m, n, c) of the members; `vectors` collects those of the frozen backbone."""
         return predict_logits(
             self.net_.module_, data, device=self.net_.device, autocast=self._prediction_autocast,
-            progress=self.verbose >= 1,
+            progress=self.verbose >= 1, vectors=vectors,
         )  # fmt: skip
 
     def predict_proba_members(self, X: Any) -> np.ndarray:
@@ -241,10 +264,18 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         -------
         Uncertainty
             Arrays of shape (n_samples,): ``total``, ``aleatoric`` and ``epistemic`` in nats,
-            ``disagreement``, ``variance``, ``confidence``; ``.to_frame()`` has the input's index.
+            ``disagreement``, ``variance``, ``confidence``, and ``novelty`` in [0, 1]: the share of the
+            training rows that are less far from the other training rows than this row is from them, in the
+            frozen backbone's vectors (of a table without text: in its standardised side features). It is
+            nearly uniform on rows like the training rows, near 1 on foreign ones.
+            ``.to_frame()`` has the input's index.
+
+        See Also
+        --------
+        sksve.NoveltyDetector : The same number without a classifier.
         """
-        logits, rows = self._member_logits(X)
-        return Uncertainty.from_members(softmax64(logits), index=rows.index)
+        logits, rows, novelty = self._member_logits(X, novelty=True)
+        return Uncertainty.from_members(softmax64(logits), novelty=novelty, index=rows.index)
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         shown = {name: brief(value) for name, value in self.get_params(deep=False).items()}

@@ -26,6 +26,7 @@ from sksve.backbones import (
 )
 from sksve.estimators._data import RowReader
 from sksve.estimators._facts import Facts
+from sksve.novelty import NoveltyReference
 from sksve.persistence import CardFacts, Savable, SavedModel, set_fitted
 from sksve.preprocessing import TabularToText
 from sksve.training import (
@@ -41,7 +42,7 @@ from sksve.training import (
 __all__ = ["SavingMixin"]
 
 # Learned attributes that follow from the backbone, the settings and the members.
-_DERIVED = {"net_", "adapter_report_", "settings_", "_reader"}
+_DERIVED = {"net_", "adapter_report_", "settings_", "_reader", "_novelty"}
 
 
 class SavingMixin(Savable):
@@ -78,6 +79,7 @@ class SavingMixin(Savable):
             },
             "backbone": self._describe_backbone(),
             "members": [int(k) for k in self.net_.member_ids],
+            "novelty": self._novelty.to_saved(),
             "attributes": {k: v for k, v in self._learned().items() if k not in _DERIVED},
         }
         return SavedModel(owner, content, tensors)
@@ -173,6 +175,7 @@ class SavingMixin(Savable):
         members = TrainedMembers(tuple(parts.members), (), learned["history_"], net.history, net)
         fresh._become(classes, settings, members, plan, loaded, reader, {}, {})
         set_fitted(fresh, learned)
+        fresh._novelty = parts.novelty
         return fresh
 
 
@@ -187,6 +190,7 @@ class _Parts:
     n_side: int
     backbone: dict[str, Any]
     members: list[int]
+    novelty: NoveltyReference
     attributes: dict[str, Any]
     tensors: dict[str, np.ndarray]
 
@@ -216,6 +220,8 @@ class _Parts:
             raise TypeError("members")
         if len(set(parts.members)) < len(parts.members):
             raise TypeError("members, one of them twice")
+        _demand_kinds(content, "", {"novelty": dict})
+        parts.novelty = NoveltyReference.from_saved(content["novelty"])
         _check_learned(parts.attributes)
         return parts
 

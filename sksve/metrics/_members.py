@@ -253,6 +253,9 @@ class Uncertainty:
         Variance of the probabilities over members (``ddof=0``), summed over classes.
     confidence : ndarray of shape (n_samples,)
         Largest mean probability.
+    novelty : ndarray of shape (n_samples,), default=None
+        Share of the training rows that are less far out than this row, in [0, 1]; None where only
+        the members' probabilities are known.
     index : sequence of length n_samples, default=None
         The rows' names, used by :meth:`to_frame`. None: 0, 1, 2, ...
 
@@ -278,13 +281,14 @@ class Uncertainty:
     disagreement: np.ndarray
     variance: np.ndarray
     confidence: np.ndarray
+    novelty: np.ndarray | None = None
     index: Any = None
 
     def __post_init__(self):
-        for name in _MEASURES:
+        for name in self._measures():
             values = as_float64(as_real(getattr(self, name), name))
             object.__setattr__(self, name, values)
-        shapes = {name: getattr(self, name).shape for name in _MEASURES}
+        shapes = {name: getattr(self, name).shape for name in self._measures()}
         if any(len(shape) != 1 or shape != self.total.shape for shape in shapes.values()):
             raise ValueError(
                 f"Every array of Uncertainty must have shape (n_samples,). Got {shapes}."
@@ -296,14 +300,20 @@ class Uncertainty:
                     f"index must name every row: {len(self.total)} rows, but {n_names} names."
                 )
 
+    def _measures(self):
+        """Names of the arrays that are known."""
+        return [name for name in _MEASURES if name != "novelty" or self.novelty is not None]
+
     @classmethod
-    def from_members(cls, y_proba_members, *, index=None):
+    def from_members(cls, y_proba_members, *, novelty=None, index=None):
         """Compute the record from member probabilities.
 
         Parameters
         ----------
         y_proba_members : array-like of shape (n_members, n_samples, n_classes)
             Each member's class probabilities; rows within 1e-3 of 1 are renormalised.
+        novelty : array-like of shape (n_samples,), default=None
+            Of the rows, if known: probabilities do not tell.
         index : sequence of length n_samples, default=None
             The rows' names.
 
@@ -323,6 +333,7 @@ class Uncertainty:
             disagreement=_disagreement(members, mean),
             variance=members.var(axis=0).sum(axis=1),
             confidence=mean.max(axis=1),
+            novelty=novelty,
             index=index,
         )
 
@@ -331,7 +342,7 @@ class Uncertainty:
 
         Returns
         -------
-        frame : pandas.DataFrame of shape (n_samples, 6)
+        frame : pandas.DataFrame of shape (n_samples, 6), or 7 with novelty
             One column per measure, under the rows' names.
 
         Raises
@@ -340,7 +351,7 @@ class Uncertainty:
             If pandas is not installed.
         """
         return import_pandas("to_frame").DataFrame(
-            {name: getattr(self, name) for name in _MEASURES}, index=self.index
+            {name: getattr(self, name) for name in self._measures()}, index=self.index
         )
 
     def __len__(self):
@@ -348,7 +359,7 @@ class Uncertainty:
 
     def __repr__(self):
         lines = [f"Uncertainty of {len(self)} rows (mean, min to max)"]
-        for name in _MEASURES if len(self) else ():
+        for name in self._measures() if len(self) else ():
             of = getattr(self, name)
             lines.append(f"  {name:<12}  {of.mean():.4f}   {of.min():.4f} to {of.max():.4f}")
         return "\n".join(lines)

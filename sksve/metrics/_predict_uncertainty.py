@@ -69,7 +69,7 @@ def predict_uncertainty(estimator: Any, X: Any) -> Uncertainty:
         owner, seen = owners[0]
         uncertainty = owner.predict_uncertainty(seen)
     else:
-        uncertainty = Uncertainty.from_members(_join(owners))
+        uncertainty = Uncertainty.from_members(_join(owners), novelty=_novelty(owners))
     names = row_names(X)
     # A step may have renamed the rows; the names of X count.
     return uncertainty if names is None else replace(uncertainty, index=names)
@@ -78,6 +78,31 @@ def predict_uncertainty(estimator: Any, X: Any) -> Uncertainty:
 def predict_members(estimator: Any, X: Any) -> np.ndarray:
     """Probabilities ``(m, n, c)`` of all members inside `estimator`."""
     return _join(_owners(estimator, X))
+
+
+def predict_members_and_novelty(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Probabilities of all members inside and the rows' novelty, None if they know of none."""
+    owners = _owners(estimator, X)
+    if len(owners) == 1 and hasattr(owners[0][0], "_predict_members_and_novelty"):
+        owner, seen = owners[0]
+        return owner._predict_members_and_novelty(seen)
+    return _join(owners), _novelty(owners)
+
+
+def predict_novelty(estimator: Any, X: Any) -> np.ndarray | None:
+    """Novelty of rows, by the classifiers with members inside; None if they know of none."""
+    return _novelty(_owners(estimator, X))
+
+
+def _novelty(owners: list[tuple[Any, Any]]) -> np.ndarray | None:
+    """Mean of what the classifiers inside say, each of its own training rows."""
+    found = []
+    for owner, X in owners:
+        novelty = owner._predict_novelty(X) if hasattr(owner, "_predict_novelty") else None
+        if novelty is None:
+            return None
+        found.append(novelty)
+    return np.mean(found, axis=0)
 
 
 def has_members(estimator: Any) -> bool:

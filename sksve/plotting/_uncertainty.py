@@ -31,6 +31,7 @@ _MEASURES = {
     "disagreement": "Share of members that disagree",
     "variance": "Variance over members",
     "confidence": "Confidence",
+    "novelty": "Novelty (share of training rows less far out)",
 }
 
 
@@ -225,8 +226,8 @@ class UncertaintyDisplay:
         kind : {"scatter", "hist"}, default="scatter"
             One point per row, aleatoric against epistemic; or the distribution of one `measure`.
         measure : str, default="total"
-            For ``kind="hist"``: "total", "aleatoric", "epistemic", "disagreement", "variance" or
-            "confidence".
+            For ``kind="hist"``: "total", "aleatoric", "epistemic", "disagreement", "variance",
+            "confidence" or "novelty".
         n_bins : int, default=20
             For ``kind="hist"``: number of bins.
         **line_params : dict
@@ -248,6 +249,11 @@ class UncertaintyDisplay:
             raise ValueError(f"kind must be 'scatter' or 'hist'. Got {kind!r} instead.")
         if not isinstance(measure, str) or measure not in _MEASURES:
             raise ValueError(f"measure must be one of {list(_MEASURES)}. Got {measure!r} instead.")
+        if kind == "hist" and getattr(self.uncertainty, measure) is None:
+            raise ValueError(
+                f"The uncertainty has no {measure}: members' probabilities do not tell it. Use "
+                "from_estimator, or what predict_uncertainty returned."
+            )
         check_parameters({"n_bins": _BINS}, {"n_bins": n_bins}, owner="UncertaintyDisplay.plot")
         ax = axes_to_draw_on(ax, figsize=(5.4, 4.2))
         if kind == "scatter":

@@ -15,9 +15,11 @@ from sksve.training._fit import (
     train,
 )
 from sksve.training._inference import (
+    LayerVectors,
     Progress,
     compute_features,
     frozen_vectors,
+    layer_vectors,
     pooled_vectors,
     predict_logits,
     softmax64,
@@ -46,6 +48,7 @@ from sksve.training._settings import AUTO, Settings, Training, is_auto, same_val
 __all__ = [
     "AUTO",
     "ImageDataset",
+    "LayerVectors",
     "MemberDataset",
     "MemberFactory",
     "MemberModel",
@@ -72,6 +75,7 @@ __all__ = [
     "compute_features",
     "frozen_vectors",
     "is_auto",
+    "layer_vectors",
     "make_net",
     "merged_model",
     "pooled_vectors",

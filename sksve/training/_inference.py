@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sksve._forks import ForkSafeLock
-from sksve.adapters import member_layers, merged_member
+from sksve.adapters import member_layers, merged_member, pretrained_layers
 from sksve.backbones import eval_mode
 from sksve.training._data import MemberBatch, MemberDataset
 from sksve.training._module import EnsembleModule, MemberHeads
@@ -191,6 +191,62 @@ def frozen_vectors(
     return vectors[np.argsort(np.concatenate(batches))]
 
 
+class LayerVectors:
+    """Pooled vectors of the backbone as it was pretrained, collected batch by batch from any split.
+
+    The layers are the output of the frozen blocks, where the backbone is cut, and that of its last block.
+    In the place of vectors, rows without anything to read have their side features.
+    """
+
+    def __init__(self, split: Any, n_rows: int) -> None:
+        self.split = getattr(
+            split, "split", split
+        )  # of whole copies: the pretrained model beside them
+        self._n_rows = n_rows
+        self._layers: dict[str, np.ndarray] = {}
+
+    @property
+    def layers(self) -> list[np.ndarray]:
+        """Arrays (n_rows, d), float64."""
+        return list(self._layers.values())
+
+    def take(self, batch: MemberBatch, rows: np.ndarray, autocast: torch.dtype | None) -> None:
+        """Compute the vectors of a batch of rows, which has its features, if there is a frozen part."""
+        split, features, mask = self.split, batch.features, batch.attention_mask
+        if not split.has_suffix:
+            assert features is not None
+            self._put("last", rows, features[:, 0])  # pooled already
+            return
+        with low_precision(batch.input_ids.device, autocast):
+            if features is not None and features.shape[-1]:  # none where the model cannot be cut
+                self._put("cut", rows, split.pool(features, mask))
+            hidden = split.suffix(features, batch.input_ids, mask)
+            self._put("last", rows, split.pool(hidden, mask))
+
+    def _put(self, name: str, rows: np.ndarray, vectors: Tensor) -> None:
+        if name not in self._layers:
+            self._layers[name] = np.empty((self._n_rows, vectors.shape[-1]))
+        self._layers[name][rows] = vectors.double().cpu().numpy()
+
+
+@torch.no_grad()
+def layer_vectors(
+    split: Any,
+    dataset: MemberDataset,
+    *,
+    device: str | torch.device = "cpu",
+    autocast: torch.dtype | None = None,
+    collected: LayerVectors | None = None,
+) -> list[np.ndarray]:
+    """What :class:`LayerVectors` (a new one, or `collected`) collects of all rows."""
+    device, collected = torch.device(device), collected or LayerVectors(split, len(dataset))
+    with eval_mode(split), pretrained_layers(split):
+        for rows in token_batches(dataset, _budget(device)):
+            batch = _with_features(split, dataset, rows, device, autocast)
+            collected.take(batch, rows, autocast)
+    return collected.layers
+
+
 def _budget(device: torch.device) -> int:
     return TOKENS_CPU if device.type == "cpu" else TOKENS_GPU
 
@@ -205,6 +261,7 @@ def predict_logits(
     autocast: torch.dtype | None = None,
     merge: bool | None = None,
     progress: bool = False,
+    vectors: LayerVectors | None = None,
 ) -> np.ndarray:
     """Logits (m, n_samples, n_classes), float64, of every member for every row, in the data set's order.
 
@@ -223,6 +280,8 @@ def predict_logits(
         once (False). None: whichever takes fewer multiply-adds.
     progress : bool, default=False
         Show a bar on stderr if this takes long; it counts tokens, once for each member.
+    vectors : LayerVectors, optional
+        Collects the rows' vectors from the same pass through the frozen blocks.
     """
     device, split = torch.device(device), module.split
     chosen = list(range(module.n_members)) if members is None else list(members)
@@ -240,6 +299,10 @@ def predict_logits(
     with eval_mode(module), bar:
         for group in _groups(module, dataset, batches):
             inputs = [_with_features(split, dataset, rows, device, autocast) for rows in group]
+            if vectors is not None:
+                with pretrained_layers(split):
+                    for rows, batch in zip(group, inputs):
+                        vectors.take(batch, rows, autocast)
             # Members take turns with merged weights, or all have theirs at once.
             turns = [slice(k, k + 1) for k in range(len(chosen))] if merge else [slice(None)]
             for turn in turns:
@@ -314,6 +377,7 @@ def pooled_vectors(
     member: int = 0,
     device: str | torch.device = "cpu",
     autocast: torch.dtype | None = None,
+    vectors: LayerVectors | None = None,
 ) -> np.ndarray:
     """Pooled vectors and side features (n_samples, d), float64, of one member: what enters its head."""
     d, like = module.heads.matrix.shape[-1], module.heads.weight
@@ -323,7 +387,8 @@ def pooled_vectors(
     with torch.no_grad():
         heads.weight.copy_(torch.eye(d))  # logits that are the vectors
     bare = EnsembleModule(module.split, heads.to(like.device))
-    return predict_logits(bare, dataset, members=[member], device=device, autocast=autocast)[0]
+    how: dict[str, Any] = {"device": device, "autocast": autocast, "vectors": vectors}
+    return predict_logits(bare, dataset, members=[member], **how)[0]
 
 
 # -- a bar on stderr ---------------------------------------------------------------------------------
