@@ -18,13 +18,16 @@ from sksve.calibration._answers import DelegatingMixin
 from sksve.calibration._threshold import (
     OperatingPoint,
     measure_at,
+    rows_for_risk,
     rows_needed,
+    smallest_risk,
+    threshold_for_accuracy,
     threshold_for_coverage,
     threshold_for_risk,
 )
 from sksve.calibration._wrapper import ClassifierWrapper
 from sksve.metrics._inputs import label_kind, normalise_rows
-from sksve.metrics._predict_uncertainty import has_members, predict_uncertainty
+from sksve.metrics._predict_uncertainty import has_members, predict_novelty, predict_uncertainty
 
 __all__ = ["SelectiveClassifier"]
 
@@ -61,8 +64,10 @@ _SHARE = Interval(Real, 0, 1, closed="neither")
 CONSTRAINTS = {
     "coverage": [Interval(Real, 0, 1, closed="right"), None],
     "max_risk": [_SHARE, None],
+    "target_accuracy": [_SHARE, None],
+    "max_novelty": [Interval(Real, 0, 1, closed="both"), None],
     "measure": [StrOptions(set(MEASURES)), callable],
-    "cv": [_SHARE, "cv_object"],
+    "cv": [StrOptions({"auto"}), _SHARE, "cv_object"],
     "confidence_level": [_SHARE],
     "n_jobs": [Integral, None],
 }
@@ -76,7 +81,14 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
     - ``coverage=c``: a new row is answered with probability at least c;
     - ``max_risk=r``: as many rows are answered as the risk, the share of wrong answers among those
       given, allows: with probability `confidence_level` over the held-out rows, the risk on new rows
-      is at most r. If no threshold guarantees that, it warns and answers nothing.
+      is at most r. If no threshold guarantees that, it warns, says what could be guaranteed, and
+      answers nothing;
+    - ``target_accuracy=a``: as many rows are answered as leave the share of right answers at a, by
+      estimate: on average over data sets it is at least a, without a guarantee for the one at hand.
+      It answers far more rows than ``max_risk=1-a``.
+
+    With `max_novelty`, rows of another kind than the training rows are declined before that, however
+    confident the classifier is of them; `coverage` counts them as not answered.
 
     ``predict`` gives a label for every row, as any classifier's, unless `reject_label` is set;
     :meth:`accepts` says which rows are answered, and :meth:`predict_selective` masks the others.
@@ -86,19 +98,25 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
     estimator : classifier
         `X` may be whatever it takes, texts too.
     coverage : float in (0, 1], default=None
-        Share of rows to answer. Give this or `max_risk`.
+        Share of rows to answer. Give this, `max_risk` or `target_accuracy`.
     max_risk : float in (0, 1), default=None
-        Largest share of wrong answers among those given.
+        Largest share of wrong answers among those given, guaranteed.
+    target_accuracy : float in (0, 1), default=None
+        Share of right answers among those given, estimated.
+    max_novelty : float in [0, 1], default=None
+        Largest ``novelty`` (see ``SVEClassifier.predict_uncertainty``) of a row that is answered: 0.95
+        declines about one in twenty rows like the training rows, and nearly all foreign ones. Needs a
+        classifier with members inside. None: no row is declined for it.
     measure : {"confidence", "margin", "entropy", "epistemic"} or callable, default="confidence"
         The confidence score: the largest probability; its distance to the second largest; minus the
         entropy; minus the epistemic uncertainty of the ensemble inside. A callable takes
         ``(fitted estimator, X)`` and returns ``(n_samples,)``, larger where more confident.
-    cv : float in (0, 1), int, splitter or iterable, default=0.25
-        A float holds out this share of the rows, stratified, and the estimator is fitted on the
-        others only: the interval speaks of the very model that answers. Otherwise all rows are judged
-        out-of-fold and the estimator is fitted on all: no row is lost, but the threshold is learned
-        from other models than the one that answers, so its guarantee is approximate. Not used with
-        ``FrozenEstimator``: then all rows given are held-out rows.
+    cv : "auto", float in (0, 1), int, splitter or iterable, default="auto"
+        "auto": 0.25, and with `target_accuracy` 5 folds. A float holds out this share of the rows,
+        stratified, and the estimator is fitted on the others only: the interval speaks of the very model
+        that answers. Otherwise all rows are judged out-of-fold and the estimator is fitted on all: no
+        row is lost, but the threshold is learned from other models than the one that answers, so its
+        guarantee is approximate. Not used with ``FrozenEstimator``: then all rows given are held out.
     confidence_level : float, default=0.95
         Level of the intervals and of the guarantee for the risk.
     reject_label : label, default=None
@@ -125,7 +143,8 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
         Share of wrong answers among those given on held-out rows; NaN if there are none.
     risk_interval_ : tuple of float
         Of the risk on new rows. With `max_risk`, widened for having chosen among thresholds: its
-        upper end is guaranteed.
+        upper end is guaranteed. With `target_accuracy`, that of the chosen threshold as if it had been
+        fixed beforehand.
     n_held_out_ : int
         Rows the threshold was learned from.
     n_features_in_ : int
@@ -147,6 +166,10 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
     beforehand, because a path that depends on the labels is not covered by a union over its own length.
     Both guarantees hold for any measure and any model, if held-out and new rows are drawn alike. A
     weight of 2 counts as two rows, in the guarantees too.
+
+    For `target_accuracy`, the smallest threshold is taken at which the held-out rows above it, and one wrong
+    row more, have that share of right answers. Rows that `max_novelty` declines count among the n, but in
+    no threshold.
 
     References
     ----------
@@ -179,8 +202,10 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
         *,
         coverage: float | None = None,
         max_risk: float | None = None,
+        target_accuracy: float | None = None,
+        max_novelty: float | None = None,
         measure: Any = "confidence",
-        cv: Any = 0.25,
+        cv: Any = "auto",
         confidence_level: float = 0.95,
         reject_label: Any = None,
         n_jobs: int | None = None,
@@ -189,6 +214,8 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
         self.estimator = estimator
         self.coverage = coverage
         self.max_risk = max_risk
+        self.target_accuracy = target_accuracy
+        self.max_novelty = max_novelty
         self.measure = measure
         self.cv = cv
         self.confidence_level = confidence_level
@@ -225,14 +252,15 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
         Warns
         -----
         CalibrationWarning
-            If `max_risk` cannot be guaranteed: then no row is answered.
+            If `max_risk` cannot be guaranteed, or no threshold reaches `target_accuracy`: then no row is
+            answered.
         """
         self._check_parameters()
         rows = self._read_rows(X, y, sample_weight)
         self._check_reject_label(rows.classes)
         fitted, folds = self._fit_and_read(
             rows,
-            partial(_read_answers, measure=self.measure),
+            partial(_read_answers, measure=self.measure, max_novelty=self.max_novelty),
             sample_weight,
             fit_params,
             self.random_state,
@@ -270,7 +298,7 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Larger where more confident; a row is answered from ``threshold_`` on.
+            Larger where more confident; a row is answered from ``threshold_`` on, if it is not too novel.
         """
         check_is_fitted(self, "threshold_")
         return _score_rows(self.estimator_, X, self.measure)
@@ -288,7 +316,8 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
         ndarray of shape (n_samples,) and dtype bool
             False where the classifier abstains.
         """
-        return self.confidence_score(X) >= self.threshold_
+        confident = self.confidence_score(X) >= self.threshold_
+        return confident & ~_too_novel(self.estimator_, X, self.max_novelty)
 
     def predict(self, X: Any) -> ndarray:
         """Label of every row; with `reject_label`, that one where the classifier abstains.
@@ -331,13 +360,19 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
     def _check_parameters(self) -> None:
         owner = type(self).__name__
         check_parameters(CONSTRAINTS, self.get_params(deep=False), owner=owner)
-        if (self.coverage is None) == (self.max_risk is None):
+        rules = {name: getattr(self, name) for name in ("coverage", "max_risk", "target_accuracy")}
+        if sum(value is not None for value in rules.values()) != 1:
+            values = ", ".join(f"{name}={value!r}" for name, value in rules.items())
             raise ValueError(
-                f"{owner} needs 'coverage' or 'max_risk', and not both. Got "
-                f"coverage={self.coverage!r}, max_risk={self.max_risk!r}."
+                f"{owner} needs one of 'coverage', 'max_risk' and 'target_accuracy'. Got {values}."
             )
         self._demand_instance()
         name = type(self.estimator).__name__
+        if self.max_novelty is not None and not has_members(self.estimator):
+            raise ValueError(
+                f"max_novelty needs a classifier that knows its training rows, such as SVEClassifier or "
+                f"LinearProbeClassifier, but {name} does not. sksve.NoveltyDetector can stand beside it."
+            )
         if self.measure == "epistemic" and not has_members(self.estimator):
             raise ValueError(
                 f"measure='epistemic' needs an ensemble, but {name} has no members. Use another "
@@ -349,6 +384,11 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
                     f"measure={self.measure!r} needs predict_proba, which {name} does not have. Pass "
                     "a callable, such as lambda clf, X: abs(clf.decision_function(X)) for two classes."
                 )
+
+    def _chosen_cv(self) -> Any:
+        if not isinstance(self.cv, str):
+            return self.cv
+        return 0.25 if self.target_accuracy is None else 5
 
     def _check_reject_label(self, classes: ndarray) -> None:
         if self.reject_label is None:
@@ -365,23 +405,60 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
         if self.coverage is not None:
             threshold = threshold_for_coverage(score, self.coverage, weight)
             return measure_at(threshold, score, correct, level, level, weight)
+        if self.target_accuracy is not None:
+            threshold = threshold_for_accuracy(score, correct, self.target_accuracy, weight)
+            if threshold == np.inf:
+                warnings.warn(
+                    f"target_accuracy={self.target_accuracy:g} is not reached on {len(score)} held-out rows, "
+                    "however few are answered, so the classifier abstains on every row. Lower it, or pass "
+                    "more rows.",
+                    CalibrationWarning,
+                    stacklevel=3,
+                )
+            return measure_at(threshold, score, correct, level, level, weight)
         assert self.max_risk is not None
         threshold, risk_level = threshold_for_risk(score, correct, self.max_risk, level, weight)
         if threshold == np.inf:
-            n = len(score) if weight is None else weight.sum()
-            needed = rows_needed(self.max_risk, level)
-            warnings.warn(
-                f"max_risk={self.max_risk:g} cannot be guaranteed at level {level:g} from {n:g} "
-                "held-out rows, so the classifier abstains on every row. "
-                + (
-                    f"At least {needed:g} are needed, however good the classifier is."
-                    if needed > n
-                    else "Too many of the most confident rows are wrong. Allow more risk, or pass more rows."
-                ),
-                CalibrationWarning,
-                stacklevel=3,
-            )
+            self._warn_of_risk(score, correct, weight)
         return measure_at(threshold, score, correct, level, risk_level, weight)
+
+    def _warn_of_risk(self, score: ndarray, correct: ndarray, weight: ndarray | None) -> None:
+        assert self.max_risk is not None
+        level = self.confidence_level
+        n = len(score) if weight is None else weight.sum()
+        least = smallest_risk(score, correct, level, weight)
+        promised = "No risk can." if least is None else f"max_risk={_rounded_up(least):g} can."
+        if (needed := rows_needed(self.max_risk, level)) > n:
+            cure = f"At least {needed:g} are needed, however good the classifier is."
+        elif rows := rows_for_risk(score, correct, self.max_risk, level, weight):
+            cure = f"If more rows are like these, about {_rounded_up(rows):g} would be enough."
+        else:
+            cure = "Too many of the most confident rows are wrong: more rows like these would not help."
+        warnings.warn(
+            f"max_risk={self.max_risk:g} cannot be guaranteed at level {level:g} from {n:g} held-out rows, "
+            f"so the classifier abstains on every row. {promised} {cure}",
+            CalibrationWarning,
+            stacklevel=4,
+        )
+
+
+def _rounded_up(value: float) -> float:
+    """The next number with two digits."""
+    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
+    return float(np.ceil(value / unit * (1 - 1e-12)) * unit)
+
+
+def _too_novel(estimator: Any, X: Any, max_novelty: float | None) -> ndarray:
+    """Which rows are declined before anybody asks how confident the classifier is."""
+    if max_novelty is None:
+        return np.array(False)
+    novelty = predict_novelty(estimator, X)
+    if novelty is None:
+        raise ValueError(
+            f"max_novelty needs the novelty of rows, which {type(estimator).__name__} does not know. Wrap a "
+            "classifier of sksve, such as SVEClassifier."
+        )
+    return novelty > max_novelty
 
 
 def _score_rows(estimator: Any, X: Any, measure: Any) -> ndarray:
@@ -396,6 +473,11 @@ def _score_rows(estimator: Any, X: Any, measure: Any) -> ndarray:
     return score
 
 
-def _read_answers(estimator: Any, X: Any, *, measure: Any) -> tuple[ndarray, ndarray]:
-    """Score of each row, and the label it is given."""
-    return _score_rows(estimator, X, measure), np.asarray(estimator.predict(X))
+def _read_answers(
+    estimator: Any, X: Any, *, measure: Any, max_novelty: float | None
+) -> tuple[ndarray, ndarray]:
+    """Score of each row, NaN where it is too novel, and the label it is given."""
+    score = np.where(
+        _too_novel(estimator, X, max_novelty), np.nan, _score_rows(estimator, X, measure)
+    )
+    return score, np.asarray(estimator.predict(X))

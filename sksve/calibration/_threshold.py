@@ -1,6 +1,6 @@
 """From which confidence score on to answer: thresholds learned on held-out rows, with their intervals.
 
-A row is answered where its score is at least the threshold.
+A row is answered where its score is at least the threshold, never where the score is NaN.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,8 @@ from numpy import ndarray
 from sksve.metrics._curve import clopper_pearson
 
 __all__ = [
-    "OperatingPoint", "measure_at", "rows_needed", "threshold_for_coverage", "threshold_for_risk",
+    "OperatingPoint", "measure_at", "rows_for_risk", "rows_needed", "smallest_risk",
+    "threshold_for_accuracy", "threshold_for_coverage", "threshold_for_risk",
 ]  # fmt: skip
 
 # Thresholds that max_risk chooses among: sqrt(n) / 3, at least and at most so many. Each one more makes every
@@ -38,7 +39,26 @@ def threshold_for_coverage(score: ndarray, coverage: float, weight: ndarray | No
     order, end = _by_score(score, weight)
     rank = np.ceil(coverage * (end[-1] + 1) * (1 - 1e-12))
     at = np.searchsorted(end, rank * (1 - 1e-12))
-    return float(score[order[at]]) if at < len(order) else -np.inf
+    threshold = score[order[at]] if at < len(order) else -np.inf
+    return -np.inf if np.isnan(threshold) else float(threshold)
+
+
+def threshold_for_accuracy(
+    score: ndarray, correct: ndarray, target: float, weight: ndarray | None = None
+) -> float:
+    """Smallest threshold above which, with one wrong row more, the share of right answers is `target`.
+
+    Without that row the threshold would profit from luck on the rows it is chosen on, and miss its target
+    more often than not; with it the target is met on average. Infinity if none does.
+    """
+    order, end = _by_score(score, weight)
+    w = np.ones(len(score)) if weight is None else weight
+    errors = np.cumsum(np.where(correct, 0.0, w)[order])
+    ordered = score[order]
+    # A threshold is a score that a row has: rows of equal score are answered together.
+    last = np.append(ordered[1:] != ordered[:-1], True) & ~np.isnan(ordered)
+    good = np.flatnonzero(last & (errors + 1 <= (1 - target) * (end + 1) * (1 + 1e-12)))
+    return float(ordered[good[-1]]) if len(good) else np.inf
 
 
 def threshold_for_risk(
@@ -67,6 +87,7 @@ def threshold_for_risk(
     # The first row beyond each rank; the threshold lies just above it.
     beyond = np.searchsorted(end, ranks * (1 + 1e-12), side="right")
     edge = [np.nextafter(score[order[i]], np.inf) if i < len(order) else -np.inf for i in beyond]
+    edge = [-np.inf if np.isnan(e) else e for e in edge]
     w = np.ones(len(score)) if weight is None else weight
     accepted = score[:, None] >= np.asarray(edge)
     counts = w @ accepted
@@ -79,6 +100,33 @@ def threshold_for_risk(
 def rows_needed(max_risk: float, confidence_level: float, n_candidates: int = 1) -> float:
     """Rows that must be answered, all of them right, before `max_risk` can be guaranteed."""
     return float(np.ceil(np.log((1 - confidence_level) / n_candidates) / np.log1p(-max_risk)))
+
+
+def smallest_risk(
+    score: ndarray, correct: ndarray, confidence_level: float, weight: ndarray | None = None
+) -> float | None:
+    """Smallest `max_risk`, to a hundredth of itself, that could be guaranteed; None if none could."""
+    for risk in np.geomspace(1e-3, 0.99, 700):
+        if threshold_for_risk(score, correct, risk, confidence_level, weight)[0] < np.inf:
+            return float(risk)
+    return None
+
+
+def rows_for_risk(
+    score: ndarray,
+    correct: ndarray,
+    max_risk: float,
+    confidence_level: float,
+    weight: ndarray | None = None,
+) -> float | None:
+    """Held-out rows that would guarantee `max_risk` if more rows are like these; None: no number."""
+    n = len(score) if weight is None else weight.sum()
+    w = np.ones(len(score)) if weight is None else weight
+    for factor in np.geomspace(1.05, 200, 110):
+        found, _ = threshold_for_risk(score, correct, max_risk, confidence_level, w * factor)
+        if found < np.inf:
+            return float(np.ceil(n * factor))
+    return None
 
 
 def measure_at(
@@ -94,7 +142,7 @@ def measure_at(
     accepted = score >= threshold
     n, count = w.sum(), w[accepted].sum()
     errors = w[accepted & ~correct].sum()
-    if np.isinf(threshold):  # all or nothing, whatever comes
+    if np.isinf(threshold) and not (threshold < 0 and np.isnan(score).any()):  # all or nothing
         coverage_interval = (float(threshold < 0),) * 2
     else:
         coverage_interval = _interval(count, n, confidence_level)

@@ -61,6 +61,9 @@ class ClassifierWrapper(SavesWrapper, ClassifierMixin, MetaEstimatorMixin, BaseE
     cv: Any
     n_jobs: int | None
 
+    def _chosen_cv(self) -> Any:
+        return self.cv
+
     @property
     def n_features_in_(self) -> int:
         """Number of columns of X; only if the fitted estimator has it."""
@@ -179,16 +182,17 @@ class ClassifierWrapper(SavesWrapper, ClassifierMixin, MetaEstimatorMixin, BaseE
             fitted, fold = fit_and_read(np.asarray(train), np.asarray(test))
             return fold._replace(estimator=fitted) if keep else fold
 
-        if isinstance(self.cv, Real) and not isinstance(self.cv, Integral):
+        cv = self._chosen_cv()
+        if isinstance(cv, Real) and not isinstance(cv, Integral):
             if split_params:
                 raise ValueError(
                     "groups need a splitter that knows of them. Pass cv=GroupKFold(), for example."
                 )
             seed = int(make_generator(random_state).integers(2**32))
-            splitter = StratifiedShuffleSplit(1, test_size=self.cv, random_state=seed)
+            splitter = StratifiedShuffleSplit(1, test_size=cv, random_state=seed)
             fitted, fold = fit_and_read(*next(splitter.split(np.empty((len(y), 1)), y)))
             return fitted, [fold]
-        splits = list(check_cv(self.cv, y, classifier=True).split(X, y, **split_params))
+        splits = list(check_cv(cv, y, classifier=True).split(X, y, **split_params))
         for number, (train, _) in enumerate(splits):
             _demand_two_classes(np.unique(y[train]), number, len(splits))
         folds = Parallel(n_jobs=self.n_jobs)(delayed(job)(*split) for split in splits)

@@ -18,6 +18,7 @@ from sksve.backbones import (
     SplitBackbone,
     load_backbone,
     plan_adaptation,
+    prove,
     resolve_backbone,
 )
 from sksve.estimators._data import RowReader
@@ -29,8 +30,10 @@ __all__ = ["BackboneFeatures", "take_frozen"]
 _AT_LEAST_ONE = Number(Integral, 1, None, closed="left")
 
 
-def take_frozen(owner: Any, X: Any, *, side_features: Any = None, cut: bool = False) -> CheckedRows:
-    """Give an estimator the frozen backbone and the reader of its rows; return those of X.
+def take_frozen(
+    owner: Any, X: Any, *, side_features: Any = None, cut: bool = False
+) -> tuple[CheckedRows, int]:
+    """Give an estimator the frozen backbone and the reader of its rows; return those of X, and the width.
 
     With `cut` the backbone is cut after a third of its blocks, where members are by default.
     """
@@ -57,9 +60,10 @@ def take_frozen(owner: Any, X: Any, *, side_features: Any = None, cut: bool = Fa
             delattr(owner, name)
     owner.input_kind_ = rows.kind
     owner._reader = reader
+    plan = prove(backbone, plan, members=False) if plan.first_block < plan.n_blocks else plan
     owner._split = SplitBackbone(backbone, plan).to(device)
     owner._device, owner._autocast = device, precision.prediction
-    return rows
+    return rows, backbone.hidden_size
 
 
 @dataclass(eq=False, repr=False)
@@ -155,8 +159,7 @@ default="all-MiniLM-L6-v2"
         sksve.BackboneNotFoundError
             If the backbone cannot be resolved.
         """
-        take_frozen(self, X)
-        self._n_features_out = self._split.model.config.hidden_size
+        _, self._n_features_out = take_frozen(self, X)
         return self
 
     def transform(self, X: Any) -> np.ndarray:

@@ -133,7 +133,7 @@ default="all-MiniLM-L6-v2"
         sksve.BackboneNotFoundError
             If the backbone cannot be resolved.
         """
-        rows = take_frozen(self, X, side_features=self.side_features, cut=True)
+        rows, _ = take_frozen(self, X, side_features=self.side_features, cut=True)
         self._reference = NoveltyReference.learn(
             self._vectors(rows),
             cosine=self._reader.reads,
@@ -145,7 +145,7 @@ default="all-MiniLM-L6-v2"
         return self
 
     def _vectors(self, rows: Any) -> list[np.ndarray]:
-        data = self._reader.dataset(rows, self._split.model, self._split.blocks)
+        data = self._reader.dataset(rows, self._split.model, self._split.plan)
         return layer_vectors(self._split, data, device=self._device, autocast=self._autocast)
 
     def _scores(self, X: Any) -> np.ndarray:

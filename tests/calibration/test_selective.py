@@ -1,9 +1,15 @@
 """SelectiveClassifier: what is held out, what is answered, what is said of it."""
 
+import re
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import binomtest, entropy
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -215,8 +221,8 @@ NB = GaussianNB()
 @pytest.mark.parametrize(
     ("clf", "words"),
     [
-        (SelectiveClassifier(NB), "'coverage' or 'max_risk', and not both"),
-        (SelectiveClassifier(NB, coverage=0.5, max_risk=0.1), "and not both"),
+        (SelectiveClassifier(NB), "one of 'coverage', 'max_risk' and 'target"),
+        (SelectiveClassifier(NB, coverage=0.5, max_risk=0.1), "needs one of"),
         (SelectiveClassifier(NB, coverage=0.0), "'coverage' parameter"),
         (SelectiveClassifier(NB, max_risk=1.0), "'max_risk' parameter"),
         (SelectiveClassifier(NB, coverage=0.5, measure="luck"), "'measure' parameter"),
@@ -243,3 +249,120 @@ def test__unfitted(data):
     for method in ("predict", "accepts", "confidence_score", "predict_selective", "predict_proba"):
         with pytest.raises(NotFittedError):
             getattr(clf, method)(data[0])
+
+
+# -- an estimated target, and rows of another kind -------------------------------------------------
+
+
+def slow_threshold(score, correct, target):
+    """Try every score; one wrong row more."""
+    best = np.inf
+    for edge in score[~np.isnan(score)]:
+        answered = score >= edge
+        if (~correct[answered]).sum() + 1 <= (1 - target) * (answered.sum() + 1) + 1e-12:
+            best = min(best, edge)
+    return best
+
+
+@given(st.integers(0, 2**16), st.sampled_from([0.5, 0.8, 0.9]), st.integers(1, 80))
+def test_target_accuracy__equals_trying_every_threshold(seed, target, n):
+    rng = np.random.default_rng(seed)
+    X = rng.integers(0, 30, n).astype(float)  # ties
+    y = (rng.random(n) < 0.05 + X / 32).astype(int)
+    X[:2], y[:2] = 30, 1
+
+    class Fixed(ClassifierMixin, BaseEstimator):
+        def __init__(self):
+            self.classes_ = np.array([0, 1])
+
+        def fit(self, X, y):
+            return self
+
+        def predict_proba(self, X):
+            return np.column_stack([1 - X[:, 0] / 31, X[:, 0] / 31])
+
+        def predict(self, X):
+            return np.ones(len(X), dtype=int)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)
+        clf = SelectiveClassifier(
+            FrozenEstimator(Fixed()),
+            target_accuracy=target,
+            measure=lambda clf, X: clf.predict_proba(X)[:, 1],
+        ).fit(X[:, None], y)
+    expected = slow_threshold(X / 31, y == 1, target)
+    assert clf.threshold_ == pytest.approx(expected)
+    assert clf.coverage_ == (X / 31 >= expected).mean()
+
+
+def test_target_accuracy__is_reached_on_average():
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(60):
+        X = rng.normal(size=(1200, 1))
+        y = (rng.random(1200) < 1 / (1 + np.exp(-2.5 * X[:, 0]))).astype(int)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CalibrationWarning)
+            clf = SelectiveClassifier(LogisticRegression(), target_accuracy=0.93)
+            clf.fit(X[:200], y[:200])
+        answered = clf.accepts(X[200:])
+        if answered.any():
+            found.append((clf.predict(X[200:]) == y[200:])[answered].mean())
+    assert len(found) > 50
+    assert 0.925 < np.mean(found) < 0.96
+
+
+def test_target_accuracy__unreached_abstains():
+    X = np.random.default_rng(0).normal(size=(80, 2))
+    y = np.arange(80) % 2
+    with pytest.warns(CalibrationWarning, match=r"target_accuracy=0.99 is not reached"):
+        clf = SelectiveClassifier(NB, target_accuracy=0.99).fit(X, y)
+    assert not clf.accepts(X).any()
+
+
+def test_refusal__says_what_could_be_promised():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 1))
+    y = (rng.random(400) < 1 / (1 + np.exp(-4 * X[:, 0]))).astype(int)
+    frozen = FrozenEstimator(LogisticRegression().fit(X, y))
+    with pytest.warns(CalibrationWarning) as caught:
+        SelectiveClassifier(frozen, max_risk=0.02).fit(X, y)
+    words = str(caught[0].message)
+    least = float(re.search(r"max_risk=([\d.]+) can\.", words).group(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SelectiveClassifier(frozen, max_risk=least).fit(X, y)
+    with pytest.warns(CalibrationWarning):
+        SelectiveClassifier(frozen, max_risk=least * 0.85).fit(X, y)
+    assert int(float(re.search(r"about ([\de+.]+) would", words).group(1))) > 400
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    from sksve.baselines import LinearProbeClassifier
+    from tests.making import temporary_tiny
+
+    rows = [f"the {a} film was {b} {c}" for a in ("best", "worst", "fun", "dull")
+            for b in ("good", "bad") for c in ("and", "to", "it", "of", "very")]  # fmt: skip
+    labels = ["good" in row for row in rows]
+    return LinearProbeClassifier(temporary_tiny(), Cs=[10.0]).fit(rows, labels), rows, labels
+
+
+def test_max_novelty__declines_before_anything_else(reader, tmp_path):
+    clf, rows, labels = reader
+    frozen = FrozenEstimator(clf)
+    foreign = ["404", "x y z q", "never loved hated than"]
+    novelty = clf.predict_uncertainty(rows + foreign).novelty
+    careful = SelectiveClassifier(frozen, coverage=1.0, max_novelty=0.9).fit(rows, labels)
+    np.testing.assert_array_equal(careful.accepts(rows + foreign), novelty <= 0.9)
+    assert careful.coverage_ == (novelty[:40] <= 0.9).mean()  # all rows count
+    assert careful.threshold_ == -np.inf
+    half = SelectiveClassifier(frozen, coverage=0.5, max_novelty=0.9).fit(rows, labels)
+    both = (half.confidence_score(rows) >= half.threshold_) & (novelty[:40] <= 0.9)
+    np.testing.assert_array_equal(half.accepts(rows), both)
+    assert both.mean() >= 0.5
+    again = SelectiveClassifier.from_pretrained(half.save_pretrained(tmp_path / "model"))
+    np.testing.assert_array_equal(again.accepts(rows + foreign), half.accepts(rows + foreign))
+    with pytest.raises(ValueError, match="max_novelty needs a classifier that knows"):
+        SelectiveClassifier(NB, coverage=0.5, max_novelty=0.9).fit(np.eye(4), [0, 1, 0, 1])
