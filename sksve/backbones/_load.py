@@ -104,6 +104,8 @@ def load_backbone(
         processor = _with_image_size(processor, int(resolved.image_size))
     rates = _silence_dropout(model)
     model.eval()
+    if dtype == torch.float64 and hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("eager")  # torch's grouped product has no float64
     _check_vocabulary(model, processor)
     seen = look(model, processor)
     return LoadedBackbone(
@@ -223,6 +225,7 @@ def _read(folder: Path) -> tuple[Any, Any]:
             ) from error
         vision = model.main_input_name == "pixel_values"
         kind = AutoImageProcessor if vision else AutoTokenizer
+        _check_processor_files(folder, vision)
         try:
             processor = kind.from_pretrained(str(folder), **local)
         except Exception as error:  # the tokenizers' library raises plain Exception
@@ -241,6 +244,23 @@ def _read(folder: Path) -> tuple[Any, Any]:
             "They would be random. Does its config.json belong to these weights?"
         )
     return model, processor
+
+
+_WORDS = ("tokenizer*", "vocab*", "merges.txt", "*.model", "*.spm", "*.tiktoken")
+_PICTURES = ("preprocessor_config.json", "processor_config.json", "image_processor*")
+
+
+def _check_processor_files(folder: Path, vision: bool) -> None:
+    """Transformers invents an empty vocabulary where there are no files."""
+    if any(file.is_file() for p in (_PICTURES if vision else _WORDS) for file in folder.glob(p)):
+        return
+    what, kind = (
+        ("image processor", "AutoImageProcessor") if vision else ("tokenizer", "AutoTokenizer")
+    )
+    raise ValueError(
+        f"The folder {folder} has a model and no {what}. Save the one it was trained with there: "
+        f"transformers.{kind}.from_pretrained(NAME).save_pretrained({str(folder)!r})."
+    )
 
 
 def _check_shards(folder: Path) -> None:

@@ -31,8 +31,8 @@ def look(model: Any, processor: Any = None) -> Seen:
     """Run two short rows, one of them padded; ValueError if that fails or is drawn at random."""
     who = type(model).__name__
     seen: dict[str, set[str]] = {"called": set(), "read": set(), "written": set()}
-    rows, mask = short_rows(model, processor)
     with torch.no_grad(), torch.random.fork_rng(devices=[]), one_sentence(who):
+        rows, mask = short_rows(model, processor)
         with _watching(model, seen) as (watched, patches):
             hidden = run_model(watched, rows, mask)
         if hidden.ndim != 3:
@@ -90,11 +90,13 @@ def short_rows(model: Any, processor: Any = None) -> tuple[Tensor, Tensor | None
         return torch.randn(shape, generator=generator).to(weight), None
     n = min(9, getattr(config, "max_position_embeddings", None) or 9)
     special = {v for k, v in vars(config).items() if k.endswith("token_id") and isinstance(v, int)}
-    usable = [i for i in range(2, min(config.vocab_size, 60)) if i not in special] or [0]
+    usable = [
+        i for i in range(2, min(getattr(config, "vocab_size", 60), 60)) if i not in special
+    ] or [0]
     ids = torch.tensor([[usable[(7 * i + 3 * r) % len(usable)] for i in range(n)] for r in (0, 1)])
     pad = getattr(processor, "pad_token_id", None) if processor is not None else None
     mask = torch.ones_like(ids)
-    ids[1, n // 2 + 1 :] = config.pad_token_id or 0 if pad is None else pad
+    ids[1, n // 2 + 1 :] = getattr(config, "pad_token_id", 0) or 0 if pad is None else pad
     mask[1, n // 2 + 1 :] = 0
     return ids.to(weight.device), mask.to(weight.device)
 

@@ -82,15 +82,18 @@ def _proven_cut(
     """Find what blocks hand on, if that is all that the blocks behind the cut need."""
     if plan.first_block in (0, plan.n_blocks):
         return replace(plan, outputs=0, entry_suffices=plan.first_block > 0)
-    kinds: list[Any] = []
-    block = blocks_of(model, plan.blocks)[0]
-    hook = block.register_forward_hook(lambda _, __, out: kinds.append(out))
+    gave: dict[Any, Any] = {}
+    embeddings = model._modules.get("embeddings")
+    watched = [m for m in (blocks_of(model, plan.blocks)[0], embeddings) if m is not None]
+    hooks = [m.register_forward_hook(lambda m, _, out: gave.update({m: out})) for m in watched]
     try:
         expected = run_model(model, rows, mask)
     finally:
-        hook.remove()
-    outputs = len(kinds[0]) if kinds and isinstance(kinds[0], tuple) else 0
-    for entry in (True, False) if "embeddings" in model._modules else (False,):
+        for hook in hooks:
+            hook.remove()
+    first = gave.get(watched[0])
+    outputs = len(first) if isinstance(first, tuple) else 0
+    for entry in (True, False) if isinstance(gave.get(embeddings), Tensor) else (False,):
         cut = Cut(plan.blocks, plan.first_block, outputs, entry)
         # Neither pixels nor, in embeddings, ids are looked at where the entry suffices.
         given = rows[:, :1, :1, :1] if entry and rows.ndim == 4 else rows
