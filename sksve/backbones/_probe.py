@@ -36,12 +36,22 @@ def look(model: Any, processor: Any = None) -> Seen:
         with _watching(model, seen) as (watched, patches):
             hidden = run_model(watched, rows, mask)
         if hidden.ndim != 3:
-            raise ValueError("it is convolutional: it gives maps, and no vectors of tokens.")
+            raise _Refused(
+                f"{who} is convolutional: it gives maps and no vectors of tokens, which sksve does not "
+                "adapt. Give its pooled vectors to a scikit-learn classifier."
+            )
+        if not hidden[mask.bool() if mask is not None else ...].isfinite().all():
+            raise _Refused(
+                f"{who} gives NaN or infinity in {hidden.dtype}: choose another precision."
+            )
         again = run_model(model, rows, mask)
         if not all(close(pool_tokens(hidden, mask, how), pool_tokens(again, mask, how))
                    for how in ("mean", "cls")):  # fmt: skip
-            cure = " Set mask_ratio=0.0 in its configuration." * hasattr(model.config, "mask_ratio")
-            raise ValueError(f"it draws at random: the same rows twice differ.{cure}")
+            setting = "mask_ratio=0.0" if hasattr(model.config, "mask_ratio") else "whatever draws"
+            raise _Refused(
+                f"{who} draws at random: it gives the same rows two results, so that nothing can be learned "
+                f"or predicted twice. Set {setting} in its configuration."
+            )
         pads = True
         if mask is None:
             pooling = "cls" if patches and hidden.shape[1] > patches[0] else "mean"
@@ -63,11 +73,17 @@ def close(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and bool((a - b).abs().max() <= tolerance * (1 + b.abs().max()))
 
 
+class _Refused(ValueError):
+    """Says all that is to be said."""
+
+
 @contextmanager
 def one_sentence(who: str) -> Iterator[None]:
     """Turn whatever a model raises on short rows into one sentence."""
     try:
         yield
+    except _Refused:
+        raise
     except Exception as error:  # a model may raise anything
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
@@ -132,11 +148,12 @@ def _watched(kind: Any, name: str, seen: Any, results: list[tuple[str, Tensor]])
     inside: list[bool] = []
 
     def forward(self: Any, *args: Any, **kwargs: Any) -> Tensor:
-        seen["called"].add(name)
         inside.append(True)
         result: Tensor = kind.forward(self, *args, **kwargs)
         inside.clear()
-        results.append((name, result))
+        if isinstance(result, Tensor):  # a router may give more
+            seen["called"].add(name)
+            results.append((name, result))
         return result
 
     def weight(self: Any) -> Any:

@@ -36,12 +36,13 @@ def prove(
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         plan = _proven_cut(model, plan, rows, mask)
         if members and plan.targets:
-            doubtful = {n for n in plan.targets if n in seen.read and n not in outside}
+            own = {n for n in plan.targets if _has_its_own_way(model.get_submodule(n))}
+            doubtful = {n for n in plan.targets if n in own | seen.read and n not in outside}
             plan = _without(plan, reasons)
             with one_sentence(type(model).__name__):
                 joint = _joint(model, plan, rows, mask)
                 if joint is None:
-                    why = dict.fromkeys(doubtful, "its weight is read by other code, too")
+                    why = dict.fromkeys(doubtful, "its weight is used in another way, too")
                     plan = _without(plan, why)
                     joint = _joint(model, plan, rows, mask)
             if joint is None:
@@ -64,6 +65,10 @@ def prove(
         share=adapted / max(1, sum(entries.values())),
         written=seen.written & set(plan.targets),
     )
+
+
+def _has_its_own_way(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) and type(module).forward is not nn.Linear.forward
 
 
 def _without(plan: AdaptationPlan, reasons: dict[str, str]) -> AdaptationPlan:
@@ -161,5 +166,7 @@ def _joint(model: Any, plan: AdaptationPlan, rows: Tensor, mask: Tensor | None) 
         joint = close(run(0, 1), torch.cat(alone))
     except Exception:  # it may stumble over rows of several members
         joint = False
+    if not close(alone[0], run_model(model, rows, mask)):
+        return None
     swap_modules(twin, {name: trial.plain() for name, trial in trials.items()})
     return joint if close(run(1), alone[1]) else None

@@ -55,7 +55,6 @@ SPECIAL = {
     "reformer": {"axial_pos_embds_dim": [8, 8], "axial_pos_shape": [10, 13], "attn_layers": ["local"] * 2,
                  "attention_head_size": 8, "feed_forward_size": 32},
     "big_bird": {"attention_type": "original_full"},
-    "nystromformer": {"segment_means_seq_len": 128, "num_landmarks": 8},
     "openai-gpt": {"n_positions": 130},
     "codegen": {"n_head": 4, "rotary_dim": 4},
     "gptj": {"rotary_dim": 4},
@@ -81,7 +80,9 @@ def build(model_type, seed=0):
     defaults = AutoConfig.for_model(model_type)
     tokenizer = make_tiny_backbone("bert")[1]
     sizes = {
-        k: v for k, v in {**SIZES, "vocab_size": len(tokenizer)}.items() if k in settable(defaults)
+        k: v
+        for k, v in {**SIZES, "vocab_size": len(tokenizer) + 4}.items()
+        if k in settable(defaults)
     }
     if isinstance(getattr(defaults, "attention_window", None), list):
         sizes["attention_window"] = [4] * 3
@@ -111,6 +112,9 @@ def settable(config):
     computed = {name for name, value in inspect.getmembers(kind) if isinstance(value, property)}
     return {*vars(config), *kind.attribute_map} - computed
 
+
+# Families whose own code is not fit for float64.
+SINGLE = ("longformer", "canine", "mra")
 
 TEXTS = ["the good film", "a", "very bad and dull, and too long a story", "best movie"]
 
@@ -154,14 +158,17 @@ def check(model_type, folder=None):
     y = [0, 1, 1, 0]
     faults = []
 
+    precision = "float32" if model_type in SINGLE else "float64"
+
     def close(what, a, b, atol=1e-7):
+        atol = max(atol, 1e-4) if precision == "float32" else atol
         a, b = np.asarray(a), np.asarray(b)
         if a.shape != b.shape or not np.abs(a - b).max() <= atol:
             faults.append(f"{what} off by {np.abs(a - b).max() if a.shape == b.shape else 'shape'}")
 
     pair = (model, processor)
-    features = BackboneFeatures(pair, precision="float64").fit(X)
-    double = model.double()
+    features = BackboneFeatures(pair, precision=precision).fit(X)
+    double = model.double() if precision == "float64" else model
     if hasattr(model, "set_experts_implementation"):
         model.set_experts_implementation("eager")  # the other has no float64
     pooling = features._split.pooling
@@ -169,7 +176,7 @@ def check(model_type, folder=None):
     model.float()
     close("plain model, frozen", features.transform(X), plain)
     shared = {"n_members": 2, "max_epochs": 1, "batch_size": 4, "lr": 1e-2, "random_state": 0,
-              "precision": "float64", "weight_decay": 0.0}  # fmt: skip
+              "precision": precision, "weight_decay": 0.0}  # fmt: skip
     kinds = {
         "all blocks": {
             "rank": None,
@@ -243,7 +250,8 @@ def verdict(model_type, folder):
     try:
         faults = check(model_type, folder)
     except ValueError as error:
-        refused = "adapt" in str(error) or "backbone" in str(error) or "it " in str(error)
+        words = ("adapt", "backbone", "tokenizer", "configuration", "precision")
+        refused = any(word in str(error) for word in words)
         return ("refused" if refused else "crashed"), f"{error!s:.300}"
     except Exception as error:
         return "crashed", f"{type(error).__name__}: {error!s:.300}"
@@ -258,10 +266,7 @@ if __name__ == "__main__":
     wanted = sys.argv[1:]
     counts = Counter()
     for name in families():
-        if wanted and not (
-            any(part in name for part in wanted)
-            or (wanted[0][-1] == "-" and name >= wanted[0][:-1])
-        ):
+        if wanted and name not in wanted:
             continue
         with tempfile.TemporaryDirectory() as here:
             kind, why = verdict(name, Path(here))

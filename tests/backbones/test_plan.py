@@ -267,3 +267,8 @@ def test_vision__is_planned_too(name):
     mlp = plan_adaptation(model, target_modules="mlp", adapt_blocks=1).targets
     assert [n.rsplit(".2.")[-1] for n in attention] == [f"attention.{c}_proj" for c in "qkvo"]
     assert [n.rsplit(".2.")[-1] for n in mlp] == ["mlp.fc1", "mlp.fc2"]
+
+
+@pytest.mark.parametrize("name", ["nystromformer", "yoso", "mra"])
+def test_max_positions__a_table_with_rows_that_are_never_used(name):
+    assert plan_adaptation(tiny(name, max_position_embeddings=64)).max_positions == 64
