@@ -279,8 +279,13 @@ def _nothing_matched(
             f"adapt_blocks={adapt_blocks} freezes. Raise adapt_blocks, or let target_modules "
             "match later blocks."
         )
+    if not inside:
+        return ValueError(
+            "There is no linear map inside the transformer blocks: the model is convolutional or quantised, "
+            "which sksve does not adapt. Give its vectors to a scikit-learn classifier."
+        )
     ends = dict.fromkeys(re.split(r"\.\d+\.", name, maxsplit=1)[-1] for name in inside)
-    example = inside[0] if inside else ""
+    example = inside[0]
     return ValueError(
         f"target_modules={target_modules!r} matches no linear map inside the transformer blocks. "
         f"Suffixes that would match: {', '.join(ends)}. A str other than "

@@ -104,7 +104,8 @@ def short_rows(model: Any, processor: Any = None) -> tuple[Tensor, Tensor | None
         height, width = _sides(size) or _sides(getattr(config, "image_size", 224)) or (224, 224)
         shape = (2, getattr(config, "num_channels", 3), height, width)
         return torch.randn(shape, generator=generator).to(weight), None
-    n = min(9, getattr(config, "max_position_embeddings", None) or 9)
+    limit = getattr(config, "max_position_embeddings", None) or 9
+    n = min(9, limit) if limit > 0 else 9
     special = {v for k, v in vars(config).items() if k.endswith("token_id") and isinstance(v, int)}
     usable = [
         i for i in range(2, min(getattr(config, "vocab_size", 60), 60)) if i not in special
