@@ -84,6 +84,8 @@ def build(model_type, seed=0):
         for k, v in {**SIZES, "vocab_size": len(tokenizer) + 4}.items()
         if k in settable(defaults)
     }
+    special = SPECIAL.get(model_type, {})
+    sizes = {k: v for k, v in sizes.items() if type(defaults).attribute_map.get(k) not in special}
     if isinstance(getattr(defaults, "attention_window", None), list):
         sizes["attention_window"] = [4] * 3
     config = AutoConfig.for_model(model_type, **{**sizes, **SPECIAL.get(model_type, {})})
