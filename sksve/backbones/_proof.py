@@ -104,7 +104,10 @@ def _proven_cut(
         given = rows[:, :1, :1, :1] if entry and rows.ndim == 4 else rows
         try:
             hidden = run_until(model, cut, rows, mask)
-            tokens = expected.shape[1] if mask is None else rows.shape[1]
+            start = Cut(plan.blocks, 0, 0, False)
+            tokens = (
+                rows.shape[1] if mask is not None else run_until(model, start, rows, mask).shape[1]
+            )
             if hidden.shape[:2] == (len(rows), tokens) and close(
                 run_from(model, cut, hidden, given, mask, 0), expected
             ):
