@@ -84,8 +84,9 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
       is at most r. If no threshold guarantees that, it warns, says what could be guaranteed, and
       answers nothing;
     - ``target_accuracy=a``: as many rows are answered as leave the share of right answers at a, by
-      estimate: on average over data sets it is at least a, without a guarantee for the one at hand.
-      It answers far more rows than ``max_risk=1-a``.
+      estimate: the share of wrong answers is at most 1 - a on average over data sets, where those on
+      which it answers nothing count as free of errors; there is no guarantee for the one at hand, and
+      the fewer rows it answers, the less should be believed.
 
     With `max_novelty`, rows of another kind than the training rows are declined before that, however
     confident the classifier is of them; `coverage` counts them as not answered.
