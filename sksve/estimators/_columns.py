@@ -58,7 +58,7 @@ def learn_columns(
         writer = TabularToText(template, columns=texts, separator="\n").fit(X)
     else:
         advice = (
-            "X has no column of free text (strings of at least 3 words, more than half of them, or 20 of "
+            "X has no column of free text (strings of at least 2.5 words, more than half of them, or 20 of "
             "them, different): the backbone is not run, and the members are logistic regressions on the "
             "columns. scikit-learn's LogisticRegression or HistGradientBoostingClassifier does the same "
             f"without sksve. If {owner} shall read each row as a text, set side_features=None."

@@ -96,7 +96,7 @@ default="all-MiniLM-L6-v2"
         Turns table rows into texts, in place of what `side_features` "auto" does. "pair": X has two columns
         of texts, which the tokenizer takes as first and second segment.
     side_features : "auto", transformer or None, default="auto"
-        What becomes of a table's columns. "auto": columns of free text (strings of at least 3 words in the
+        What becomes of a table's columns. "auto": columns of free text (strings of at least 2.5 words in the
         mean, more than half of the cells, or 20 of them, different) go through the backbone; numbers,
         booleans, dates and categories become standardised and one-hot side features, which join the pooled
         vector at each member's head. A member's head starts there at a logistic regression on the side

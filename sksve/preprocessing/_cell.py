@@ -39,11 +39,11 @@ def is_missing(value: Any) -> bool:
 
 
 # Free text, not a category: so many words in the mean cell, and most cells, or so many of them, different.
-FREE_TEXT_WORDS, FREE_TEXT_CELLS = 3, 20
+FREE_TEXT_WORDS, FREE_TEXT_CELLS = 2.5, 20
 
 
 def is_free_text(cells: Sequence[Any]) -> bool:
-    """Whether the cells of a column, none missing, are free text: at least 3 words in the mean cell, and
+    """Whether the cells of a column, none missing, are free text: at least 2.5 words in the mean cell, and
     more than half of the cells, or at least 20 of them, different.
 
     >>> is_free_text(["it does not start", "where is my order"]), is_free_text(["two words"] * 9)

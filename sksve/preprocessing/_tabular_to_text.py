@@ -66,7 +66,7 @@ class TabularToText(TransformerMixin, BaseEstimator):
     text_columns : "auto" or list of str or int, default="auto"
         Columns of free text. They are written after all others, in their own order, each cell whole,
         so that a text too long for the model is cut at its end and costs no other cell. "auto": if
-        `columns` is None, columns of strings with at least 3 words in the mean cell and more
+        `columns` is None, columns of strings with at least 2.5 words in the mean cell and more
         than half of them, or at least 20, different. An empty list: none.
     digits : int, default=6
         Significant digits of numbers that are not whole, 1 to 17; digits before the decimal point

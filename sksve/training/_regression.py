@@ -63,20 +63,31 @@ def choose_strength(
     n_jobs: int | None = None,
     *,
     slack: float = 0.0,
+    strong: bool = False,
+    tol: float = 1e-4,
 ) -> float:
-    """The C of the lowest cross-validated loss; with `slack`, the largest within so many nats of it."""
+    """The C of the lowest cross-validated loss.
+
+    With `slack`, the largest that is within so many nats of it; with `strong`, the smallest whose loss is
+    within one standard error, over the folds, of it. Cs rise.
+    """
     folds = rows.folds(n_folds) if len(Cs) > 1 else []
     if not folds:
         return sorted(Cs)[len(Cs) // 2]
     search = LogisticRegressionCV(
-        Cs=list(Cs), cv=folds, scoring="neg_log_loss", l1_ratios=(0.0,), max_iter=1000,
+        Cs=list(Cs), cv=folds, scoring="neg_log_loss", l1_ratios=(0.0,), max_iter=1000, tol=tol,
         n_jobs=n_jobs, use_legacy_attributes=False,
     )  # fmt: skip
     search.fit(rows.x, rows.label, sample_weight=rows.share * weight[rows.row])
-    if not slack:
-        return float(search.C_)
-    scores = search.scores_.reshape(len(folds), -1).mean(axis=0)
-    return float(max(C for C, score in zip(Cs, scores) if score >= scores.max() - slack))
+    scores = search.scores_.reshape(len(folds), -1)
+    mean = scores.mean(axis=0)
+    lost = scores[:, [mean.argmax()]] - scores
+    if strong:
+        close = lost.mean(axis=0) <= lost.std(axis=0, ddof=1) / len(folds) ** 0.5
+        return float(Cs[int(close.argmax())])
+    if slack:
+        return float(max(C for C, score in zip(Cs, mean) if score >= mean.max() - slack))
+    return float(search.C_)
 
 
 def bootstrap_weights(weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
