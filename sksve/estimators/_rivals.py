@@ -67,8 +67,9 @@ def _decay(noisy: float) -> Rule:
 
 
 def side_lr(fit: Any) -> float | None:
-    """0.003; None where there are no side features"""
-    return 3e-3 if fit.facts.n_side else None
+    """0.001 / s^0.5, s side features; None without them"""
+    # Adam moves every weight alike, whether its column knows something or not.
+    return float(f"{1e-3 / fit.facts.n_side**0.5:.3g}") if fit.facts.n_side else None
 
 
 _EVERY: dict[str, Any] = {

@@ -239,6 +239,7 @@ def test__saved__a_transformer_of_ones_own_is_refused(tiny, tickets, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test__calibrated__mixed_rows(fitted, tickets, tmp_path, tiny):
     X, y = tickets
     clf = CalibratedClassifier(clone(fitted), cv=2).fit(X, y)
@@ -258,6 +259,7 @@ RIVALS = [
 ]
 
 
+@pytest.mark.slow
 @NO_TEXT
 @pytest.mark.parametrize(("cls", "own"), RIVALS, ids=[cls.__name__ for cls, _ in RIVALS])
 @pytest.mark.parametrize("with_text", [True, False])
@@ -269,6 +271,7 @@ def test__rivals__take_columns_too(cls, own, with_text, tiny, tickets):
     assert cls(tiny, random_state=0, **own).fit(X, y).score(X, y) > 0.8
 
 
+@pytest.mark.slow
 def test__further__and_soft_labels_and_early_stopping(fitted, tiny, tickets):
     X, y = tickets
     clf = pickle.loads(pickle.dumps(fitted))
@@ -309,3 +312,17 @@ def test__dates__of_every_kind_are_the_same(tiny, tickets):
 def test__not_fitted(tiny, tickets):
     with pytest.raises(NotFittedError):
         new(SVEClassifier, tiny).predict(tickets[0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test__noise__beside_a_text_hardly_moves_the_start(tiny, seed):
+    """Columns that know nothing of the label: the strongest regularisation within one standard error."""
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame({"text": [f"the order number {i} has not come" for i in range(200)]})
+    X = X.assign(
+        a=rng.normal(size=200), b=rng.exponential(size=200), c=rng.choice(list("xyz"), 200)
+    )
+    still = Training(side_lr=None, head_lr=1e-12, head_init_scale=0.0)
+    clf = SVEClassifier(tiny, n_members=2, max_epochs=1, lr=1e-12, training=still, random_state=0)
+    clf.fit(X, rng.integers(2, size=200))
+    assert clf.predict_proba_members(X).std(axis=1).max() < 0.03
