@@ -99,7 +99,7 @@ def with_date_parts(X: pd.DataFrame) -> pd.DataFrame:
         when = pd.to_datetime(X.pop(name))
         X[f"{name}_days"] = (when - when.min().normalize().replace(year=2015)).dt.days.astype(float)
         X[f"{name}_hour"] = when.dt.hour.astype(str)
-        X[f"{name}_weekday"] = when.dt.dayofweek.astype(str)
+        X[f"{name}_weekday"] = when.dt.day_of_week.astype(str)
     return X
 
 
