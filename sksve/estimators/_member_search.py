@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 
 from sksve._validation import check_container
-from sksve.training import MemberDataset
+from sksve.training import LayerVectors, MemberDataset
 
 __all__ = ["MemberSearchCV"]
 
@@ -233,7 +233,11 @@ class _EverySize:
         largest = _owner(estimator, self.name)
         known: dict[str, np.ndarray] = {}  # logits of all members, by the rows' content
 
-        def first_logits(size: int, data: MemberDataset) -> np.ndarray:
+        def first_logits(
+            size: int, data: MemberDataset, vectors: LayerVectors | None = None
+        ) -> np.ndarray:
+            if vectors is not None:  # whoever asks for the vectors needs a pass
+                return largest._logits(data, vectors)[:size]
             key = data.content_key()
             if key not in known:
                 known[key] = largest._logits(data)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sksve import inputs, persistence, preprocessing
+from sksve import NoveltyDetector, inputs, persistence, preprocessing
 from tests.fuzz.harness import Source, attempt, fuzz
 from tests.fuzz.values import junk
 from tests.fuzz.values_rows import pick_texts, tables
@@ -105,6 +105,22 @@ def tabular(source: Source, world: Any) -> None:
         assert found.dtype == object
         assert all(type(text) is str for text in found)
         assert len(found) == len(X)
+
+
+@fuzz("NoveltyDetector", "estimators.NoveltyDetector", share=0.3)
+def detector(source: Source, world: Any) -> None:
+    made = NoveltyDetector(world.tiny(), max_length=24)
+    if source.seldom(2):
+        made.set_params(
+            **{source.one_of(sorted(set(made.get_params()) - {"backbone"})): junk(source)}
+        )
+    done, _ = attempt(made.fit, any_input(source, source.int(1, 5))[0])
+    if done:
+        X = any_input(source, source.int(1, 5))[0]
+        done, found = attempt(made.novelty_score, X, watch=(made,))
+        if done:
+            assert found.shape == (len(X),)
+            assert ((found >= 0) & (found <= 1)).all()
 
 
 @fuzz("preprocessing.BackboneFeatures", share=0.5)

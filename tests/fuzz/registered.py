@@ -22,7 +22,8 @@ _EXCEPTIONS = (
 ).split()
 _OF_TENSORS = (
     "adapters.FeatureDropout adapters.dropout_layers adapters.fixed_masks "
-    "adapters.mark_frozen adapters.member_layers adapters.merged_member adapters.use_members "
+    "adapters.mark_frozen adapters.member_layers adapters.merged_member adapters.pretrained_layers "
+    "adapters.use_members "
     "backbones.MemberCopies backbones.SplitBackbone "
     "backbones.blocks_of backbones.count_image_tokens backbones.prove "
     "backbones.eval_mode backbones.pool_tokens backbones.run_model backbones.swap_modules"

@@ -99,9 +99,14 @@ def test_sources__no_weights_but_safetensors():
     """Every call that loads a transformers model says so."""
     source = (PACKAGE / "backbones" / "_load.py").read_text(encoding="utf-8")
     assert '"use_safetensors": True' in source
-    others = [
-        path.name
+    callers = {
+        (path.name, ast.unparse(node.func.value))
         for path in PACKAGE.rglob("*.py")
-        if "AutoModel.from_pretrained(" in path.read_text(encoding="utf-8")
-    ]
-    assert others == ["_load.py"]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "from_pretrained"
+    }
+    assert callers == {
+        ("_load.py", "kind"),
+        ("_load.py", "AutoConfig"),
+        ("_resolve.py", "AutoConfig"),
+    }
