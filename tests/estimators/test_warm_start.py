@@ -73,6 +73,7 @@ def test__warm_start__refuses_another_structure(changes, words, warm, texts, lab
         clf.fit(texts, labels)
 
 
+@pytest.mark.filterwarnings("ignore:X has no column of free text")
 @pytest.mark.parametrize(
     ("X", "y", "words"),
     [
@@ -87,6 +88,7 @@ def test__warm_start__refuses_other_classes_and_kinds(X, y, words, warm, texts, 
         clf.fit(texts if X is None else X, labels if y is None else y)
 
 
+@pytest.mark.filterwarnings("ignore:X has no column of free text")
 def test__warm_start__refuses_another_width(make, labels):
     clf = make(warm_start=True, max_epochs=1, n_members=1).fit(np.eye(12, 2), labels)
     with pytest.raises(ValueError, match="X has 3 features"):
@@ -112,6 +114,7 @@ def test__without_warm_start__fit_begins_anew(make, texts, labels):
     np.testing.assert_array_equal(clf.predict_proba(texts), fresh.predict_proba(texts))
 
 
+@pytest.mark.filterwarnings("ignore:X has no column of free text")
 def test__refit__on_another_kind_leaves_nothing_behind(make, texts, labels):
     clf = make(n_members=1, max_epochs=1).fit(np.eye(12, 2), labels)
     assert clf.n_features_in_ == 2

@@ -13,6 +13,7 @@ from sksve.backbones import (
     load_backbone,
     make_tiny_backbone,
     plan_adaptation,
+    prove,
     resolve_backbone,
 )
 from sksve.inputs import tokenize
@@ -47,7 +48,7 @@ def noisy_layers(linear, generators):
 def make(adapt_blocks=None, family="bert", members=3):
     resolved = resolve_backbone(make_tiny_backbone(family))
     backbone = load_backbone(resolved, dtype=torch.float64)
-    plan = plan_adaptation(backbone.model, adapt_blocks=adapt_blocks)
+    plan = prove(backbone, plan_adaptation(backbone.model, adapt_blocks=adapt_blocks))
     module = build_module(backbone, plan, noisy_layers, range(members), SETTINGS, RUN)
 
     def dataset(texts=TEXTS):
@@ -82,7 +83,7 @@ def test_predict_logits__every_route_gives_the_same(adapt_blocks, family):
 @pytest.mark.parametrize("adapt_blocks", [None, 1, 0])
 def test_frozen_vectors__are_what_the_model_gives_each_text(adapt_blocks, family):
     backbone = load_backbone(resolve_backbone(make_tiny_backbone(family)), dtype=torch.float64)
-    plan = plan_adaptation(backbone.model, adapt_blocks=adapt_blocks)
+    plan = prove(backbone, plan_adaptation(backbone.model, adapt_blocks=adapt_blocks))
     ids = tokenize(backbone.processor, TEXTS, 64)
     data = TokenDataset(ids, pad_token_id=0, dtype=torch.float64)
     vectors = frozen_vectors(SplitBackbone(backbone, plan), data)
@@ -131,7 +132,7 @@ def test_predict_logits__mode_is_restored_when_a_forward_pass_raises(monkeypatch
 @pytest.mark.parametrize("adapt_blocks", [1, 0])
 def test_train__features_kept_or_computed_anew_train_the_same_members(monkeypatch, adapt_blocks):
     backbone = load_backbone(resolve_backbone(make_tiny_backbone()), dtype=torch.float64)
-    plan = plan_adaptation(backbone.model, adapt_blocks=adapt_blocks)
+    plan = prove(backbone, plan_adaptation(backbone.model, adapt_blocks=adapt_blocks))
     ids = tokenize(backbone.processor, TEXTS, 64)
     runs = []
     features = SplitBackbone.features
@@ -222,7 +223,7 @@ def test_softmax64__sums_to_one_far_out(rng):
 def test_train__members_that_take_turns_learn_the_same(monkeypatch, adapt_blocks, tokens):
     resolved = resolve_backbone(make_tiny_backbone())
     backbone = load_backbone(resolved, dtype=torch.float64)
-    plan = plan_adaptation(backbone.model, adapt_blocks=adapt_blocks)
+    plan = prove(backbone, plan_adaptation(backbone.model, adapt_blocks=adapt_blocks))
     ids = tokenize(backbone.processor, TEXTS * 2, 64)
 
     def learn():
