@@ -20,7 +20,7 @@ from sklearn.model_selection import (
     cross_validate,
 )
 from sklearn.pipeline import make_pipeline
-from transformers import AutoModel
+from transformers import BertModel
 
 from sksve import MemberSearchCV
 from sksve.adapters import clear_svd_cache, svd_cache
@@ -60,13 +60,13 @@ def test__search__decomposes_each_matrix_once(kind, decomposed, make, texts, lab
 
 
 def test__search__reads_a_folder_once(make, texts, labels, tmp_path, monkeypatch):
-    reads, real = [], AutoModel.from_pretrained
+    reads, real = [], BertModel.from_pretrained
 
     def counting(*args, **kwargs):
         reads.append(args)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(AutoModel, "from_pretrained", counting)
+    monkeypatch.setattr(BertModel, "from_pretrained", counting)
     clf = make(save_tiny(tmp_path, random_state=78), max_epochs=1, n_members=1)
     GridSearchCV(clf, {"rank": [1, 2]}, cv=2, error_score="raise").fit(texts, labels)
     assert len(reads) == 1

@@ -150,6 +150,7 @@ def test__parameters__are_the_same_objects_after_fit(make, texts, labels):
     assert content == {name: given[name] for name in content}
 
 
+@pytest.mark.filterwarnings("ignore:X has no column of free text")
 def test__data__are_not_changed(make, labels):
     import pandas as pd
 
