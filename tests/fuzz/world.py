@@ -51,6 +51,7 @@ class World:
         X = TEXTS if kind == "text" else rng.integers(0, 9, size=(8, 3))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TruncationWarning)
+            warnings.filterwarnings("ignore", "X has no column of free text")
             return self.make(name).fit(X, [0, 1] * 4)
 
     @cache  # noqa: B019
