@@ -41,7 +41,7 @@ QUICK := tests/golden tests/test_architecture.py tests/test_validation.py tests/
 quick: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -n $(JOBS) $(QUICK)
+	$(BIN)/python -m pytest -q -n $(JOBS) -k "not cover and not loads" $(QUICK)  # no simulations of coverage, no imports in new processes
 
 test: lint types
 	$(BIN)/python -m pytest -n $(JOBS)

@@ -10,6 +10,7 @@ import sksve.adapters._decompose as svd_module
 import sksve.backbones._fetch as fetch
 import sksve.backbones._resolve as resolve
 import sksve.training._forecast as forecast
+import sksve.training._frozen as frozen
 import sksve.training._inference as inference
 import sksve.training._module as formulas
 from sksve._forks import lock_of

@@ -33,9 +33,7 @@ def reviews():
 
 def test_quickstart__runs_top_to_bottom(tiny_folder, tmp_path):
     command = [
-        sys.executable,
-        "-W",
-        "ignore",
+        *(sys.executable, "-W", "ignore"),
         str(ROOT / "examples" / "1_quickstart.py"),
         *("--backbone", tiny_folder, "--train-rows", "64", "--test-rows", "40"),
         *("--output", str(tmp_path)),

@@ -10,7 +10,6 @@ from sksve.backbones._identity import check_identity, describe_config, describe_
 from sksve.backbones._load import LoadedBackbone, load_backbone
 from sksve.backbones._plan import (
     AdaptationPlan,
-    AdapterReport,
     blocks_of,
     plan_adaptation,
     swap_modules,
@@ -18,6 +17,7 @@ from sksve.backbones._plan import (
 from sksve.backbones._pooling import pool_tokens
 from sksve.backbones._probe import run_model
 from sksve.backbones._proof import prove
+from sksve.backbones._report import AdapterReport
 from sksve.backbones._resolve import Backbone, ResolvedBackbone, as_backbone, resolve_backbone
 from sksve.backbones._runs import count_image_tokens
 from sksve.backbones._split import SplitBackbone, eval_mode

@@ -25,6 +25,7 @@ from sksve.backbones._fetch import (
     installed_folder,
     known_backbone,
 )
+from sksve.backbones._folders import holds_model, what_it_is
 from sksve.backbones._pooling import POOLINGS
 
 
@@ -255,7 +256,7 @@ def _resolve_name(name: str) -> ResolvedBackbone:
     if os.path.isdir(local):  # False, not an error, for a name no file could have
         if holds_model(local):
             return ResolvedBackbone(name, "folder", local.resolve())
-        what = _what_it_is(local)
+        what = what_it_is(local)
         if what:
             raise BackboneNotFoundError(f"The folder {local.resolve()} {what}")
         tried.append(
@@ -278,33 +279,6 @@ def _resolve_name(name: str) -> ResolvedBackbone:
         except FetchError as error:
             tried.append(f"sksve's cache: {error}")
     return _resolve_hub(name, tried)
-
-
-def _what_it_is(folder: Path) -> str:
-    """Say what a folder without a model that can be loaded is, and what to do; "" where that is unknown."""
-    if (folder / "adapter_config.json").is_file():
-        return (
-            "holds an adapter (LoRA) and not a whole model. Merge it: peft.AutoPeftModel."
-            "from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW), with its tokenizer."
-        )
-    inside = sorted(f for f in folder.glob("*/") if holds_model(f))
-    steps = [f for f in inside if f.name.startswith("checkpoint-")]
-    if steps:
-        last = max(steps, key=lambda f: int("0" + "".join(filter(str.isdigit, f.name))))
-        return f"is the output folder of a Trainer. Give one of its checkpoints: {str(last)!r}."
-    if (folder / "modules.json").is_file() and inside:
-        return (
-            "is a sentence-transformers model whose transformer lies in a folder of its own. Give that, "
-            f"and how it is pooled: sksve.Backbone({str(inside[0])!r}, pooling='mean')."
-        )
-    for pattern in ("pytorch_model*.bin", "tf_model.h5", "flax_model.msgpack", "*.gguf"):
-        if any(folder.glob(pattern)):
-            return (
-                f"has weights as {pattern}, which sksve does not read (a pickle can run code). Convert it "
-                "where you trust it: transformers.AutoModel.from_pretrained(FOLDER).save_pretrained(NEW), "
-                "with its tokenizer; older files need torch, TensorFlow or Flax for that."
-            )
-    return ""
 
 
 def _resolve_hub(name: str, tried: list[str]) -> ResolvedBackbone:
@@ -420,9 +394,3 @@ def download_from_hub(repository: str) -> tuple[Path | None, str]:
     if not holds_model(folder):
         return None, "it has no config.json with safetensors weights"
     return folder, ""
-
-
-def holds_model(folder: Path) -> bool:
-    """Whether a folder has a configuration and safetensors: weights in a pickle are never read."""
-    weights = ("*.safetensors", "*.safetensors.index.json")
-    return (folder / "config.json").is_file() and any(any(folder.glob(w)) for w in weights)

@@ -26,8 +26,6 @@ from sksve.training import (
     sample_seeds,
 )
 
-__all__ = ["LaplaceClassifier"]
-
 _ROWS = 1024  # of a batch in which the curvature is summed
 
 

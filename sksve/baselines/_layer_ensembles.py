@@ -18,8 +18,6 @@ from sksve.estimators._parameters import (
 from sksve.estimators._rivals import BATCH_ENSEMBLE, LORA
 from sksve.training import MemberFactory, Settings
 
-__all__ = ["BatchEnsembleClassifier", "LoRAEnsembleClassifier"]
-
 
 @dataclass(frozen=True)
 class LoRAFactory:

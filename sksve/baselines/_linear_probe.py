@@ -34,8 +34,6 @@ from sksve.training import (
     unit_rows,
 )
 
-__all__ = ["LinearProbeClassifier"]
-
 # What a net without training asks of its settings.
 _UNTRAINED: dict[str, Any] = {
     "lr": 0.0, "head_lr": 0.0, "side_lr": None, "weight_decay": 0.0, "max_epochs": 1, "batch_size": 1,

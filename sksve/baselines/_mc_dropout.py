@@ -22,8 +22,6 @@ from sksve.training import (
     sample_seeds,
 )
 
-__all__ = ["MCDropoutClassifier"]
-
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class MCDropoutClassifier(WholeModelClassifier):

@@ -8,8 +8,6 @@ from sksve.estimators._parameters import AdaptedParameters, EnsembleParameters
 from sksve.estimators._rivals import WHOLE, WHOLE_MEMBERS
 from sksve.training import Settings, WholeBackbone
 
-__all__ = ["DeepEnsembleClassifier", "FineTunedClassifier", "WholeModelClassifier"]
-
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class WholeModelClassifier(AdaptedParameters, MemberClassifier):

@@ -13,8 +13,6 @@ from sksve.calibration._losses import TINY_RIDGE, DiagonalLoss, MultinomialLoss,
 from sksve.calibration._scores import centred, row_weights, shares, softmax
 from sksve.calibration._temperature import find_temperature
 
-__all__ = ["DirichletCalibration", "MatrixScaling", "StructuredMatrixScaling", "VectorScaling"]
-
 # Products per pass over the rows from which a matrix with more numbers than rows is refused: seconds.
 MOST_PRODUCTS = 5e8
 

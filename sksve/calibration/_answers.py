@@ -23,8 +23,6 @@ from sksve.metrics._predict_uncertainty import (
     row_names,
 )
 
-__all__ = ["DelegatingMixin", "MappingMixin", "members_inside"]
-
 
 def members_inside(wrapper: Any) -> bool:
     """Check for ``available_if``: is there a classifier with members inside?"""

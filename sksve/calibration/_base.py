@@ -17,8 +17,6 @@ from sksve._validation import check_parameters
 from sksve.calibration._scores import as_columns, keep_argmax, restrict, to_space
 from sksve.metrics._inputs import check_series_name, validate_inputs
 
-__all__ = ["Calibrator"]
-
 
 class Calibrator(ABC, BaseEstimator):
     """Base of all calibrators: a map from probabilities to probabilities, learned from labels.

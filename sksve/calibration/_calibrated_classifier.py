@@ -21,8 +21,6 @@ from sksve.calibration._wrapper import ClassifierWrapper, Fold, Rows, read_proba
 from sksve.metrics._inputs import normalise_rows
 from sksve.metrics._predict_uncertainty import has_members
 
-__all__ = ["CalibratedClassifier"]
-
 POOL_FIRST, CALIBRATE_FIRST = "pool-then-calibrate", "calibrate-then-pool"
 CONSTRAINTS = {
     "cv": ["cv_object"],

@@ -19,8 +19,6 @@ from sksve.calibration._answers import DelegatingMixin
 from sksve.calibration._wrapper import ClassifierWrapper, read_proba
 from sksve.metrics._curve import clopper_pearson
 
-__all__ = ["ConformalClassifier", "CoverageEstimate", "CoverageReport"]
-
 _SHARE = Interval(Real, 0, 1, closed="neither")
 CONSTRAINTS = {
     "confidence_level": [_SHARE],

@@ -9,8 +9,6 @@ from scipy.optimize import minimize
 
 from sksve._exceptions import CalibrationWarning
 
-__all__ = ["TINY_RIDGE", "DiagonalLoss", "MultinomialLoss", "fit_logistic", "minimise"]
-
 # Pull to the identity where a published loss has none: it makes the optimum finite and unique
 # (separable rows), and moves an ordinary one in the eighth digit.
 TINY_RIDGE = 1e-8

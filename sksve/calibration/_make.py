@@ -18,8 +18,6 @@ from sksve.calibration._one_vs_rest import BetaCalibration, HistogramBinning, Is
 from sksve.calibration._temperature import EnsembleTemperatureScaling, TemperatureScaling
 from sksve.calibration._venn_abers import VennAbers
 
-__all__ = ["CALIBRATORS", "make_calibrator"]
-
 # Name -> class, in the order in which they are usually tried: few parameters first.
 CALIBRATORS: Mapping[str, type[Calibrator]] = MappingProxyType(
     {

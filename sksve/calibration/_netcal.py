@@ -19,8 +19,6 @@ from sklearn.utils._param_validation import StrOptions
 from sksve.calibration._base import Calibrator
 from sksve.calibration._one_vs_rest import StepCalibrator
 
-__all__ = ["BBQ", "ENIR"]
-
 
 class _NetcalCalibrator(StepCalibrator):
     """One netcal model per class against the rest."""

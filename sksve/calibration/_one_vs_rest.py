@@ -15,10 +15,6 @@ from sksve.calibration._losses import fit_logistic
 from sksve.calibration._scores import PROBA_FLOOR, normalise, shares
 from sksve.metrics._binning import bin_edges, bin_index, fill_bins
 
-__all__ = [
-    "BetaCalibration", "HistogramBinning", "IsotonicCalibration", "OneVsRestCalibrator", "StepCalibrator",
-]  # fmt: skip
-
 
 class OneVsRestCalibrator(Calibrator):
     """A map from [0, 1] to [0, 1] for each class; a row whose values are all 0 stays as it was."""

@@ -14,8 +14,6 @@ from sksve.calibration._answers import DelegatingMixin, MappingMixin
 from sksve.calibration._scores import normalise
 from sksve.calibration._wrapper import ClassifierWrapper, read_proba
 
-__all__ = ["CostSensitiveClassifier", "PriorCorrection"]
-
 # Change of a share at which the EM algorithm has converged, and its most steps.
 CONVERGED, MOST_STEPS = 1e-8, 20_000
 

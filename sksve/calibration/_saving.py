@@ -10,8 +10,6 @@ from sklearn.frozen import FrozenEstimator
 from sksve._exceptions import PersistenceError
 from sksve.persistence import CardFacts, Savable, SavedModel, class_named, set_fitted
 
-__all__ = ["SavesWrapper"]
-
 
 class SavesWrapper(Savable):
     """What of a wrapper is saved: parameters, what it has learned, and its fitted estimators."""

@@ -9,11 +9,6 @@ from sksve._arrays import as_float64, as_real
 from sksve.metrics._inputs import normalise_rows
 from sksve.metrics._resampling import counts_rows
 
-__all__ = [
-    "PROBA_FLOOR", "as_columns", "centred", "keep_argmax", "normalise", "restrict", "row_weights", "shares",
-    "softmax", "to_space",
-]  # fmt: skip
-
 # The floor of sksve.metrics.negative_log_likelihood: an exact 0 counts as this much.
 PROBA_FLOOR = float(np.finfo(np.float64).eps)
 # Differences of logits are cut here: far beyond what exp can tell from 0, far below overflow.

@@ -1,64 +1,30 @@
 """A classifier that says where it is not sure."""
 
 import warnings
-from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy import ndarray
-from scipy.special import entr
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sksve._exceptions import CalibrationWarning
 from sksve._validation import check_parameters
 from sksve.calibration._answers import DelegatingMixin
+from sksve.calibration._confidence import MEASURES, read_answers, score_rows, too_novel
 from sksve.calibration._threshold import (
     OperatingPoint,
     measure_at,
-    rows_for_risk,
-    rows_needed,
-    smallest_risk,
     threshold_for_accuracy,
     threshold_for_coverage,
     threshold_for_risk,
+    what_can_be_guaranteed,
 )
 from sksve.calibration._wrapper import ClassifierWrapper
-from sksve.metrics._inputs import label_kind, normalise_rows
-from sksve.metrics._predict_uncertainty import has_members, predict_novelty, predict_uncertainty
-
-__all__ = ["SelectiveClassifier"]
-
-
-def _proba(estimator: Any, X: Any) -> ndarray:
-    return normalise_rows(np.asarray(estimator.predict_proba(X)), "What the estimator predicts")
-
-
-def _confidence(estimator: Any, X: Any) -> ndarray:
-    return _proba(estimator, X).max(axis=1)
-
-
-def _margin(estimator: Any, X: Any) -> ndarray:
-    second, first = np.partition(_proba(estimator, X), -2, axis=1)[:, -2:].T
-    return first - second
-
-
-def _entropy(estimator: Any, X: Any) -> ndarray:
-    return -entr(_proba(estimator, X)).sum(axis=1)
-
-
-def _epistemic(estimator: Any, X: Any) -> ndarray:
-    return -predict_uncertainty(estimator, X).epistemic
-
-
-MEASURES: dict[str, Callable[[Any, Any], ndarray]] = {
-    "confidence": _confidence,
-    "margin": _margin,
-    "entropy": _entropy,
-    "epistemic": _epistemic,
-}
+from sksve.metrics._inputs import label_kind
+from sksve.metrics._predict_uncertainty import has_members
 
 _SHARE = Interval(Real, 0, 1, closed="neither")
 CONSTRAINTS = {
@@ -261,7 +227,7 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
         self._check_reject_label(rows.classes)
         fitted, folds = self._fit_and_read(
             rows,
-            partial(_read_answers, measure=self.measure, max_novelty=self.max_novelty),
+            partial(read_answers, measure=self.measure, max_novelty=self.max_novelty),
             sample_weight,
             fit_params,
             self.random_state,
@@ -302,7 +268,7 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
             Larger where more confident; a row is answered from ``threshold_`` on, if it is not too novel.
         """
         check_is_fitted(self, "threshold_")
-        return _score_rows(self.estimator_, X, self.measure)
+        return score_rows(self.estimator_, X, self.measure)
 
     def accepts(self, X: Any) -> ndarray:
         """Which rows are answered.
@@ -318,7 +284,7 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
             False where the classifier abstains.
         """
         confident = self.confidence_score(X) >= self.threshold_
-        return confident & ~_too_novel(self.estimator_, X, self.max_novelty)
+        return confident & ~too_novel(self.estimator_, X, self.max_novelty)
 
     def predict(self, X: Any) -> ndarray:
         """Label of every row; with `reject_label`, that one where the classifier abstains.
@@ -420,65 +386,12 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
         assert self.max_risk is not None
         threshold, risk_level = threshold_for_risk(score, correct, self.max_risk, level, weight)
         if threshold == np.inf:
-            self._warn_of_risk(score, correct, weight)
+            n = len(score) if weight is None else weight.sum()
+            warnings.warn(
+                f"max_risk={self.max_risk:g} cannot be guaranteed at level {level:g} from {n:g} "
+                "held-out rows, so the classifier abstains on every row. "
+                + what_can_be_guaranteed(score, correct, self.max_risk, level, weight),
+                CalibrationWarning,
+                stacklevel=3,
+            )
         return measure_at(threshold, score, correct, level, risk_level, weight)
-
-    def _warn_of_risk(self, score: ndarray, correct: ndarray, weight: ndarray | None) -> None:
-        assert self.max_risk is not None
-        level = self.confidence_level
-        n = len(score) if weight is None else weight.sum()
-        least = smallest_risk(score, correct, level, weight)
-        promised = "No risk can." if least is None else f"max_risk={_rounded_up(least):g} can."
-        if (needed := rows_needed(self.max_risk, level)) > n:
-            cure = f"At least {needed:g} are needed, however good the classifier is."
-        elif rows := rows_for_risk(score, correct, self.max_risk, level, weight):
-            cure = f"If more rows are like these, about {_rounded_up(rows):g} would be enough."
-        else:
-            cure = "Too many of the most confident rows are wrong: more rows like these would not help."
-        warnings.warn(
-            f"max_risk={self.max_risk:g} cannot be guaranteed at level {level:g} from {n:g} held-out rows, "
-            f"so the classifier abstains on every row. {promised} {cure}",
-            CalibrationWarning,
-            stacklevel=4,
-        )
-
-
-def _rounded_up(value: float) -> float:
-    """The next number with two digits."""
-    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
-    return float(np.ceil(value / unit * (1 - 1e-12)) * unit)
-
-
-def _too_novel(estimator: Any, X: Any, max_novelty: float | None) -> ndarray:
-    """Which rows are declined before anybody asks how confident the classifier is."""
-    if max_novelty is None:
-        return np.array(False)
-    novelty = predict_novelty(estimator, X)
-    if novelty is None:
-        raise ValueError(
-            f"max_novelty needs the novelty of rows, which {type(estimator).__name__} does not know. Wrap a "
-            "classifier of sksve, such as SVEClassifier."
-        )
-    return novelty > max_novelty
-
-
-def _score_rows(estimator: Any, X: Any, measure: Any) -> ndarray:
-    """Value of a measure, by name or callable, on each row: finite, larger where more confident."""
-    function = MEASURES[measure] if isinstance(measure, str) else measure
-    score = np.asarray(function(estimator, X), dtype=np.float64)
-    if score.ndim != 1 or np.isnan(score).any():
-        raise ValueError(
-            "The 'measure' callable must return one number a row, none of them NaN. Got an array of "
-            f"shape {score.shape}{' with NaN' if np.isnan(score).any() else ''}."
-        )
-    return score
-
-
-def _read_answers(
-    estimator: Any, X: Any, *, measure: Any, max_novelty: float | None
-) -> tuple[ndarray, ndarray]:
-    """Score of each row, NaN where it is too novel, and the label it is given."""
-    score = np.where(
-        _too_novel(estimator, X, max_novelty), np.nan, _score_rows(estimator, X, measure)
-    )
-    return score, np.asarray(estimator.predict(X))

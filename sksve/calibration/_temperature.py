@@ -12,8 +12,6 @@ from sksve._exceptions import CalibrationWarning
 from sksve.calibration._base import Calibrator
 from sksve.calibration._scores import centred, shares, softmax
 
-__all__ = ["EnsembleTemperatureScaling", "TemperatureScaling", "find_temperature"]
-
 # |log T| is at most this, as in scikit-learn's temperature scaling.
 LOG_BOUND = 10.0
 # Numbers at a time, which stay in the cache, and rows for a first guess, after which few looks at all

@@ -10,11 +10,6 @@ from numpy import ndarray
 
 from sksve.metrics._curve import clopper_pearson
 
-__all__ = [
-    "OperatingPoint", "measure_at", "rows_for_risk", "rows_needed", "smallest_risk",
-    "threshold_for_accuracy", "threshold_for_coverage", "threshold_for_risk",
-]  # fmt: skip
-
 # Thresholds that max_risk chooses among: sqrt(n) / 3, at least and at most so many. Each one more makes every
 # bound a little wider; fewer leave larger steps of coverage, which costs more the more rows there are.
 FEWEST, MOST = 8, 32
@@ -127,6 +122,32 @@ def rows_for_risk(
         if found < np.inf:
             return float(np.ceil(n * factor))
     return None
+
+
+def what_can_be_guaranteed(
+    score: ndarray,
+    correct: ndarray,
+    max_risk: float,
+    confidence_level: float,
+    weight: ndarray | None = None,
+) -> str:
+    """Say which risk could be guaranteed, and how many rows this one would need."""
+    n = len(score) if weight is None else weight.sum()
+    least = smallest_risk(score, correct, confidence_level, weight)
+    promised = "No risk can." if least is None else f"max_risk={_rounded_up(least):g} can."
+    if (needed := rows_needed(max_risk, confidence_level)) > n:
+        cure = f"At least {needed:g} are needed, however good the classifier is."
+    elif rows := rows_for_risk(score, correct, max_risk, confidence_level, weight):
+        cure = f"If more rows are like these, about {_rounded_up(rows):g} would be enough."
+    else:
+        cure = "Too many of the most confident rows are wrong: more rows like these would not help."
+    return f"{promised} {cure}"
+
+
+def _rounded_up(value: float) -> float:
+    """The next number with two digits."""
+    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
+    return float(np.ceil(value / unit * (1 - 1e-12)) * unit)
 
 
 def measure_at(

@@ -9,8 +9,6 @@ from sklearn.utils._param_validation import StrOptions
 from sksve.calibration._base import Calibrator
 from sksve.calibration._scores import normalise, row_weights
 
-__all__ = ["VennAbers"]
-
 # Steps in Python above which a fit is refused: some seconds.
 MOST_STEPS = 1_000_000
 

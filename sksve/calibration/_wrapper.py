@@ -34,8 +34,6 @@ from sksve.calibration._saving import SavesWrapper
 from sksve.metrics._inputs import check_sample_weight, make_generator, normalise_rows
 from sksve.metrics._predict_uncertainty import predict_members
 
-__all__ = ["ClassifierWrapper", "Fold", "Rows", "align_rows", "read_proba"]
-
 
 class Rows(NamedTuple):
     """What fit was given. X is whatever the estimator takes, texts too: it is only ever indexed."""

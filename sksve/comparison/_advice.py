@@ -2,8 +2,6 @@
 
 from sksve.comparison._record import ECE, METRICS, UNCALIBRATED, Record
 
-__all__ = ["advise", "named", "number", "spread"]
-
 
 def advise(comparison: Record) -> list[str]:
     """Return the advice, a paragraph each; the first says what to pick."""

@@ -23,8 +23,6 @@ from sksve.metrics._kinds import kind_of
 from sksve.metrics._report import MetricEstimate, headlines
 from sksve.metrics._resampling import CommonResamples
 
-__all__ = ["compare_calibration"]
-
 FOLDS = 5  # of the calibration rows, to choose by
 METHODS = ("temperature", "vector", "dirichlet", "beta", "isotonic")
 _LOSSES = {

@@ -10,8 +10,6 @@ from sksve.metrics import calibration_curve
 from sksve.plotting import ReliabilityDisplay
 from sksve.plotting._canvas import GREY, plain_text, tidy
 
-__all__ = ["draw_all", "draw_forest", "draw_reliability", "forest_height", "reliability_height"]
-
 WIDTH = 7.6  # inches: with 100 dots an inch it fits a page of 800
 COLUMNS = 3  # diagrams side by side
 DIAGRAM = 3.3  # inches a row of them, with the legends below

@@ -12,8 +12,6 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from sksve.metrics._inputs import as_array, encode_labels, validate_inputs
 
-__all__ = ["Data", "Split", "from_folds", "from_test_set"]
-
 
 class Split(NamedTuple):
     """Calibration rows, and the test rows that are predicted with what was learned from them."""

@@ -20,8 +20,6 @@ from sksve.comparison._figures import (
 )
 from sksve.comparison._record import GROUPS, METRICS, Record
 
-__all__ = ["write_page"]
-
 
 def write_page(record: Record, rows: Sequence[Any], path: Any, *, overwrite: bool = True) -> Path:
     """Write the page, with some rows to review; the file appears complete or not at all."""

@@ -9,8 +9,6 @@ from numpy import ndarray
 
 from sksve.metrics._report import MetricEstimate
 
-__all__ = ["ECE", "GROUPS", "METRICS", "UNCALIBRATED", "Differences", "Record", "Variant"]
-
 Variant = tuple[str, str]  # model, method
 UNCALIBRATED = "none"
 ECE = "expected_calibration_error"

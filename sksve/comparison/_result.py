@@ -13,8 +13,6 @@ from sksve.comparison._record import METRICS, Record, Variant
 from sksve.metrics import predictive_entropy
 from sksve.metrics._predict_uncertainty import row_names
 
-__all__ = ["CalibrationComparison"]
-
 LONGEST = 240  # characters of a row that are shown
 
 

@@ -37,8 +37,6 @@ from sksve.estimators._facts import Facts
 from sksve.estimators._rivals import LORA, RIVALS_BY_CLARITY, WHOLE_MEMBERS, side_lr
 from sksve.training import Settings, Training, is_auto
 
-__all__ = ["BY_CLARITY", "SVE", "check_sizes", "needs_information", "resolve"]
-
 
 @dataclass(frozen=True)
 class Fit:

@@ -15,7 +15,6 @@ from sksve.backbones import (
     AdapterReport,
     LoadedBackbone,
     ResolvedBackbone,
-    SplitBackbone,
     load_backbone,
     plan_adaptation,
     prove,
@@ -23,11 +22,12 @@ from sksve.backbones import (
 )
 from sksve.estimators._auto import check_sizes, needs_information, resolve
 from sksve.estimators._continued import FirstMembersMixin, PartialFitMixin, WarmStartMixin
-from sksve.estimators._data import RowReader, Targets, data_sizes, read_targets
+from sksve.estimators._data import Targets, data_sizes, read_targets
 from sksve.estimators._export import ExportMixin
-from sksve.estimators._facts import Facts, label_information
+from sksve.estimators._facts import Facts, facts_of, information_of
 from sksve.estimators._parameters import CommonParameters, NestedOptions
 from sksve.estimators._predict import MemberPredictor
+from sksve.estimators._reader import RowReader
 from sksve.estimators._saving import SavingMixin
 from sksve.inputs import CheckedRows, check_max_length
 from sksve.novelty import NEIGHBORS, ROWS, NoveltyReference
@@ -48,14 +48,11 @@ from sksve.training import (
     check_writable,
     choose_device,
     clear_checkpoints,
-    frozen_vectors,
     is_auto,
     layer_vectors,
     stored_seed,
     train,
 )
-
-__all__ = ["MemberClassifier"]
 
 Parts = list[tuple[CheckedRows, Targets]]
 
@@ -198,7 +195,7 @@ class MemberClassifier(
                 warnings.warn(reader.advice, UserWarning, stacklevel=3)
             classes = parts[0][1].classes
             earlier = self.settings_ if warm else None
-            facts = _facts_of(resolved, parts[0][1], reader, images=vision)
+            facts = facts_of(resolved, parts[0][1], reader, images=vision)
             settings = self._resolve_settings(facts, seed, earlier)
             if not warm:
                 check_sizes(settings, facts)
@@ -229,7 +226,7 @@ class MemberClassifier(
             run = reader.run(Run.on(device, precision, len(classes)))
             run = replace(run, checkpoint_dir=folder)
             if reader.reads and needs_information(self._user_values(), self._rules, facts, earlier):
-                facts = replace(facts, information=_information(backbone, plan, data[0], run))
+                facts = replace(facts, information=information_of(backbone, plan, data[0], run))
                 settings = self._resolve_settings(facts, seed, earlier)
         if max_epochs is not None:
             settings = settings.with_values(max_epochs=max_epochs)
@@ -386,30 +383,6 @@ class MemberClassifier(
         """Return what fit has learned: meta-estimators leave notes of their own on an estimator."""
         private = ("_reader", "_notes", "_novelty")
         return {n: v for n, v in vars(self).items() if n.endswith("_") or n in private}
-
-
-def _facts_of(
-    resolved: ResolvedBackbone, targets: Targets, reader: RowReader, *, images: bool
-) -> Facts:
-    """What is known before anything is loaded."""
-    return Facts(
-        n_blocks=plan_adaptation(resolved, adapt_blocks=0).n_blocks,
-        width=int(getattr(resolved.config, "hidden_size", 0)),
-        n_rows=len(targets.y),
-        n_classes=len(targets.classes),
-        images=images,
-        n_side=reader.n_side,
-        columns=reader.plan_of_columns,
-    )
-
-
-def _information(
-    backbone: LoadedBackbone, plan: AdaptationPlan, data: MemberDataset, run: Run
-) -> float:
-    """What the frozen backbone knows of the labels; the output of its first blocks stays in the data."""
-    split = SplitBackbone(backbone.twin(), plan).to(run.device)
-    vectors = frozen_vectors(split, data, device=run.device, autocast=run.autocast)
-    return label_information(vectors, data.y.numpy(), data.weight.numpy())
 
 
 def _checkpoint_folder(training: Training) -> Path | None:

@@ -13,8 +13,6 @@ from sksve.preprocessing._side_features import SideFeatures, column_kinds
 from sksve.preprocessing._table import object_table, with_plain_cells
 from sksve.training import is_auto
 
-__all__ = ["Columns", "learn_columns", "side_matrix"]
-
 
 @dataclass(frozen=True)
 class Columns:

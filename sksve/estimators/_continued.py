@@ -25,8 +25,6 @@ from sksve.training import (
     train_further,
 )
 
-__all__ = ["FirstMembersMixin", "PartialFitMixin", "WarmStartMixin"]
-
 
 class PartialFitMixin:
     """``partial_fit`` for classifiers whose members are trained on one backbone."""

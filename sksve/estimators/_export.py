@@ -8,8 +8,6 @@ from sklearn.utils.validation import check_is_fitted
 from sksve._validation import offered_unless
 from sksve.training import MemberModel, merged_model
 
-__all__ = ["ExportMixin"]
-
 
 class ExportMixin:
     """``to_transformers`` and ``to_torch`` of the classifiers with members."""

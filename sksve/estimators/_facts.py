@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Facts", "label_information"]
+from sksve.backbones import (
+    AdaptationPlan,
+    LoadedBackbone,
+    ResolvedBackbone,
+    SplitBackbone,
+    plan_adaptation,
+)
+from sksve.estimators._data import Targets
+from sksve.estimators._reader import RowReader
+from sksve.training import MemberDataset, Run, frozen_vectors
 
 _FOLDS = 5
 _C = (0.3, 3.0, 30.0)
@@ -100,3 +109,27 @@ def label_information(vectors: np.ndarray, y: np.ndarray, weight: np.ndarray) ->
     p = mass[mass > 0] / mass.sum()
     best = np.average(likelihood[:, judged], axis=1, weights=share[judged]).max()
     return max(0.0, round(float(best - (p * np.log(p)).sum()), 2))
+
+
+def facts_of(
+    resolved: ResolvedBackbone, targets: Targets, reader: RowReader, *, images: bool
+) -> Facts:
+    """What is known before anything is loaded."""
+    return Facts(
+        n_blocks=plan_adaptation(resolved, adapt_blocks=0).n_blocks,
+        width=int(getattr(resolved.config, "hidden_size", 0)),
+        n_rows=len(targets.y),
+        n_classes=len(targets.classes),
+        images=images,
+        n_side=reader.n_side,
+        columns=reader.plan_of_columns,
+    )
+
+
+def information_of(
+    backbone: LoadedBackbone, plan: AdaptationPlan, data: MemberDataset, run: Run
+) -> float:
+    """What the frozen backbone knows of the labels; the output of its first blocks stays in the data."""
+    split = SplitBackbone(backbone.twin(), plan).to(run.device)
+    vectors = frozen_vectors(split, data, device=run.device, autocast=run.autocast)
+    return label_information(vectors, data.y.numpy(), data.weight.numpy())

@@ -21,11 +21,9 @@ from sksve.backbones import (
     prove,
     resolve_backbone,
 )
-from sksve.estimators._data import RowReader
+from sksve.estimators._reader import RowReader
 from sksve.inputs import CheckedRows, check_max_length
 from sksve.training import AUTO, Precision, choose_device, frozen_vectors, is_auto, unit_rows
-
-__all__ = ["BackboneFeatures", "take_frozen"]
 
 _AT_LEAST_ONE = Number(Integral, 1, None, closed="left")
 

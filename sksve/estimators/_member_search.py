@@ -17,8 +17,6 @@ from sklearn.utils.metadata_routing import get_routing_for_object, process_routi
 from sksve._validation import check_container
 from sksve.training import LayerVectors, MemberDataset
 
-__all__ = ["MemberSearchCV"]
-
 
 class MemberSearchCV(GridSearchCV):
     """Grid search that trains each ensemble once, at its largest size, and scores every size.

@@ -18,8 +18,6 @@ from sksve.estimators._features import take_frozen
 from sksve.novelty import NEIGHBORS, ROWS, NoveltyReference
 from sksve.training import base_seed, layer_vectors
 
-__all__ = ["NoveltyDetector"]
-
 _AT_LEAST_ONE = Number(Integral, 1, None, closed="left")
 
 

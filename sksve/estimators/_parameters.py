@@ -14,16 +14,6 @@ from sksve._validation import SEED, Number, check_parameters, parameter
 from sksve.backbones import Backbone, as_backbone
 from sksve.training import AUTO, Training
 
-__all__ = [
-    "AT_LEAST_ONE",
-    "POSITIVE",
-    "SHARE",
-    "AdaptedParameters",
-    "CommonParameters",
-    "EnsembleParameters",
-    "NestedOptions",
-]
-
 AT_LEAST_ONE = Number(Integral, 1, None, closed="left")
 POSITIVE = Number(Real, 0, None, closed="neither")
 SHARE = Number(Real, 0, 1, closed="neither")

@@ -13,7 +13,8 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sksve._validation import brief
-from sksve.estimators._data import RowReader, expected_accuracy, read_soft_labels
+from sksve.estimators._data import expected_accuracy, read_soft_labels
+from sksve.estimators._reader import RowReader
 from sksve.inputs import CheckedRows, read_rows
 from sksve.metrics import Uncertainty
 from sksve.novelty import NoveltyReference
@@ -27,8 +28,6 @@ from sksve.training import (
     predict_logits,
     softmax64,
 )
-
-__all__ = ["MemberPredictor"]
 
 
 class MemberPredictor(ClassifierMixin, BaseEstimator):

@@ -19,10 +19,6 @@ below that width with d^-0.5. Found in the trials of the evidence at 200 and 1,0
 from collections.abc import Callable
 from typing import Any
 
-__all__ = [
-    "BATCH_ENSEMBLE", "DROPOUT", "LORA", "RIVALS_BY_CLARITY", "WHOLE", "WHOLE_MEMBERS", "side_lr",
-]  # fmt: skip
-
 Rule = Callable[[Any], Any]
 
 _WIDTH = 384

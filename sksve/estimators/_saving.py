@@ -24,8 +24,8 @@ from sksve.backbones import (
     prove,
     resolve_backbone,
 )
-from sksve.estimators._data import RowReader
 from sksve.estimators._facts import Facts
+from sksve.estimators._reader import RowReader
 from sksve.novelty import NoveltyReference
 from sksve.persistence import CardFacts, Savable, SavedModel, set_fitted
 from sksve.preprocessing import TabularToText
@@ -38,8 +38,6 @@ from sksve.training import (
     choose_device,
     restore_net,
 )
-
-__all__ = ["SavingMixin"]
 
 # Learned attributes that follow from the backbone, the settings and the members.
 _DERIVED = {"net_", "adapter_report_", "settings_", "_reader", "_novelty"}

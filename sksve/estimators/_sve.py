@@ -21,8 +21,6 @@ from sksve.estimators._parameters import (
 )
 from sksve.training import AUTO, MemberFactory, Settings
 
-__all__ = ["SVEClassifier"]
-
 
 @dataclass(frozen=True)
 class SVDFactory:

@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CardFacts", "check_metrics", "model_card"]
-
 # input_kind_ -> task on the hub, what the rows are called, and what stands for them in the example.
 _TASKS = {
     "table": ("tabular-classification", "table rows", "table"),

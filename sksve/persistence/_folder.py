@@ -30,8 +30,6 @@ from sksve._exceptions import IntegrityError, PersistenceError
 from sksve._leftovers import sweep
 from sksve.persistence._values import MOST_BYTES, SavedModel, decode, dumps, encode, loads
 
-__all__ = ["SCHEMA_VERSION", "probe_folder", "read_folder", "replace_file", "write_folder"]
-
 # Version of the format that this sksve writes; it reads this one and older ones.
 SCHEMA_VERSION = 1
 

@@ -15,8 +15,6 @@ from sksve.persistence._card import CardFacts, check_metrics, model_card
 from sksve.persistence._folder import read_folder, write_folder
 from sksve.persistence._values import SavedModel
 
-__all__ = ["Savable"]
-
 
 class Savable:
     """``save_pretrained``, ``from_pretrained`` and ``push_to_hub``; a subclass says what is saved."""

@@ -8,11 +8,9 @@ What JSON has no word for is an object with one key that starts with ``$``: ``{"
 sksve's own classes, and scikit-learn transformers of the types that skops trusts; nothing else is called.
 """
 
-import io
 import json
 import math
 import re
-import zipfile
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,10 +20,7 @@ from typing import Any
 import numpy as np
 
 from sksve._exceptions import PersistenceError
-
-__all__ = [
-    "MOST_BYTES", "SavedModel", "class_named", "decode", "dumps", "encode", "loads", "set_fitted",
-]  # fmt: skip
+from sksve.persistence._transformers import transformer_from_bytes, transformer_to_bytes
 
 # A manifest has some hundred kilobytes and a few levels; more than this is an attack on the memory.
 # A dtype may say that each of its strings has a gigabyte: an array may not be larger either.
@@ -73,10 +68,6 @@ _OBJECTS = {
     "StructuredMatrixScaling": "sksve.calibration",
     "VennAbers": "sksve.calibration",
 }
-
-
-# Beside the types that skops trusts.
-_TRUSTED = ["numpy.dtype"]
 
 
 @dataclass(frozen=True)
@@ -227,7 +218,7 @@ def encode(value: Any, *, name: str, tensors: MutableMapping[str, np.ndarray] | 
         and hasattr(value, "transform")
         and tensors is not None
     ):
-        return {"$sklearn": _keep(_skops_bytes(value, name), name, tensors)}
+        return {"$sklearn": _keep(transformer_to_bytes(value, name), name, tensors)}
     raise PersistenceError(
         f"{name} is an object of class {kind.__module__}.{kind.__qualname__}, which a saved model "
         "cannot hold: it holds None, bool, int, float, str, numpy arrays and scalars, and lists, "
@@ -267,38 +258,6 @@ def _encode_model(
     content = encode(value.content, name=name, tensors=tensors)
     places = {k: _keep(v, f"{name}.{k}", tensors) for k, v in value.tensors.items()}
     return {"$model": [value.class_name, content, places]}
-
-
-def _skops_bytes(value: Any, name: str) -> np.ndarray:
-    """A scikit-learn transformer as bytes, if skops trusts all types inside."""
-    import skops.io
-
-    try:
-        data = skops.io.dumps(value)
-        strange = [t for t in skops.io.get_untrusted_types(data=data) if t not in _TRUSTED]
-    except Exception as error:  # whatever a stranger's class does here
-        raise PersistenceError(
-            f"{name}, {type(value).__name__}, cannot be saved: {error}"
-        ) from error
-    if strange:
-        raise PersistenceError(
-            f"{name}, {type(value).__name__}, holds {', '.join(strange[:3])}, which skops does not trust. "
-            "Build it of scikit-learn's own classes, or use pickle or joblib instead."
-        )
-    return np.frombuffer(data, dtype=np.uint8).copy()
-
-
-def _sklearn(inner: Any, tensors: MutableMapping[str, np.ndarray]) -> Any:
-    import skops.io
-
-    data = np.ascontiguousarray(tensors.pop(inner), dtype=np.uint8).tobytes()
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(part.file_size for part in archive.infolist()) > MOST_ARRAY_BYTES:
-                raise ValueError(f"it would unpack to more than {MOST_ARRAY_BYTES} bytes")
-        return skops.io.loads(data, trusted=_TRUSTED)
-    except Exception as error:  # of a damaged or malicious file
-        raise PersistenceError(f"A saved transformer cannot be read: {error}") from error
 
 
 def _keep(value: np.ndarray, name: str, tensors: MutableMapping[str, np.ndarray]) -> str:
@@ -415,7 +374,7 @@ _DECODERS = {
     "$dict": _dict,
     "$object": _object,
     "$model": _model,
-    "$sklearn": _sklearn,
+    "$sklearn": lambda inner, tensors: transformer_from_bytes(tensors.pop(inner)),
     "$float": lambda inner, _: _FLOATS[inner],
     "$path": lambda inner, _: Path(inner),
     "$tensor": lambda inner, tensors: np.array(tensors.pop(inner)),

@@ -19,8 +19,6 @@ from sksve._validation import check_parameters
 from sksve.preprocessing._cell import FLOAT32_DIGITS, cell_text, is_free_text, is_missing
 from sksve.preprocessing._table import in_fitted_order, object_table
 
-__all__ = ["TabularToText"]
-
 _WIDE = re.compile(r"\d{5}")  # in a format: a cell of ten thousand characters or more
 
 _CONSTRAINTS: dict[str, list[Any]] = {

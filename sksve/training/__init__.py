@@ -14,16 +14,18 @@ from sksve.training._fit import (
     make_net,
     train,
 )
-from sksve.training._inference import (
+from sksve.training._frozen import (
     LayerVectors,
-    Progress,
     compute_features,
     frozen_vectors,
     layer_vectors,
+    unit_rows,
+)
+from sksve.training._inference import (
+    Progress,
     pooled_vectors,
     predict_logits,
     softmax64,
-    unit_rows,
 )
 from sksve.training._module import WholeBackbone
 from sksve.training._net import MemberNet

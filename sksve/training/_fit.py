@@ -28,7 +28,7 @@ from sksve.training._callbacks import interrupt_notes, prepare_callbacks
 from sksve.training._checkpoint import Checkpoint, check_same_fit, checkpoint_path, fit_hash
 from sksve.training._data import MemberDataset
 from sksve.training._forecast import TrainingForecast
-from sksve.training._inference import compute_features
+from sksve.training._frozen import compute_features
 from sksve.training._module import EnsembleModule, MemberHeads, WholeBackbone
 from sksve.training._net import DataParallelNet, MemberNet
 from sksve.training._regression import RegressionRows, bootstrap_weights, choose_strength

@@ -21,7 +21,8 @@ from sksve.training._callbacks import (
     WarmupSchedule,
 )
 from sksve.training._data import MemberBatch, MemberBatches, MemberDataset, SharedBatches
-from sksve.training._inference import low_precision, predict_logits, softmax64
+from sksve.training._frozen import low_precision
+from sksve.training._inference import predict_logits, softmax64
 from sksve.training._module import (
     EnsembleModule,
     adapted_blocks,

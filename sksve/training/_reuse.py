@@ -22,7 +22,7 @@ from sksve.training._fit import (
     trained_members,
     warn_of,
 )
-from sksve.training._inference import compute_features
+from sksve.training._frozen import compute_features
 from sksve.training._module import EnsembleModule
 from sksve.training._net import MemberNet
 from sksve.training._run import Run

@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sksve import predict_uncertainty
 from sksve.backbones import make_tiny_backbone
-from tests.private import TINY_VISION_FAMILIES, inference
+from tests.private import TINY_VISION_FAMILIES, frozen, inference
 
 SETTINGS = {"n_members": 2, "max_epochs": 1}
 
@@ -62,7 +62,7 @@ def test__frozen_prefix__changes_nothing_but_the_time(family, group, make, pictu
     settings = {"adapt_blocks": 1, "target_modules": group, "n_members": 2}
     clf = make(make_tiny_backbone(family), **settings).fit(pictures, labels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "FEATURE_BYTES", 1)
+        patch.setattr(frozen, "FEATURE_BYTES", 1)
         anew = make(make_tiny_backbone(family), **settings).fit(pictures, labels)
     members = clf.predict_proba_members(pictures)
     np.testing.assert_allclose(anew.predict_proba_members(pictures), members, rtol=0, atol=1e-10)
@@ -135,7 +135,7 @@ def test__order_and_batches__do_not_matter(
     expected = clf.predict_proba(pictures)
     np.testing.assert_allclose(clf.predict_proba(pictures[::-1])[::-1], expected, rtol=0, atol=atol)
     np.testing.assert_allclose(clf.predict_proba(pictures[3:5]), expected[3:5], rtol=0, atol=atol)
-    monkeypatch.setattr(inference, "TOKENS_CPU", 50)  # batches of one and two images
+    monkeypatch.setattr(frozen, "TOKENS_CPU", 50)  # batches of one and two images
     monkeypatch.setattr(inference, "TURN_BYTES", 20_000)  # and several groups of them
     np.testing.assert_allclose(clf.predict_proba(pictures), expected, rtol=0, atol=atol)
 
@@ -152,7 +152,7 @@ def test__predict__holds_few_pixels_at_once(make, vit, pictures, labels, monkeyp
         return groups
 
     monkeypatch.setattr(inference, "_groups", watched)
-    monkeypatch.setattr(inference, "TOKENS_CPU", 34)
+    monkeypatch.setattr(frozen, "TOKENS_CPU", 34)
     image = 3 * 28 * 28 * 8  # bytes of its pixels in float64
     monkeypatch.setattr(inference, "TURN_BYTES", 4 * image)
     clf.predict_proba(pictures)

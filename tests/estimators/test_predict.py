@@ -8,7 +8,7 @@ from scipy.special import entr, softmax
 from sksve.backbones import make_tiny_backbone
 from sksve.inputs import tokenize
 from sksve.training import TokenDataset, predict_logits, softmax64
-from tests.private import inference
+from tests.private import frozen
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-9}
 
@@ -54,7 +54,7 @@ def test__proba__does_not_depend_on_the_other_rows(either, texts):
 def test__proba__does_not_depend_on_the_batch_size(budget, either, texts, monkeypatch):
     clf, tolerance = either
     expected = clf.predict_proba_members(texts)
-    monkeypatch.setattr(inference, "TOKENS_CPU", budget)
+    monkeypatch.setattr(frozen, "TOKENS_CPU", budget)
     close(clf.predict_proba_members(texts), expected, tolerance)
 
 

@@ -12,7 +12,7 @@ from tests.private import (
     MemberBatches,
     SharedBatches,
     bucketed_epoch,
-    inference,
+    frozen,
     member_streams,
     shared_streams,
 )
@@ -164,7 +164,7 @@ def test_streams__member_zero_is_not_the_shared_one():
 @pytest.mark.parametrize("budget", [1, 20, 10_000])
 def test_token_batches__keep_to_the_budget_and_hold_every_row(budget):
     dataset, _ = make_dataset()
-    batches = inference.token_batches(dataset, budget)
+    batches = frozen.token_batches(dataset, budget)
     assert sorted(np.concatenate(batches)) == list(range(len(dataset)))
     for rows in batches:
         assert len(rows) == 1 or len(rows) * dataset.lengths[rows].max() <= budget
@@ -176,7 +176,7 @@ def test_token_batches__depend_on_the_set_of_rows():
     shuffled = TokenDataset([ids[i] for i in order])
 
     def contents(data, texts):
-        return [[tuple(texts[r]) for r in rows] for rows in inference.token_batches(data, 40)]
+        return [[tuple(texts[r]) for r in rows] for rows in frozen.token_batches(data, 40)]
 
     assert contents(dataset, ids) == contents(shuffled, [ids[i] for i in order])
 
@@ -231,7 +231,7 @@ def test_images__features_take_the_place_of_pixels_where_they_suffice(suffice):
 
 
 def test_images__are_cut_into_batches_by_their_tokens():
-    batches = inference.token_batches(images(), budget=11)
+    batches = frozen.token_batches(images(), budget=11)
     assert [rows.tolist() for rows in batches] == [[0, 1], [2, 3]]
 
 

@@ -27,7 +27,7 @@ from sksve.training import (
     softmax64,
     train,
 )
-from tests.private import build_module, inference
+from tests.private import build_module, frozen, inference
 
 TEXTS = ["a", "good film", "a rather longer text about a film", "bad", "good film", "x" * 40]
 SETTINGS = Settings(
@@ -72,7 +72,7 @@ def test_predict_logits__every_route_gives_the_same(adapt_blocks, family):
     assert np.abs(expected[0] - expected[1]).max() > 1e-2
     close(predict_logits(module, dataset(), merge=True), expected)
     cached = dataset()
-    assert inference.compute_features(module.split, cached) is (adapt_blocks is not None)
+    assert frozen.compute_features(module.split, cached) is (adapt_blocks is not None)
     for merge in (True, False):
         close(predict_logits(module, cached, merge=merge), expected)
     one_by_one = [predict_logits(module, dataset([t]), merge=False)[:, 0] for t in TEXTS]
@@ -98,7 +98,7 @@ def test_frozen_vectors__are_what_the_model_gives_each_text(adapt_blocks, family
 def test_predict_logits__small_batches_and_groups(monkeypatch, merge):
     module, dataset = make(1)
     expected = predict_logits(module, dataset(), merge=merge)
-    monkeypatch.setattr(inference, "TOKENS_CPU", 1)
+    monkeypatch.setattr(frozen, "TOKENS_CPU", 1)
     monkeypatch.setattr(inference, "TURN_BYTES", 1)
     close(predict_logits(module, dataset(), merge=merge), expected)
 
@@ -148,7 +148,7 @@ def test_train__features_kept_or_computed_anew_train_the_same_members(monkeypatc
     kept, has_features = learn()
     assert has_features
     assert sum(runs) == len(TEXTS), "each row once"
-    monkeypatch.setattr(inference, "FEATURE_BYTES", 8)
+    monkeypatch.setattr(frozen, "FEATURE_BYTES", 8)
     anew, has_features = learn()
     assert not has_features
     for a, b in zip(kept, anew, strict=True):
