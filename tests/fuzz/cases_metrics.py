@@ -177,7 +177,7 @@ def uncertainty(source: Source, world: Any) -> None:
 
 def check_uncertainty(found: Any, n: int) -> None:
     frame = found.to_frame().to_numpy()
-    assert frame.shape == (n, 6)
+    assert frame.shape == (n, 6 if found.novelty is None else 7)
     assert frame.dtype == np.float64
     assert np.isfinite(frame).all()
     assert (frame >= 0).all()
