@@ -303,12 +303,12 @@ def ablation_section(cells: Cells) -> list[str]:
     """Tables of every data set and size."""
     if not cells:
         return []
-    lines = ["## Ablations", "", prose("ablations", retired=", ".join(RETIRED)), ""]
+    lines = ["# Ablations", "", prose("ablations", retired=", ".join(RETIRED)), ""]
     for rows in sorted({n for _, n in cells}):
         lines += _verdicts(cells, rows)
     for (dataset, rows), group in sorted(cells.items()):
         missing = [name for name in ORDER if name not in group]
-        lines += [f"### {dataset}, {rows} training rows", ""]
+        lines += [f"## {dataset}, {rows} training rows", ""]
         if missing:
             lines += [f"Not run yet: {', '.join(missing)}.", ""]
         lines += [

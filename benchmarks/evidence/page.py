@@ -1,6 +1,6 @@
 """Parts of the evidence's page: lines of Markdown out of the runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,13 +136,18 @@ def described(cells: set[tuple[str, int]]) -> str:
     return "; ".join(parts) or "no run"
 
 
-def means(runs: Runs, methods: list[str], rows: int | None) -> list[str]:
+def means(
+    runs: Runs,
+    methods: list[str],
+    rows: int | None,
+    groups: Sequence[list[str]] = (QUALITY, FOREIGN, COST),
+) -> list[str]:
     """Tables of means over the cells that all these methods have."""
     cells = common_cells(runs, methods, rows)
     lines = [f"Over {described(cells)}:", ""]
     if not cells:
         return [f"{', '.join(NAMES.get(m, m) for m in methods)}: no run in common yet.", ""]
-    for metrics in (QUALITY, FOREIGN, COST):
+    for metrics in groups:
         body = []
         for method in methods:
             found = {
@@ -153,6 +158,12 @@ def means(runs: Runs, methods: list[str], rows: int | None) -> list[str]:
             body.append([NAMES.get(method, method), *numbers])
         lines += table(["", *(WORDS[m] for m in metrics)], body)
     return lines
+
+
+def costs(runs: Runs, rows: int) -> list[str]:
+    """Table of costs over the cells that the methods of the first group have."""
+    methods = groups_of(runs, rows)[0]
+    return means(runs, methods, rows, [COST])[2:]
 
 
 def progress(runs: Runs, cells: list[Cell]) -> list[str]:
@@ -185,10 +196,12 @@ def progress(runs: Runs, cells: list[Cell]) -> list[str]:
     return lines
 
 
-def differences(runs: Runs, rows: Size, method: str = "sve") -> list[str]:
+def differences(
+    runs: Runs, rows: Size, method: str = "sve", rivals: Sequence[str] = ()
+) -> list[str]:
     """SVE against each rival: mean difference, interval, p, and data sets won, tied, lost."""
     body = []
-    for rival in methods_of(runs, rows):
+    for rival in rivals or methods_of(runs, rows):
         if rival == method:
             continue
         for metric in COMPARED:
@@ -219,19 +232,44 @@ def differences(runs: Runs, rows: Size, method: str = "sve") -> list[str]:
 
 def per_dataset(runs: Runs, rows: int | None, metric: str) -> list[str]:
     """Methods by data sets, means over seeds."""
+    return per_datasets(runs, rows, WORDS[metric], lambda number: number(metric))
+
+
+def together(runs: Runs, rows: int | None) -> list[str]:
+    """Methods by data sets, three numbers in a cell."""
+    return per_datasets(
+        runs,
+        rows,
+        "NLL (accuracy / ECE)",
+        lambda number: f"{number('nll')} ({number('accuracy')[:-2]} / {number('ece')})",
+    )
+
+
+def per_datasets(
+    runs: Runs,
+    rows: int | None,
+    title: str,
+    words: Callable[[Callable[[str], str]], str],
+) -> list[str]:
+    """Methods by data sets, means over seeds, in the words made of a metric's number."""
     datasets = [d for d in DATASETS if any(key[0] == d and key[2] == rows for key in runs)]
     datasets += sorted({key[0] for key in runs if key[2] == rows} - set(datasets))
+    methods = methods_of(runs, rows)
     body = []
-    for method in methods_of(runs, rows):
-        found = cells_of(runs, method, rows, metric)
+    for method in methods:
         line = [NAMES.get(method, method)]
         for dataset in datasets:
-            values = [v for (d, _), v in found.items() if d == dataset]
-            most = max(len(seeds_of(runs, m, rows, dataset)) for m in methods_of(runs, rows))
-            few = f" ({len(values)})" if 0 < len(values) < most else ""
-            line.append(shown(metric, float(np.mean(values)) if values else None) + few)
+            most = max(len(seeds_of(runs, m, rows, dataset)) for m in methods)
+            n = len(seeds_of(runs, method, rows, dataset))
+
+            def number(metric: str, method: str = method, dataset: str = dataset) -> str:
+                found = cells_of(runs, method, rows, metric)
+                values = [v for (d, _), v in found.items() if d == dataset]
+                return shown(metric, float(np.mean(values)) if values else None)
+
+            line.append(words(number) + (f" ({n})" if n < most else "") if n else "-")
         body.append(line)
-    return table([WORDS[metric], *(DATASETS.get(d, d) for d in datasets)], body)
+    return table([title, *(DATASETS.get(d, d) for d in datasets)], body)
 
 
 def seeds_of(runs: Runs, method: str, rows: int | None, dataset: str) -> list[int]:
@@ -333,20 +371,6 @@ def counted(found: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def promises(runs: Runs, rows: int | None, times: Times | None = None) -> list[str]:
-    """Bars of the issue, for every kind of SVE."""
-    lines = []
-    for method in LEADS:
-        body = [
-            [b.name, b.goal, b.measured, str(b.n_cells), "kept" if b.kept else "**not kept**"]
-            for b in bars(runs, rows, method, times=times)
-        ]
-        if body:
-            head = [f"{NAMES[method]}, five members", "goal", "measured", "runs", "so far"]
-            lines += table(head, body)
-    return lines
-
-
 def fit_times(times: Times) -> list[str]:
     """Methods by data sets, fits in turns; a table a CPU."""
     lines = []
@@ -373,7 +397,7 @@ def fit_times(times: Times) -> list[str]:
 def summary(
     runs: Runs, rows: Size, methods: Sequence[str], times: Times | None = None
 ) -> list[str]:
-    """Return the bars of several methods side by side: a table of docs/audit.md."""
+    """Return the bars of several methods side by side."""
     found = {m: {b.name: b for b in bars(runs, rows, m, times=times)} for m in methods}
     found = {m: by_name for m, by_name in found.items() if by_name}
     # Goals count data sets: those of the method with the most runs are said.
@@ -383,9 +407,9 @@ def summary(
     body = []
     for name, goal in goals.items():
         each = [by_name.get(name) for by_name in found.values()]
-        words = ["-" if b is None else f"**{b.measured}**" if b.kept else b.measured for b in each]
+        words = ["-" if b is None else f"**{b.measured}**" if b.met else b.measured for b in each]
         body.append([name, goal, *(word.replace("mean difference ", "") for word in words)])
-    return table(head, body)
+    return table(head, body) if body else []
 
 
 # -- trials, and what all sizes, new data and the clean check add --------------------------------------
@@ -475,13 +499,6 @@ def _has(runs: Runs, dataset: str, rows: int | None) -> bool:
     return any(d == dataset for d, _ in cells_of(runs, METHOD, rows, "nll"))
 
 
-def new_data_summary(runs: Runs, rows: int, times: Times | None = None) -> list[str]:
-    """Table of the bars for every kind of SVE that has runs; nothing without runs."""
-    leads = [name for name in NAMES if name.startswith("sve_")]
-    leads = [name for name in leads if any(key[1:3] == (name, rows) for key in runs)]
-    return summary(runs, rows, leads, times) if leads else []
-
-
 def new_data_section(
     runs: Runs, rows: int, cells: list[Cell], times: Times | None = None
 ) -> list[str]:
@@ -489,7 +506,7 @@ def new_data_section(
 
     `cells` are those of the grid over new data.
     """
-    bars = new_data_summary(runs, rows, times)
+    bars = summary(runs, rows, LEADS, times)
     if not bars:
         return []
     lines = [
@@ -499,8 +516,8 @@ def new_data_section(
         "",
         *progress(runs, cells),
     ]
-    lines += bars
-    for metric in SHOWN:
+    lines += [*bars, *together(runs, rows)]
+    for metric in ("nll_scaled", "ece_scaled", "auroc_mi"):
         lines += per_dataset(runs, rows, metric)
     return lines + fit_times(times or {})
 

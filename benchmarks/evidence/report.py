@@ -1,18 +1,18 @@
-"""Tables and pictures of the evidence: docs/evidence.md, docs/audit.md, benchmarks/README.md.
+"""Tables and picture of the evidence: docs/evidence.md, the pages behind it, benchmarks/README.md.
 
     python -m benchmarks.evidence.report            # after benchmarks.evidence.run, however far that has come
     python -m benchmarks.evidence.report --check    # fails if a page is not what the results say
 
-Nothing is trained or judged here, and no number is written by hand. The page says which runs of the grid are
-missing, and compares methods on those runs only that they have in common. Wins, ties and losses of SVE are
-counted alike: a win or a loss where the 95 % interval of the paired difference leaves zero out, else a tie.
+Nothing is trained or judged here, and no number of a table is written by hand. The tables say which runs of
+the grid are missing, and compare methods on those runs only that they have in common. Wins, ties and losses of
+SVE are counted alike: a win or a loss where the 95 % interval of the paired difference leaves zero out.
 """
 
 import argparse
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +22,29 @@ from benchmarks.evidence.fit_times import Times, load_times, mean_times
 from benchmarks.evidence.grid import Cell, planned, read_config
 from benchmarks.evidence.page import (
     LEADS,
+    METHOD,
     NAMES,
+    RIVAL,
     WORDS,
     common_cells,
+    costs,
     counted,
     differences,
     fit_times,
+    gaps_table,
     groups_of,
     human,
     means,
     new_data_section,
-    new_data_summary,
     per_dataset,
     progress,
-    promises,
     prose,
     shifted,
     sizes_section,
     sizes_with,
     summary,
     table,
+    together,
     trials_table,
     unseen_section,
     unseen_summary,
@@ -60,9 +63,9 @@ def size_section(
     if rows in (1000, 3000):
         lines += [prose(f"{rows}_rows"), ""]
     lines += trials_table(runs, rows, trials)
-    kept = promises(runs, rows, times)
-    if kept:
-        lines += ["### Promises and measurements", "", *kept]
+    leads = summary(runs, rows, LEADS, times)
+    if leads:
+        lines += ["### Targets", "", *leads]
     lines += fit_times(times)
     lines += [
         "### Means",
@@ -83,23 +86,19 @@ def size_section(
         "interval of their test rows.",
         "",
     ]
+    lines += differences(runs, rows, METHOD)
     for method in LEADS:
-        lines += differences(runs, rows, method)
+        if method != METHOD:
+            lines += differences(runs, rows, method, [RIVAL])
     lines += [
         "### By data set",
         "",
-        "Means over seeds; in brackets the number of seeds where another method has more of that data set.",
+        "Means over seeds; NLL in nats, accuracy in percent. In brackets behind a cell the number of seeds "
+        "where another method has more of that data set.",
         "",
+        *together(runs, rows),
     ]
-    for metric in (
-        "accuracy",
-        "nll",
-        "nll_scaled",
-        "ece",
-        "ece_scaled",
-        "auroc_mi",
-        "auroc_entropy",
-    ):
+    for metric in ("nll_scaled", "ece_scaled", "auroc_mi", "auroc_entropy"):
         lines += per_dataset(runs, rows, metric)
     raters, abroad = human(runs, rows), shifted(runs, rows)
     if raters:
@@ -117,71 +116,59 @@ def size_section(
     return lines
 
 
-MARKERS = ("o", "s", "^", "D")
-#: Between these lines of docs/audit.md stands the table of what is promised and what was measured.
-AUDIT_MARKS = ("<!-- made by benchmarks/evidence/report.py -->", "<!-- up to here -->")
-IN_AUDIT = (*LEADS, "lora")
-IN_AUDIT_ROWS = 200
-MORE_ROWS = 1000
+#: Between these lines of docs/evidence.md stand the tables.
+BLOCK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+FEW, MORE_ROWS, MOST_ROWS = 200, 1000, 3000
 MORE = ("more_rows", "3000_rows")
 UNSEEN = ("unseen", "unseen_more_rows")
 
-UNSEEN_IN_AUDIT = """\
-The clean check, 200 and 1,000 training rows together, each data set with the mean of both (`python -m
-benchmarks.evidence.run --config unseen`, and the same with `unseen_more_rows`):"""
-FEW_IN_AUDIT = f"""\
-{IN_AUDIT_ROWS} training rows of the grid, where settings were looked for (`python -m
-benchmarks.evidence.run`):"""
-NEW_IN_AUDIT = """\
-The same on rows that no search for a kind of SVE had looked at (`python -m benchmarks.evidence.run --config
-new_data`):"""
-MORE_IN_AUDIT = f"""\
-The same with {MORE_ROWS:,} training rows and trials of their own there (`python -m benchmarks.evidence.run
---config more_rows`):"""
 
-
-def page(runs: Runs, cells: list[Cell], grid: str, results: Path | None = None) -> str:
-    """Write the whole page; `cells` are those of the grid, `results` holds what else is shown."""
-    lines = [
-        prose("introduction", grid=grid),
-        "",
-        "## How far the grid is",
-        "",
-        *progress(runs, cells),
-    ]
-    trials = table_of(results, grid).rows() if results else {}
+def tables_page(runs: Runs, cells: list[Cell], grid: str) -> str:
+    """Every table; `cells` are those of the grid."""
+    lines = [prose("tables", grid=grid), "", "## How far the grid is", "", *progress(runs, cells)]
+    trials = table_of(RESULTS, grid).rows()
     for rows in sizes_of(runs):
-        times = times_of(results, grid, rows) if results else {}
-        lines += size_section(runs, rows, times, trials)
-    of_sizes = [times_of(results, grid, rows) for rows in sizes_with(runs)] if results else []
-    lines += sizes_section(runs, mean_times(of_sizes))
-    if results is not None and grid == "evidence":
+        lines += size_section(runs, rows, times_of(grid, rows), trials)
+    lines += sizes_section(runs, mean_times([times_of(grid, rows) for rows in sizes_with(runs)]))
+    if grid == "evidence":
         config = read_config("new_data")
-        new = load_runs(table_of(results, config["results"]))
-        times = times_of(results, config["results"], IN_AUDIT_ROWS)
-        lines += new_data_section(new, IN_AUDIT_ROWS, planned(config), times)
-        whole = unseen_times(results, whole=True)
-        times_by_size = unseen_times(results)
-        lines += unseen_section(unseen_runs(results), unseen_cells(), times_by_size, whole)
-    if runs:
-        lines += ["![NLL, ECE and cost of every method](pictures/evidence.png)", ""]
-    if results is not None and grid == "evidence":  # on whose trials the rest stands
-        lines += counted(Table(results / "multiply_adds.jsonl").get("multiply_adds"))
-        lines += ablation_section(load_ablations(Table(results / "ablations.jsonl")))
-        lines += [prose("history")]
+        new = load_runs(table_of(RESULTS, config["results"]))
+        times = times_of(config["results"], FEW)
+        lines += new_data_section(new, FEW, planned(config), times)
+        whole, in_turns = unseen_times(whole=True), unseen_times()
+        lines += unseen_section(unseen_runs(), unseen_cells(), in_turns, whole)
+        lines += counted(Table(RESULTS / "multiply_adds.jsonl").get("multiply_adds"))
     return "\n".join(lines).rstrip() + "\n"
 
 
-def times_of(results: Path, grid: str, rows: int | None, *, whole: bool = False) -> Times:
+def with_tables(page: str, runs: Runs) -> str:
+    """docs/evidence.md with its tables made anew."""
+    new = load_runs(table_of(RESULTS, read_config("new_data")["results"]))
+    unseen, times = unseen_runs(), unseen_times()
+    sizes = sizes_with(unseen)
+    made = {
+        "clean_check": unseen_summary(unseen, times),
+        "clean_check_sets": gaps_table(unseen, sizes, mean_times([times[rows] for rows in sizes])),
+        "clean_check_intervals": differences(unseen, sizes, METHOD),
+        "rows_200": together(runs, FEW),
+        "rows_1000": together(runs, MORE_ROWS),
+        "rows_3000": together(runs, MOST_ROWS),
+        "new_data": together(new, FEW),
+        "costs": costs(runs, FEW),
+    }
+    return BLOCK.sub(lambda m: "\n".join([m[1], *made[m[2]], m[3]]), page)
+
+
+def times_of(grid: str, rows: int | None, *, whole: bool = False) -> Times:
     """Times of fits, in turns or whole, with what so many rows chose, where they were measured."""
-    return load_times(Table(results / "fit_time.jsonl"), grid, rows, whole=whole)
+    return load_times(Table(RESULTS / "fit_time.jsonl"), grid, rows, whole=whole)
 
 
-def unseen_runs(results: Path) -> Runs:
+def unseen_runs() -> Runs:
     """Runs of the clean check."""
     config = read_config(UNSEEN[0])
-    tuned = table_of(results, config["tuned_in"])
-    return load_runs(table_of(results, config["results"]), tuned=tuned)
+    tuned = table_of(RESULTS, config["tuned_in"])
+    return load_runs(table_of(RESULTS, config["results"]), tuned=tuned)
 
 
 def unseen_cells() -> list[Cell]:
@@ -189,10 +176,10 @@ def unseen_cells() -> list[Cell]:
     return [cell for name in UNSEEN for cell in planned(read_config(name))]
 
 
-def unseen_times(results: Path, *, whole: bool = False) -> dict[int | None, Times]:
+def unseen_times(*, whole: bool = False) -> dict[int | None, Times]:
     """Times of fits with the clean check's settings, by number of training rows."""
     sizes = {c["tuning"]["rows"]: c["tuned_in"] for c in map(read_config, UNSEEN)}
-    return {rows: times_of(results, grid, rows, whole=whole) for rows, grid in sizes.items()}
+    return {rows: times_of(grid, rows, whole=whole) for rows, grid in sizes.items()}
 
 
 def cells_planned(config: dict[str, Any]) -> list[Cell]:
@@ -204,29 +191,6 @@ def cells_planned(config: dict[str, Any]) -> list[Cell]:
 def sizes_of(runs: Runs) -> list[int | None]:
     """Numbers of training rows, smallest first."""
     return sorted({key[2] for key in runs}, key=lambda n: (n is None, n))
-
-
-def audit_tables(runs: Runs) -> list[str]:
-    """Lines of the audit's tables: the clean check, the grid, new data, more rows."""
-    unseen = unseen_runs(RESULTS)
-    complete = set(unseen_cells()) <= set(unseen)  # its verdict is over all of them
-    new = load_runs(table_of(RESULTS, read_config("new_data")["results"]))
-    times = {rows: times_of(RESULTS, "evidence", rows) for rows in (IN_AUDIT_ROWS, MORE_ROWS)}
-    of_new = times_of(RESULTS, read_config("new_data")["results"], IN_AUDIT_ROWS)
-    tables = {
-        UNSEEN_IN_AUDIT: unseen_summary(unseen, unseen_times(RESULTS)) if complete else [],
-        FEW_IN_AUDIT: summary(runs, IN_AUDIT_ROWS, IN_AUDIT, times[IN_AUDIT_ROWS]),
-        NEW_IN_AUDIT: new_data_summary(new, IN_AUDIT_ROWS, of_new),
-        MORE_IN_AUDIT: summary(runs, MORE_ROWS, ["sve_subspaces"], times[MORE_ROWS]),
-    }
-    return [line for title, lines in tables.items() if lines for line in (title, "", *lines)]
-
-
-def with_table(audit: str, lines: list[str]) -> str:
-    """Put the table between the audit's marks."""
-    before, rest = audit.split(AUDIT_MARKS[0])
-    after = rest.split(AUDIT_MARKS[1])[1]
-    return "\n".join([before + AUDIT_MARKS[0], "", *lines, AUDIT_MARKS[1] + after])
 
 
 def overview() -> str:
@@ -244,48 +208,64 @@ def overview() -> str:
     return "\n".join([prose("overview"), "", *table(head, body)])
 
 
-def draw(runs: Runs, rows: int | None, path: Path) -> None:
-    """Draw SVE against each rival: paired differences with intervals, and cost beside quality."""
+def drawn(runs: Runs, rows: int | None) -> dict[str, Any]:
+    """What the picture shows: differences with their intervals, and cost and quality of each method."""
+    methods = groups_of(runs, rows)[0]
+    rivals = [m for m in methods if m not in LEADS]
+    cells = common_cells(runs, methods, rows)
+
+    def mean(method: str, metric: str) -> float | None:
+        found = cells_of(runs, method, rows, metric)
+        return mean_over_datasets({k: v for k, v in found.items() if k in cells})
+
+    return {
+        "differences": {
+            metric: {rival: compare(runs, METHOD, rival, rows, metric) for rival in rivals}
+            for metric in ("nll", "ece")
+        },
+        "means": {m: (mean(m, "fit_ratio"), mean(m, "nll")) for m in methods},
+    }
+
+
+#: By the verdict: a filled marker is better, an empty one worse, a cross neither. Dark enough for grey.
+LOOKS = {"win": ("o", "#0b5394", "#0b5394"), "loss": ("o", "#b45f06", "white"),
+         "tie": ("x", "0.35", "0.35")}  # fmt: skip
+
+
+def draw(shown: dict[str, Any], path: Path) -> None:
+    """Draw random subspaces against each rival: paired differences with intervals, cost beside quality."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    methods = groups_of(runs, rows)[0]
-    leads = [m for m in LEADS if m in methods]
-    rivals = [m for m in methods if m not in LEADS]
-    fig, axes = plt.subplots(1, 3, figsize=(13, 0.4 * len(rivals) + 2.2), layout="constrained")
+    rivals = list(reversed(shown["differences"]["nll"]))
+    fig, axes = plt.subplots(1, 3, figsize=(13, 0.4 * len(rivals) + 1.6), layout="constrained")
     for ax, metric in zip(axes, ("nll", "ece")):
-        for (row, rival), (k, lead) in product(enumerate(reversed(rivals)), enumerate(leads)):
-            c = compare(runs, lead, rival, rows, metric)
-            if c is not None:
-                colour = {"win": "tab:green", "loss": "tab:red", "tie": "0.45", "-": "0.45"}[
-                    c.verdict
-                ]
-                place = row + 0.3 - 0.2 * k
-                ax.plot([c.low, c.high], [place, place], color=colour)
-                ax.plot(c.difference, place, MARKERS[k], color=colour)
+        for row, rival in enumerate(rivals):
+            c = shown["differences"][metric][rival]
+            marker, colour, face = LOOKS[c.verdict]
+            ax.plot([c.low, c.high], [row, row], color=colour, zorder=1)
+            ax.plot(c.difference, row, marker, color=colour, markerfacecolor=face, markersize=8)
         ax.axvline(0, color="0.8", zorder=0)
-        ax.set_yticks(range(len(rivals)), [NAMES.get(r, r) for r in reversed(rivals)])
-        ax.set_xlabel(
-            f"{WORDS[metric]}: SVE minus the other (left of 0: SVE is better)\n"
-            "circles: SVE; squares: dense, triangles: core of all blocks, diamonds: random subspaces"
-        )
-    cells = common_cells(runs, methods, rows)
-    for method in methods:
-        x, y = (
-            mean_over_datasets(
-                {k: v for k, v in cells_of(runs, method, rows, name).items() if k in cells}
-            )
-            for name in ("fit_ratio", "nll")
-        )
-        if x is not None and y is not None:
-            axes[2].plot(x, y, "o", color="tab:blue" if method in LEADS else "0.5")
-            axes[2].annotate(NAMES.get(method, method), (x, y), xytext=(4, 4),
-                             textcoords="offset points", fontsize=8)  # fmt: skip
+        ax.set_yticks(range(len(rivals)), [NAMES.get(r, r) for r in rivals])
+        ax.locator_params(axis="x", nbins=5)
+        ax.set_xlabel(f"{WORDS[metric]} of {NAMES[METHOD]}, minus the rival's")
+    axes[0].set_title("filled: better; empty: worse; cross: neither (95 %)", fontsize=10)
+    for method, (cost, nll) in shown["means"].items():
+        ours = method in LEADS
+        axes[2].plot(cost, nll, "D" if ours else "o", color="#0b5394" if ours else "0.5")
+        left = cost > 0.3
+        place = (
+            -7 if left else 7,
+            -14 if method == RIVAL else -3,
+        )  # else it lies on the next one's
+        axes[2].annotate(NAMES.get(method, method), (cost, nll), xytext=place,
+                         textcoords="offset points", fontsize=8, ha="right" if left else "left")  # fmt: skip
+    axes[2].set_title("diamonds: kinds of SVE", fontsize=10)
     axes[2].set_xscale("log")
-    axes[2].set_xlabel("CPU time of a fit (deep ensemble: 1), runs of different hours")
-    axes[2].set_ylabel("NLL (nats), mean over data sets")
+    axes[2].set_xlabel("CPU time of a fit, deep ensemble = 1")
+    axes[2].set_ylabel("NLL in nats, mean over data sets")
     path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(fig)
@@ -294,16 +274,18 @@ def draw(runs: Runs, rows: int | None, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="grid", help="name of a file in evidence/configs")
-    parser.add_argument("--page", type=Path, default=DOCS / "evidence.md")
+    parser.add_argument("--page", type=Path, default=DOCS / "evidence" / "tables.md")
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     config = read_config(args.config)
     runs = load_runs(table_of(RESULTS, config["results"]))
-    made = {args.page: page(runs, cells_planned(config), config["results"], RESULTS)}
+    made = {args.page: tables_page(runs, cells_planned(config), config["results"])}
     if config["results"] == "evidence":
-        audit = DOCS / "audit.md"
+        first = DOCS / "evidence.md"
+        made[first] = with_tables(first.read_text("utf-8"), runs)
+        ablations = ablation_section(load_ablations(Table(RESULTS / "ablations.jsonl")))
+        made[DOCS / "evidence" / "ablations.md"] = "\n".join(ablations).rstrip() + "\n"
         made[ROOT / "benchmarks" / "README.md"] = overview()
-        made[audit] = with_table(audit.read_text("utf-8"), audit_tables(runs))
     if args.check:
         stale = [f.name for f, t in made.items() if not f.exists() or f.read_text("utf-8") != t]
         if stale:
@@ -312,9 +294,8 @@ def main() -> None:
         return
     for path, content in made.items():
         path.write_text(content, "utf-8")
-    if runs:
-        most = max(sizes_of(runs), key=lambda rows: sum(key[2] == rows for key in runs))
-        draw(runs, most, args.page.parent / "pictures" / "evidence.png")
+    if config["results"] == "evidence":
+        draw(drawn(runs, FEW), DOCS / "pictures" / "evidence.png")
 
 
 if __name__ == "__main__":

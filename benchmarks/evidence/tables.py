@@ -1,4 +1,4 @@
-"""From the runs to comparisons: means, paired differences with intervals, wins and losses, kept promises."""
+"""From the runs to comparisons: means, paired differences with intervals, wins and losses, targets met."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -271,13 +271,13 @@ STATISTICS = {"accuracy": _accuracy, "nll": _mean_nll, "ece": _ece}
 
 @dataclass(frozen=True)
 class Bar:
-    """One promise, what was measured on how many runs or pairs of runs, and whether it is kept so far."""
+    """One target, what was measured on how many runs or pairs of runs, and whether it is met so far."""
 
     name: str
     goal: str
     measured: str
     n_cells: int
-    kept: bool
+    met: bool
 
 
 def bars(
@@ -301,13 +301,13 @@ def bars(
         need = -(-2 * n // 3)  # 4 of 6
         goal = f"at or below the deep ensemble's on {need} of {n} data sets and on average"
         measured = f"{c.at_or_better} of {n}; mean difference {c.difference:+.4f}"
-        kept = c.at_or_better >= need and c.difference <= TINY
-        found.append(Bar(name, goal, measured, c.n_cells, kept))
+        met = c.at_or_better >= need and c.difference <= TINY
+        found.append(Bar(name, goal, measured, c.n_cells, met))
     c = compare(runs, method, rival, rows, "accuracy")
     if c is not None:
         points = f"{100 * c.difference:+.1f} points"
-        kept = c.difference >= -0.003 - TINY
-        found.append(Bar("accuracy", "at most 0.3 points below", points, c.n_cells, kept))
+        met = c.difference >= -0.003 - TINY
+        found.append(Bar("accuracy", "at most 0.3 points below", points, c.n_cells, met))
     c = compare(runs, method, rival, rows, "auroc_mi")
     if c is not None:
         name, goal = "OOD AUROC by mutual information", "at least the deep ensemble's"
@@ -318,8 +318,8 @@ def bars(
         means = {cpu: float(np.mean(list(by.values()))) for cpu, by in shares.items()}
         measured = ", ".join(f"{share:.2f} ({cpu})" for cpu, share in means.items())
         n = max(map(len, shares.values()))
-        kept = max(means.values()) <= 1 / 3
-        found.append(Bar("time of fit, in turns", goal, measured, n, kept))
+        met = max(means.values()) <= 1 / 3
+        found.append(Bar("time of fit, in turns", goal, measured, n, met))
     limits = {"trainable_percent": ("trainable parameters, heads aside", 1.0, "of the backbone's"),
               "saved_percent": ("saved size", 2.0, "of one model's")}  # fmt: skip
     for metric, (name, limit, of) in limits.items():
