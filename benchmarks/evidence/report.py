@@ -4,8 +4,8 @@
     python -m benchmarks.evidence.report --check    # fails if a page is not what the results say
 
 Nothing is trained or judged here, and no number of a table is written by hand. The tables say which runs of
-the grid are missing, and compare methods on those runs only that they have in common. Wins, ties and losses of
-SVE are counted alike: a win or a loss where the 95 % interval of the paired difference leaves zero out.
+the grid are missing, and compare methods on those runs only that all have. Wins, ties and losses of SVE are
+counted alike: a win or a loss where the 95 % interval of the paired difference leaves zero out.
 """
 
 import argparse
