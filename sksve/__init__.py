@@ -18,6 +18,7 @@ _LAZY = {
     "Training": "sksve.estimators",
     "CalibrationComparison": "sksve.comparison",
     "compare_calibration": "sksve.comparison",
+    "load": "sksve.persistence._savable",
     "predict_uncertainty": "sksve.metrics._predict_uncertainty",
     "BackboneNotFoundError": "sksve._exceptions",
     "CalibrationWarning": "sksve._exceptions",

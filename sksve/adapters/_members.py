@@ -141,7 +141,7 @@ class MemberLinear(MemberModule):
                 f"The input has {x.shape[0]} rows, which {m} members cannot share equally: stack the "
                 "rows of all members, member axis outermost."
             )
-        n = x.shape[:-1].numel() // m  # may be 0: an expert without tokens
+        n = math.prod(x.shape[:-1]) // m  # may be 0: an expert without tokens
         y = self.apply_members(x.reshape(m, n, self.in_features), self._members)
         y = y.reshape(*x.shape[:-1], self.out_features)
         return y.clone() if self.is_written else y

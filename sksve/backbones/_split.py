@@ -142,7 +142,8 @@ class SplitBackbone(nn.Module):
         if hidden is None or not self.can_split:
             return self._in_parts(run, None, input_ids, attention_mask, members)
         tokens = hidden.shape[1] if input_ids.ndim == 4 else input_ids.shape[-1]
-        if hidden.shape[:2] != (len(input_ids), tokens):
+        n_rows = input_ids.shape[0]  # len() would fix the rows of an exported graph
+        if hidden.shape[:2] != (n_rows, tokens):
             raise ValueError(
                 "hidden and input_ids must have the same rows and tokens. "
                 f"Got shapes {tuple(hidden.shape)} and {tuple(input_ids.shape)} instead."

@@ -279,14 +279,7 @@ class MappingMixin:
             As ``predict_proba``, of the next rows.
         """
         check_is_fitted(self)
-        if self._pools_by_mean:
-            raise ValueError(
-                "predict_proba_iter reads the pool's probabilities, but here each member is mapped before "
-                "they are pooled. Call predict_proba on chunks of rows."
-            )
-        pieces = self.estimator_.predict_proba_iter(X, chunk_size=chunk_size)
-        known = self.estimator_.classes_
-        return (self._map_proba(align_rows(piece, known, self.classes_)) for piece in pieces)
+        return self.estimator_._in_pieces(self.predict_proba, X, chunk_size)
 
     @available_if(members_inside)
     def predict_proba_members(self, X: Any) -> ndarray:

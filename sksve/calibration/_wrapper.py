@@ -100,6 +100,9 @@ class ClassifierWrapper(SavesWrapper, ClassifierMixin, MetaEstimatorMixin, BaseE
             tags.classifier_tags.multi_label = False
         return tags
 
+    def _in_pieces(self, answer: Callable[[Any], Any], X: Any, chunk_size: Any) -> Any:
+        return self.estimator_._in_pieces(answer, X, chunk_size)  # it knows its kind of rows
+
     # -- fit, step by step -----------------------------------------------------------------------
 
     def _demand_instance(self, *, proba: str = "") -> None:

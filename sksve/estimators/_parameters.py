@@ -52,7 +52,8 @@ class CommonParameters(_Hints):
     precision: str = parameter(
         "auto", StrOptions({"auto", "float32", "float64", "bfloat16"}), scope="member"
     )
-    verbose: int = parameter(0, "verbose", scope="run")
+    # Not saved: a loaded model does not print.
+    verbose: int = parameter(0, "verbose", scope="run", saved=False)
     random_state: Any = parameter(None, *SEED, np.random.Generator, scope="run")
 
 

@@ -1,6 +1,6 @@
 """The half of a classifier with members that predicts."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from numbers import Integral
 from typing import Any
@@ -159,6 +159,10 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
         >>> [proba.shape for proba in clf.predict_proba_iter(lines, chunk_size=2)]
         [(2, 2), (1, 2)]
         """
+        return self._in_pieces(self.predict_proba, X, chunk_size)
+
+    def _in_pieces(self, answer: Callable[[Any], Any], X: Any, chunk_size: Any) -> Iterator[Any]:
+        """What `answer` says of the pieces of X: the prediction of this classifier or of one around it."""
         check_is_fitted(self)
         if not isinstance(chunk_size, Integral) or isinstance(chunk_size, bool) or chunk_size < 1:
             raise ValueError(
@@ -176,16 +180,16 @@ class MemberPredictor(ClassifierMixin, BaseEstimator):
                 f"{type(X).__name__} instead."
             ) from None
         # A generator in another function: what is wrong so far is raised now, not at the first piece.
-        return self._stream(X, int(chunk_size))
+        return self._stream(answer, X, int(chunk_size))
 
-    def _stream(self, X: Any, chunk_size: int) -> Iterator[np.ndarray]:
+    def _stream(self, answer: Callable[[Any], Any], X: Any, chunk_size: int) -> Iterator[Any]:
         total = len(X) if hasattr(X, "__len__") else None
         with Progress(total, "row", show=self.verbose >= 1) as bar:
             for piece in _pieces(X, chunk_size, self.input_kind_):
                 with bar.alone():
-                    proba = self.predict_proba(piece)
-                bar.advance(len(proba))
-                yield proba
+                    answered = answer(piece)
+                bar.advance(len(answered))
+                yield answered
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithm of :meth:`predict_proba`, finite where the probability underflows.

@@ -13,7 +13,7 @@ from sksve import __version__
 from sksve._exceptions import PersistenceError
 from sksve.persistence._card import CardFacts, check_metrics, model_card
 from sksve.persistence._folder import read_folder, write_folder
-from sksve.persistence._values import SavedModel
+from sksve.persistence._values import SavedModel, class_named
 
 
 class Savable:
@@ -198,3 +198,49 @@ class Savable:
                 delete_patterns=["members-*.safetensors"],  # of the model this one replaces
             )
         return str(getattr(done, "commit_url", done))
+
+
+def load(folder: Any, *, backbone: Any = None, device: Any = "auto") -> Any:
+    """Load whatever ``save_pretrained`` has saved: the folder says of which class it is.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Where the model was saved.
+    backbone : str, path-like or (model, processor), default=None
+        The backbone, if it was fitted as a pair, or is found by another name now.
+    device : str or torch.device, default="auto"
+        As the parameter of the classifier.
+
+    Returns
+    -------
+    estimator
+        A fitted classifier, or a wrapper of :mod:`sksve.calibration` around one. It prints nothing, whatever
+        `verbose` was in fit.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    sksve.IntegrityError
+        If a file is missing, truncated or changed.
+    sksve.PersistenceError
+        If the folder holds no model that this sksve can read, or the backbone must be given or is another.
+    sksve.BackboneNotFoundError
+        If the backbone's name leads nowhere; give `backbone`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import sksve
+    >>> from sksve.backbones import make_tiny_backbone
+    >>> backbone = make_tiny_backbone()
+    >>> clf = sksve.SVEClassifier(backbone, n_members=2, max_epochs=1, random_state=0)
+    >>> clf = clf.fit(["good film", "bad film"] * 4, [1, 0] * 4)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     again = sksve.load(clf.save_pretrained(folder), backbone=backbone)
+    >>> type(again).__name__
+    'SVEClassifier'
+    """
+    saved = read_folder(folder)
+    return class_named(saved.class_name)._from_saved(saved, backbone, device, Path(folder))

@@ -6,6 +6,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.naive_bayes import GaussianNB
 
+import sksve
 from sksve import PersistenceError, SVEClassifier
 from sksve.baselines import LinearProbeClassifier
 from sksve.calibration import (
@@ -68,7 +69,8 @@ def test__every_wrapper__around_a_calibrated_one(wrapper, fitted, tiny, texts, l
     clf = clone(wrapper).set_params(estimator=FrozenEstimator(inner)).fit(texts, labels)
     if isinstance(clf, PriorCorrection):
         clf.adapt(priors=[0.8, 0.2])
-    again = type(clf).from_pretrained(clf.save_pretrained(tmp_path), backbone=tiny)
+    again = sksve.load(clf.save_pretrained(tmp_path), backbone=tiny)
+    assert type(again) is type(clf)
     assert vars(again).keys() == vars(clf).keys()
     for method in ("predict", "predict_proba", "predict_set", "accepts", "expected_costs"):
         if hasattr(clf, method):
@@ -78,6 +80,30 @@ def test__every_wrapper__around_a_calibrated_one(wrapper, fitted, tiny, texts, l
     np.testing.assert_array_equal(
         again.predict_uncertainty(texts).epistemic, clf.predict_uncertainty(texts).epistemic
     )
+    pieces = list(again.predict_proba_iter(iter(texts), chunk_size=5))
+    assert [len(piece) for piece in pieces[:-1]] == [5] * (len(pieces) - 1)
+    np.testing.assert_allclose(np.concatenate(pieces), clf.predict_proba(texts), atol=1e-5)
+
+
+def test__stream__where_each_member_is_calibrated(fitted, texts, labels):
+    calibrated = CalibratedClassifier(FrozenEstimator(fitted), order="calibrate-then-pool")
+    calibrated.fit(texts, labels)
+    clf = SelectiveClassifier(FrozenEstimator(calibrated), coverage=0.8).fit(texts, labels)
+    pieces = np.concatenate(list(clf.predict_proba_iter(iter(texts), chunk_size=5)))
+    np.testing.assert_allclose(pieces, clf.predict_proba(texts), atol=1e-5)
+    with pytest.raises(ValueError, match="'chunk_size' must be an int"):
+        clf.predict_proba_iter(texts, chunk_size=0)
+
+
+def test_load__prints_nothing(tiny, texts, labels, tmp_path, capfd):
+    """Not when it is loaded, and not when it predicts, however loud the fit was."""
+    clf = LinearProbeClassifier(tiny, n_members=2, random_state=0, verbose=1).fit(texts, labels)
+    clf.save_pretrained(tmp_path)
+    capfd.readouterr()
+    again = sksve.load(tmp_path, backbone=tiny)
+    assert again.verbose == 0
+    again.predict(texts)
+    assert capfd.readouterr() == ("", "")
     assert f"# {type(clf).__name__} on" in (tmp_path / "README.md").read_text()
 
 
