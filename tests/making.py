@@ -4,6 +4,8 @@ import atexit
 import shutil
 import tempfile
 
+import pytest
+
 from sksve import Training
 
 # Unequal lengths, so that batches hold padding.
@@ -30,6 +32,12 @@ PLAIN = {
     "lr": 3e-3, "weight_decay": 0.0, "head_lr": 0.01, "init_scale": 0.1, "head_init_scale": 0.01,
     "train_bias": True, "freeze_out": None,
 }  # fmt: skip
+
+
+def slow_but(cases, *kept):
+    """The cases of a parametrised test, all but some of them slow: each is a fit or several."""
+    assert {*kept} <= {*cases}
+    return [c if c in kept else pytest.param(c, marks=pytest.mark.slow) for c in cases]
 
 
 def plain(settings):

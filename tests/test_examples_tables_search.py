@@ -51,6 +51,7 @@ def loans():
     return Bunch(data=data, target=np.arange(60) % 3, target_names=["A", "B", "C"], DESCR="")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sksve.TruncationWarning")  # the tiny tokenizer spells words
 def test__tabular_to_text(run, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sksve.datasets, "fetch_loans", loans)
@@ -64,6 +65,7 @@ def test__tabular_to_text(run, monkeypatch, capsys, tmp_path):
     assert (tmp_path / "tabular_to_text.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test__grid_search(run, monkeypatch, capsys, tmp_path):
     texts = np.array(["good film", "bad film", "great fun", "dull story"] * 6, dtype=object)
     reviews = Bunch(data=texts, target=np.array([1, 0] * 12))

@@ -31,6 +31,7 @@ def reviews():
         return fetch_movie_reviews()
 
 
+@pytest.mark.slow
 def test_quickstart__runs_top_to_bottom(tiny_folder, tmp_path):
     command = [
         *(sys.executable, "-W", "ignore"),

@@ -53,7 +53,7 @@ def test_bare_calls__learn_a_toy(rival):
     words = [["good film", "great story", "loved it"], ["bad film", "poor story", "hated it"]]
     y = rng.integers(0, 2, size=80)
     X = [f"the {rng.choice(words[k])} {rng.choice(words[k])}" for k in y]
-    clf = RIVALS[rival][0](make_tiny_backbone(), random_state=0)
+    clf = RIVALS[rival][0](make_tiny_backbone(n_blocks=1), random_state=0)
     if "n_members" in clf.get_params():
         clf.set_params(n_members=2)
     assert clf.fit(X[:40], y[:40]).score(X[40:], y[40:]) > 0.9

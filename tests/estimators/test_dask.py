@@ -40,6 +40,7 @@ def pids(client):
     return set(client.run(os.getpid).values())
 
 
+@pytest.mark.slow
 def test_dask__members_are_those_of_a_joint_fit(client, folder, make, texts, labels):
     assert len(pids(client) - {os.getpid()}) == 2
     joint = make(folder).fit(texts, labels)

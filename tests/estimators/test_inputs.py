@@ -13,6 +13,7 @@ from sklearn.utils import estimator_html_repr
 
 from sksve import predict_uncertainty
 from sksve.preprocessing import TabularToText
+from tests.making import slow_but
 
 CONTAINERS = {
     "tuple": tuple,
@@ -45,7 +46,7 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("container", slow_but(CONTAINERS, *[*CONTAINERS][::3], "series-arrow"))
 def test__fit__is_the_same_for_every_container_of_texts(container, make, fitted, texts, labels):
     X = CONTAINERS[container](texts)
     clf = make().fit(X, labels)

@@ -85,15 +85,14 @@ def check_usable(clf, texts, n_epochs):
     assert clf.first_members(2).n_iter_ == n_epochs
 
 
-@pytest.mark.parametrize("action", [press, ask])
 @pytest.mark.parametrize(
-    ("event", "n", "epoch", "steps"),
+    ("event", "n", "epoch", "steps", "action"),
     [
-        ("on_batch_end", 1, 1, 1),
-        ("on_batch_end", 5, 2, 5),
-        ("on_epoch_end", 2, 2, 6),
-        ("on_grad_computed", 5, 2, 5),
-        ("on_batch_begin", 6, 2, 6),
+        ("on_batch_end", 1, 1, 1, ask),
+        ("on_batch_end", 5, 2, 5, press),
+        ("on_epoch_end", 2, 2, 6, press),
+        ("on_grad_computed", 5, 2, 5, ask),
+        ("on_batch_begin", 6, 2, 6, press),
     ],
 )
 def test__interrupt__ends_fit_between_two_steps(

@@ -23,9 +23,10 @@ def kill_fits(scratch, n, seed):
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kills", "resumed"),
-    [(2, 0), pytest.param(60, 20, marks=pytest.mark.slow)],  # others died before a checkpoint
+    [(2, 0), (60, 20)],  # others died before a checkpoint
 )
 def test__kills(kills, resumed, tmp_path, tally):
     told = kill_fits(tmp_path, kills, seed=kills % 2)

@@ -35,7 +35,7 @@ def test__assert_same_members__can_fail(make, fitted, texts, labels):
 def test__member__is_the_same_whatever_their_number(settings, make, texts, labels):
     four = make(n_members=4, **settings).fit(texts, labels)
     p = four.predict_proba_members(texts)
-    for m in (1, 2, 4):
+    for m in (1, 2):
         fewer = make(n_members=m, **settings).fit(texts, labels)
         assert_same_members(four, fewer)
         first = four.first_members(m)

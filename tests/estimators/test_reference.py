@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from sksve.backbones import make_tiny_backbone
+from tests.making import slow_but
 from tests.private import bucketed_epoch, member_streams, shared_streams
 
 
@@ -233,7 +234,17 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    slow_but(
+        CASES,
+        "bert-full",
+        "bert-rank-band",
+        "bert-muon-own-core",
+        "bert-muon-freeze-out",
+        "gpt2-full",
+    ),
+)
 def test__members__equal_a_slow_reference(case, make, texts, labels):
     family, changes = CASES[case]
     clf = make(make_tiny_backbone(family), n_members=2, batch_size=5, **changes)

@@ -143,6 +143,7 @@ SPACE = {
 }
 
 
+@pytest.mark.slow
 def test__randomized_search__over_everything(make, texts, labels):
     search = RandomizedSearchCV(
         make(max_epochs=1, core="auto"), SPACE, n_iter=4, cv=2, random_state=1, error_score="raise",
@@ -157,6 +158,7 @@ def test__randomized_search__over_everything(make, texts, labels):
     np.testing.assert_array_equal(search.predict_proba(texts), direct.predict_proba(texts))
 
 
+@pytest.mark.slow
 def test__halving_search__gives_the_survivors_more_rows(make, texts, labels):
     search = HalvingGridSearchCV(
         make(max_epochs=1, n_members=1), {"lr": [0.001, 0.02], "rank": [1, None]}, cv=2, factor=2,
@@ -227,6 +229,7 @@ def test__member_search__predicts_each_fold_once(make, texts, labels, monkeypatc
     assert sizes == [3, 3]
 
 
+@pytest.mark.slow
 def test__member_search__with_many_metrics_and_grids(make, texts, labels):
     grid = [{"n_members": [1, 2]}, {"n_members": [3], "lr": [0.1]}]
     settings = {"scoring": scorers(), "refit": "neg_expected_calibration_error"}
@@ -235,6 +238,7 @@ def test__member_search__with_many_metrics_and_grids(make, texts, labels):
     assert mine.best_index_ == theirs.best_index_
 
 
+@pytest.mark.slow
 def test__member_search__of_a_pipeline_of_tables_with_weights_and_groups(make, labels):
     X = pd.DataFrame({"age": np.arange(12.0), "job": ["nurse", None, "cook"] * 4})
     pipe = make_pipeline(TabularToText(), make(max_epochs=1))

@@ -74,7 +74,7 @@ def test__weight_decay__bounds_how_far_values_move(make, texts, labels):
     settings = {"rank": 4, "core": "full", "init_scale": 0.0, "lr": 0.05, "warmup": 0.0}
 
     def moved(weight_decay):
-        clf = make(n_members=1, max_epochs=60, weight_decay=weight_decay, **settings).fit(
+        clf = make(n_members=1, max_epochs=30, weight_decay=weight_decay, **settings).fit(
             texts, labels
         )
         return max(p.abs().max().item() for p in clf.net_.module_.adapter_parameters())

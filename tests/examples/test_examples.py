@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from sksve.backbones import make_tiny_backbone
 from sksve.datasets import fetch_movie_reviews
 from tests.fetching import skip_without_registry
@@ -12,6 +14,7 @@ from tests.fetching import skip_without_registry
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.slow
 def test_compare_calibration__runs_top_to_bottom(tmp_path):
     with skip_without_registry():
         fetch_movie_reviews()

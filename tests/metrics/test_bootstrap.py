@@ -1,5 +1,6 @@
 """Bootstrap intervals: coverage of known true values, and scipy as oracle."""
 
+import itertools
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from benchmarks.studies.interval_coverage import WAYS
 from benchmarks.studies.interval_coverage import coverage as simulated_coverage
 from sksve import metrics
 from sksve.metrics import bootstrap_interval, expected_calibration_error
+from tests.making import slow_but
 from tests.metrics.strategies import problems, tempered
 
 ERRORS = [
@@ -60,8 +62,10 @@ def test_bootstrap_interval__of_ece_covers_a_calibrated_models_zero(n):
     assert coverage(expected_calibration_error, 0.0, n, 1.0, 300) >= 0.93
 
 
-@pytest.mark.parametrize("n", [300, 1500])
-@pytest.mark.parametrize("temperature", [0.9, 0.8, 0.6])
+@pytest.mark.parametrize(
+    ("temperature", "n"),
+    slow_but([*itertools.product([0.9, 0.8, 0.6], [300, 1500])], (0.9, 300), (0.6, 300)),
+)
 def test_bootstrap_interval__of_ece_covers_known_errors(n, temperature, population):
     true = expected_calibration_error(*population[temperature])
     assert 0.02 < true < 0.15

@@ -23,6 +23,7 @@ def test__twenty_seconds(tally):
     tally("round of the soak", found["counts"]["rounds"])
 
 
+@pytest.mark.slow
 @needs_fork
 @needs_proc
 def test__a_loss_is_seen(monkeypatch):

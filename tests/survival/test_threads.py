@@ -99,11 +99,11 @@ def test__sve__in_half_precision(precision, backbone, tally):
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("FineTunedClassifier", {"n_members": None}),
-        ("DeepEnsembleClassifier", {}),
+        pytest.param("FineTunedClassifier", {"n_members": None}, marks=pytest.mark.slow),
+        pytest.param("DeepEnsembleClassifier", {}, marks=pytest.mark.slow),
         ("MCDropoutClassifier", {"n_members": None, "n_samples": 3}),
         ("LoRAEnsembleClassifier", {}),
-        ("BatchEnsembleClassifier", {}),
+        pytest.param("BatchEnsembleClassifier", {}, marks=pytest.mark.slow),
         ("LinearProbeClassifier", dict.fromkeys(("lr", "max_epochs", "batch_size"))),
     ],
 )

@@ -59,6 +59,7 @@ def check(folder, name):
     return alone
 
 
+@pytest.mark.slow
 def test_torchrun__two_processes_learn_what_one_learns(tmp_path):
     code, said = launch(TORCHRUN, SCRIPT, str(tmp_path), "stopping")
     assert code == 0, said[-3000:]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joblib import parallel_config
 from sklearn.base import clone
 from torch import nn
 
@@ -172,7 +173,8 @@ def test_fit__learns_and_survives_pickling(tiny_backbone):
     np.testing.assert_array_equal(
         pickle.loads(pickle.dumps(clf)).predict_proba(X), clf.predict_proba(X)
     )
-    alone = clone(clf).set_params(n_jobs=2).fit(X, y)
+    with parallel_config("threading"):
+        alone = clone(clf).set_params(n_jobs=2).fit(X, y)
     np.testing.assert_allclose(
         alone.predict_proba_members(X), clf.predict_proba_members(X), rtol=0, atol=1e-5
     )
