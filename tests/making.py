@@ -37,7 +37,8 @@ PLAIN = {
 def slow_but(cases, *kept):
     """The cases of a parametrised test, all but some of them slow: each is a fit or several."""
     assert {*kept} <= {*cases}
-    return [c if c in kept else pytest.param(c, marks=pytest.mark.slow) for c in cases]
+    each = [(c, c if isinstance(c, tuple) else (c,)) for c in cases]
+    return [c if c in kept else pytest.param(*v, marks=pytest.mark.slow) for c, v in each]
 
 
 def plain(settings):

@@ -57,6 +57,7 @@ def test_grid__runs_a_cell_of_each_method(evidence, methods):
     assert tuned == {f"toy/tuning-{m}-n16" for m in first | finals}
 
 
+@pytest.mark.slow
 def test_grid__goes_on_where_it_was(evidence):
     grid = evidence(["probe"], seeds=(0, 1))
     jobs = grid.jobs()
@@ -102,6 +103,7 @@ def test_grid__a_late_job_is_not_begun_and_a_failing_one_does_not_stop_the_other
     assert "on purpose" in said[1]
 
 
+@pytest.mark.slow
 def test_run__first_member_of_the_deep_ensemble_is_a_fine_tuned_model(evidence):
     grid = evidence(["deep", "fine_tuned"])
     grid.config["methods"]["deep"]["finals"] = {"trials": 1, "members": 2}  # what one member chose
@@ -142,6 +144,7 @@ def test_search__later_trials_change_the_best_of_earlier_ones():
     assert start == {"a": 1, "b": 4.0}
 
 
+@pytest.mark.slow
 def test_grid__a_changed_config_makes_what_it_lacks_and_no_more(evidence, monkeypatch):
     grid = evidence(["probe"])
     finish(grid.jobs())

@@ -26,9 +26,10 @@ def test_lost(tally):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
-    [[], pytest.param(["-n", "2"], marks=pytest.mark.slow)],
+    [[], ["-n", "2"]],
     ids=["alone", "xdist"],
 )
 def test__counts_of_all_workers_are_summed(options, pytester):

@@ -96,14 +96,15 @@ def test__sve__in_half_precision(precision, backbone, tally):
     check(clf, [rows_for(k) for k in range(N_THREADS)], tally)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        pytest.param("FineTunedClassifier", {"n_members": None}, marks=pytest.mark.slow),
-        pytest.param("DeepEnsembleClassifier", {}, marks=pytest.mark.slow),
+        ("FineTunedClassifier", {"n_members": None}),
+        ("DeepEnsembleClassifier", {}),
         ("MCDropoutClassifier", {"n_members": None, "n_samples": 3}),
         ("LoRAEnsembleClassifier", {}),
-        pytest.param("BatchEnsembleClassifier", {}, marks=pytest.mark.slow),
+        ("BatchEnsembleClassifier", {}),
         ("LinearProbeClassifier", dict.fromkeys(("lr", "max_epochs", "batch_size"))),
     ],
 )
@@ -141,12 +142,14 @@ def images(rng):
     return make_tiny_backbone("vit"), X, ["a", "b"] * 8, rows, {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [relative_positions, pairs, tables, images])
 def test__other_inputs_and_backbones(kind, rng, tally):
     backbone, X, y, rows, changes = kind(rng)
     check(SVEClassifier(backbone, **small(**changes)).fit(X, y), rows, tally)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*were cut:UserWarning")
 def test__long_and_short_texts__each_cut_where_it_must(backbone, tally):
     """The tokenizer holds its settings of truncation in itself."""
@@ -160,6 +163,7 @@ def test__long_and_short_texts__each_cut_where_it_must(backbone, tally):
         tally("8 threads predict with one model")
 
 
+@pytest.mark.slow
 def test__predict_beside_a_fit_of_a_clone(backbone, texts, tally):
     clf = SVEClassifier(backbone, **small(max_epochs=3)).fit(TEXTS, LABELS)
     alone = clf.predict_proba(texts)

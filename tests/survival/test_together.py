@@ -52,7 +52,8 @@ def whole(folder):
     return len(paths)
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [2, 20])
 def test__ten_processes_decompose_one_weight(rounds, tmp_path, tally):
     for k in range(rounds):
         folder = tmp_path / f"round{k}"
@@ -68,7 +69,8 @@ def test__ten_processes_decompose_one_weight(rounds, tmp_path, tally):
         tally("10 processes with one cold cache")
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [1, 10])
 @pytest.mark.parametrize("n", [2, 4])
 def test__processes_fit(rounds, n, backbone, texts, tmp_path, monkeypatch, two_models, tally):
     answer = two_models[0].predict_proba(texts)
