@@ -22,6 +22,7 @@ from sksve.backbones._resolve import Backbone, ResolvedBackbone, as_backbone, re
 from sksve.backbones._runs import count_image_tokens
 from sksve.backbones._split import SplitBackbone, eval_mode
 from sksve.backbones._tiny import make_tiny_backbone
+from sksve.backbones._windows import Windows, in_windows
 
 __all__ = [
     "AdaptationPlan",
@@ -31,6 +32,7 @@ __all__ = [
     "MemberCopies",
     "ResolvedBackbone",
     "SplitBackbone",
+    "Windows",
     "as_backbone",
     "blocks_of",
     "check_identity",
@@ -39,6 +41,7 @@ __all__ = [
     "describe_processor",
     "eval_mode",
     "fetch_backbone",
+    "in_windows",
     "load_backbone",
     "make_tiny_backbone",
     "plan_adaptation",

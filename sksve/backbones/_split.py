@@ -14,6 +14,7 @@ from sksve.backbones._pooling import pool_tokens
 from sksve.backbones._probe import run_model
 from sksve.backbones._proof import prove
 from sksve.backbones._runs import Cut, run_from, run_until, running_members
+from sksve.backbones._windows import Windows, in_windows
 
 
 class SplitBackbone(nn.Module):
@@ -138,9 +139,10 @@ class SplitBackbone(nn.Module):
         def run(hidden: Tensor | None, ids: Tensor, mask: Tensor | None) -> Tensor:
             return run_from(self.model, self._cut, hidden, ids, mask, n_frozen)
 
-        members: list[int | None] = [None] if self.plan.joint else running_members(self.model)
+        active = running_members(self.model)
+        members: list[int | None] = [None] if self.plan.joint else active
         if hidden is None or not self.can_split:
-            return self._in_parts(run, None, input_ids, attention_mask, members)
+            return self._in_parts(run, None, input_ids, attention_mask, members, len(active))
         tokens = hidden.shape[1] if input_ids.ndim == 4 else input_ids.shape[-1]
         n_rows = input_ids.shape[0]  # len() would fix the rows of an exported graph
         if hidden.shape[:2] != (n_rows, tokens):
@@ -150,7 +152,7 @@ class SplitBackbone(nn.Module):
             )
         if not self.has_suffix or hidden.shape[1] == 0:
             return hidden
-        return self._in_parts(run, hidden, input_ids, attention_mask, members)
+        return self._in_parts(run, hidden, input_ids, attention_mask, members, len(active))
 
     def _in_parts(
         self,
@@ -159,8 +161,18 @@ class SplitBackbone(nn.Module):
         ids: Tensor,
         mask: Tensor | None,
         members: list[int | None],
+        n_groups: int = 1,
     ) -> Tensor:
-        """Run members, and rows of one length, that were not proven to share a pass one after the other."""
+        """Run members, and rows of one length, that were not proven to share a pass one after the other.
+
+        The windows of long texts are rows of their own; `n_groups` members have as many rows each.
+        """
+        if in_windows(mask) and mask is not None:
+            windows = Windows(mask, n_groups)
+            inside = None if hidden is None else windows.take(hidden)
+            return windows.give(
+                self._in_parts(run, inside, windows.take(ids), windows.mask, members)
+            )
         padded = not self.plan.pads and mask is not None and not bool(mask.all())
         if len(members) == 1 and not padded:
             return run(hidden, ids, mask)
@@ -183,7 +195,10 @@ class SplitBackbone(nn.Module):
         return torch.cat(done)[torch.cat(places).argsort()]
 
     def pool(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """Pool token vectors (b, t, d) into (b, d); see :func:`pool_tokens`."""
+        """Pool token vectors (b, t, d) into (b, d); see :func:`pool_tokens`. Of windows, their mean."""
+        if in_windows(attention_mask) and attention_mask is not None:
+            windows = Windows(attention_mask)
+            return windows.mean(pool_tokens(windows.take(hidden), windows.mask, self.pooling))
         return pool_tokens(hidden, attention_mask, self.pooling)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:

@@ -55,7 +55,7 @@ default="all-MiniLM-L6-v2"
         whole model.
     weight_decay : float or "auto", default="auto"
         Pulls to zero, as is customary where whole models are trained.
-    max_epochs, batch_size, lr, early_stopping, class_weight, max_length, serializer, \
+    max_epochs, batch_size, lr, early_stopping, class_weight, max_length, long_texts, serializer, \
 side_features, training, device, precision, verbose, random_state
         As in ``SVEClassifier``.
 

@@ -55,7 +55,7 @@ default="all-MiniLM-L6-v2"
         :math:`A_m` is uniform within :math:`\pm \mathrm{gain} \sqrt{6 / (\mathrm{in} + r)}`.
     weight_decay : float or "auto", default="auto"
         Pulls :math:`A_m` and :math:`B_m` to zero.
-    adapt_blocks, max_epochs, batch_size, lr, early_stopping, class_weight, max_length, \
+    adapt_blocks, max_epochs, batch_size, lr, early_stopping, class_weight, max_length, long_texts, \
 serializer, side_features, training, device, precision, n_jobs, warm_start, verbose, random_state
         As in ``SVEClassifier``.
 
@@ -129,7 +129,7 @@ class BatchEnsembleClassifier(EnsembleParameters, AdaptedParameters, MemberClass
 default="all-MiniLM-L6-v2"
     n_members : int, default=5
     adapt_blocks, max_epochs, batch_size, lr, weight_decay, early_stopping, class_weight, \
-max_length, serializer, side_features, training, device, precision, n_jobs, warm_start, verbose, \
+max_length, long_texts, serializer, side_features, training, device, precision, n_jobs, warm_start, verbose, \
 random_state
         As in ``SVEClassifier``.
 

@@ -64,8 +64,8 @@ default="all-MiniLM-L6-v2"
         every fold and judged in none; there are no more folds than rows of the largest class.
     normalize : bool, default=True
         Whether vectors are scaled to Euclidean length 1.
-    class_weight, max_length, serializer, side_features, device, precision, n_jobs, warm_start, verbose, \
-random_state
+    class_weight, max_length, long_texts, serializer, side_features, device, precision, n_jobs, \
+warm_start, verbose, random_state
         As in ``SVEClassifier``; `n_jobs` is that of the folds.
 
     Attributes

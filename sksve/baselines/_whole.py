@@ -47,7 +47,7 @@ default="all-MiniLM-L6-v2"
     weight_decay : float or "auto", default="auto"
         Pulls to zero, as is customary where whole models are trained (and not to the pretrained
         values, as in ``SVEClassifier``).
-    max_epochs, batch_size, lr, early_stopping, class_weight, max_length, serializer, \
+    max_epochs, batch_size, lr, early_stopping, class_weight, max_length, long_texts, serializer, \
 side_features, training, device, precision, verbose, random_state
         As in ``SVEClassifier``.
 
@@ -103,7 +103,7 @@ default="all-MiniLM-L6-v2"
         whole model.
     weight_decay : float or "auto", default="auto"
         Pulls to zero, as is customary where whole models are trained.
-    max_epochs, batch_size, lr, early_stopping, class_weight, max_length, serializer, \
+    max_epochs, batch_size, lr, early_stopping, class_weight, max_length, long_texts, serializer, \
 side_features, training, device, precision, n_jobs, warm_start, verbose, random_state
         As in ``SVEClassifier``.
 

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sksve._arrays import import_pandas
-from sksve.backbones import eval_mode
+from sksve.backbones import Windows, eval_mode, in_windows
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ def layer_diversity(clf: Any, X: Any) -> LayerDiversity:
             with _watched(module, split) as seen:
                 logits = module(batch.input_ids, mask, batch.features, [k])[0]
             outputs.append(seen | {"logits": logits - logits.mean(dim=-1, keepdim=True)})
+    if in_windows(mask) and mask is not None:
+        mask = Windows(mask).mask
     variance, distance = [], []
     for name in outputs[0]:
         members = torch.stack([seen[name] for seen in outputs]).double().cpu()

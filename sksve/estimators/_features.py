@@ -21,6 +21,7 @@ from sksve.backbones import (
     prove,
     resolve_backbone,
 )
+from sksve.estimators._parameters import LONG_TEXTS
 from sksve.estimators._reader import RowReader
 from sksve.inputs import CheckedRows, check_max_length
 from sksve.training import AUTO, Precision, choose_device, frozen_vectors, is_auto, unit_rows
@@ -42,7 +43,7 @@ def take_frozen(
     rows = reader.read(X, reset=True)
     resolved = resolve_backbone(owner.backbone)
     rows = rows.for_backbone(resolved.name, vision=resolved.is_vision)
-    reader.kind = rows.kind
+    reader.take_kind(rows.kind, owner.long_texts)
     rows = reader.write(rows, reset=True)
     plan = plan_adaptation(resolved, adapt_blocks=0)
     if cut and reader.reads and plan.n_blocks > 1:
@@ -50,7 +51,7 @@ def take_frozen(
         plan = plan_adaptation(resolved, adapt_blocks=behind)
     check_max_length(owner.max_length, plan.max_positions, resolved.name)
     backbone = load_backbone(resolved, dtype=precision.dtype).twin()
-    reader.take_backbone(backbone.processor, owner.max_length, precision.dtype)
+    reader.take_backbone(backbone.processor, owner, precision.dtype)
     for name in ("n_features_in_", "feature_names_in_"):
         if hasattr(reader, name):
             setattr(owner, name, getattr(reader, name))
@@ -82,6 +83,8 @@ default="all-MiniLM-L6-v2"
         stays as it is.
     max_length : int, default=128
         Longest text, or pair of texts, in tokens; longer ones are cut with a warning.
+    long_texts : {"truncate", "windows"}, default="truncate"
+        As in ``SVEClassifier``.
     batch_size : int or "auto", default="auto"
         Rows that go through the backbone together, sorted by length. "auto": as many as fill the
         processor's caches. It changes speed and memory, not the vectors.
@@ -130,6 +133,7 @@ default="all-MiniLM-L6-v2"
     _: KW_ONLY
     normalize: bool = parameter(False, "boolean")
     max_length: int = parameter(128, _AT_LEAST_ONE)
+    long_texts: str = parameter("truncate", LONG_TEXTS)
     batch_size: int | str = parameter("auto", _AT_LEAST_ONE, AUTO)
     serializer: Any = parameter(None, HasMethods(["fit", "transform"]), StrOptions({"pair"}), None)
     device: Any = parameter("auto", str, torch.device)

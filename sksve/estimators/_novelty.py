@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from sksve._validation import SEED, Number, check_declared, parameter
 from sksve.backbones import Backbone
 from sksve.estimators._features import take_frozen
+from sksve.estimators._parameters import LONG_TEXTS
 from sksve.novelty import NEIGHBORS, ROWS, NoveltyReference
 from sksve.training import base_seed, layer_vectors
 
@@ -43,6 +44,8 @@ default="all-MiniLM-L6-v2"
         precision), time with its square in fit and linearly at prediction.
     max_length : int, default=128
         Longest text in tokens.
+    long_texts : {"truncate", "windows"}, default="truncate"
+        As in ``SVEClassifier``.
     serializer : transformer, "pair" or None, default=None
         As in ``SVEClassifier``.
     side_features : "auto", transformer or None, default="auto"
@@ -101,6 +104,7 @@ default="all-MiniLM-L6-v2"
     contamination: float = parameter(0.05, Number(Real, 0, 0.5, closed="right"))
     max_rows: int = parameter(ROWS, _AT_LEAST_ONE)
     max_length: int = parameter(128, _AT_LEAST_ONE)
+    long_texts: str = parameter("truncate", LONG_TEXTS)
     serializer: Any = parameter(None, HasMethods(["fit", "transform"]), StrOptions({"pair"}), None)
     side_features: Any = parameter(
         "auto", StrOptions({"auto"}), HasMethods(["fit", "transform"]), None

@@ -17,6 +17,7 @@ from sksve.training import AUTO, Training
 AT_LEAST_ONE = Number(Integral, 1, None, closed="left")
 POSITIVE = Number(Real, 0, None, closed="neither")
 SHARE = Number(Real, 0, 1, closed="neither")
+LONG_TEXTS = StrOptions({"truncate", "windows"})
 
 
 class _Hints:  # a base of its own, so that signatures are those of __init__
@@ -37,6 +38,7 @@ class CommonParameters(_Hints):
     _: KW_ONLY
     class_weight: Any = parameter(None, dict, StrOptions({"balanced"}), None)
     max_length: int = parameter(128, AT_LEAST_ONE, scope="member")
+    long_texts: str = parameter("truncate", LONG_TEXTS, scope="member")
     serializer: Any = parameter(
         None,
         HasMethods(["fit", "transform"]),

@@ -11,7 +11,14 @@ from sklearn.utils.validation import validate_data
 from sksve.backbones import AdaptationPlan, count_image_tokens
 from sksve.estimators._columns import learn_columns, side_matrix
 from sksve.estimators._data import Targets
-from sksve.inputs import CheckedRows, ImageRows, read_rows, tokenize, tokenize_pairs
+from sksve.inputs import (
+    CheckedRows,
+    ImageRows,
+    read_rows,
+    tokenize,
+    tokenize_pairs,
+    tokenize_windows,
+)
 from sksve.preprocessing._table import in_fitted_order, plain_container, with_plain_cells
 from sksve.training import ImageDataset, MemberDataset, Run, TokenDataset, is_auto
 
@@ -27,6 +34,7 @@ class RowReader(BaseEstimator):
 
     processor: Any
     max_length: int
+    long_texts: str
     dtype: torch.dtype
     side_features_: Any
 
@@ -44,9 +52,19 @@ class RowReader(BaseEstimator):
         """Whether rows have something for the backbone."""
         return self.kind != "table" or self.writer is not None
 
-    def take_backbone(self, processor: Any, max_length: int, dtype: torch.dtype) -> None:
-        """Remember what data sets are made with."""
-        self.processor, self.max_length, self.dtype = processor, max_length, dtype
+    def take_kind(self, kind: str, long_texts: str) -> None:
+        """Remember of what kind X is, now that the backbone is known."""
+        if long_texts == "windows" and kind in ("image", "text_pair"):
+            raise ValueError(
+                "long_texts='windows' reads long texts, or a table's, window by window. Got X of kind "
+                f"{kind!r}: leave long_texts at 'truncate'."
+            )
+        self.kind = kind
+
+    def take_backbone(self, processor: Any, options: Any, dtype: torch.dtype) -> None:
+        """Remember what data sets are made with; `options` are an estimator or settings."""
+        self.processor, self.dtype = processor, dtype
+        self.max_length, self.long_texts = options.max_length, options.long_texts
 
     def run(self, run: Run) -> Run:
         """A run over data sets of these rows."""
@@ -139,13 +157,15 @@ class RowReader(BaseEstimator):
             data.set_side(rows.side[chosen_rows], alone=True)
             return data
         texts = [rows.rows[row] for row in chosen_rows]
-        types = None
+        types, windows = None, None
         if rows.kind == "text_pair":
             ids, types = tokenize_pairs(self.processor, texts, self.max_length)
+        elif self.long_texts == "windows":
+            ids, windows = tokenize_windows(self.processor, texts, self.max_length)
         else:
             ids = tokenize(self.processor, texts, self.max_length)
         pad = getattr(self.processor, "pad_token_id", None) or 0
-        data = TokenDataset(ids, pad_token_id=pad, token_types=types, **learned)
+        data = TokenDataset(ids, pad_token_id=pad, token_types=types, windows=windows, **learned)
         if rows.side is not None:
             data.set_side(rows.side[chosen_rows], alone=False)
         return data

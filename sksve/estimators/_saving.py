@@ -149,7 +149,7 @@ class SavingMixin(Savable):
         reader.kind, reader.writer = parts.attributes["input_kind_"], parts.fitted_serializer
         if (side := parts.attributes.get("side_features_")) is not None:
             reader.side_features_, reader.n_side = side, parts.n_side
-        reader.take_backbone(loaded.processor, settings.max_length, precision.dtype)
+        reader.take_backbone(loaded.processor, settings, precision.dtype)
         check_identity(
             parts.backbone["processor"],
             describe_processor(reader.processor),

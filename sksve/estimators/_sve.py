@@ -90,6 +90,9 @@ default="all-MiniLM-L6-v2"
     class_weight : dict, "balanced" or None, default=None
     max_length : int, default=128
         Longest text, or pair of texts, in tokens; longer ones are cut with a warning.
+    long_texts : {"truncate", "windows"}, default="truncate"
+        "windows": a text longer than `max_length` is read whole, in windows of so many tokens that overlap by
+        a quarter, and its vector is the mean of theirs. Time and memory grow with the text.
     serializer : transformer, "pair" or None, default=None
         Turns table rows into texts, in place of what `side_features` "auto" does. "pair": X has two columns
         of texts, which the tokenizer takes as first and second segment.

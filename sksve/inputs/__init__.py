@@ -2,7 +2,7 @@
 
 from sksve.inputs._images import ImageRows
 from sksve.inputs._rows import CheckedRows, read_rows
-from sksve.inputs._tokenize import check_max_length, tokenize, tokenize_pairs
+from sksve.inputs._tokenize import check_max_length, tokenize, tokenize_pairs, tokenize_windows
 
 __all__ = [
     "CheckedRows",
@@ -11,4 +11,5 @@ __all__ = [
     "read_rows",
     "tokenize",
     "tokenize_pairs",
+    "tokenize_windows",
 ]

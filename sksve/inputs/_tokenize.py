@@ -38,6 +38,38 @@ def tokenize(
     return _tokenize(tokenizer, [(text,) for text in texts], max_length, warn=warn)[0]
 
 
+def tokenize_windows(
+    tokenizer: Any, texts: Sequence[str], max_length: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids of each text's windows end to end, and the number of each token's window, from 1.
+
+    A window has at most `max_length` tokens, special tokens included, and begins with the last quarter of
+    the window before. ValueError if `max_length` leaves no room beside the special tokens, or the tokenizer
+    cannot make windows.
+    """
+    room = max_length - int(tokenizer.num_special_tokens_to_add())
+    if room < 2 or not getattr(tokenizer, "is_fast", False):
+        cause = (
+            f"max_length={max_length} leaves room for {room} tokens beside the special ones"
+            if room < 2
+            else f"{type(tokenizer).__name__} is no tokenizer of the tokenizers library"
+        )
+        raise ValueError(f"long_texts='windows' cannot be had: {cause}. Use 'truncate'.")
+    with lock_of(tokenizer):
+        done = tokenizer(
+            list(texts),
+            padding=False, truncation=True, max_length=max_length, stride=room // 4,
+            return_overflowing_tokens=True, return_attention_mask=False, verbose=False,
+        )  # fmt: skip
+    ids: list[list[int]] = [[] for _ in texts]
+    numbers: list[list[int]] = [[] for _ in texts]
+    for row, window in zip(done["overflow_to_sample_mapping"], done["input_ids"]):
+        window = window or ([] if ids[row] else [_blank_token(tokenizer)])
+        numbers[row] += [1 + (numbers[row][-1] if numbers[row] else 0)] * len(window)
+        ids[row] += window
+    return ids, numbers
+
+
 def tokenize_pairs(
     tokenizer: Any, pairs: Sequence[tuple[str, str]], max_length: int, *, warn: bool = True
 ) -> Tokens:
@@ -99,7 +131,7 @@ def _warn_of_cuts(
         what = "texts" if len(rows[0]) == 1 else "pairs of texts"
         warnings.warn(
             f"{n_cut} of {len(rows)} {what} ({n_cut / len(rows):.1%}) have more than "
-            f"max_length={max_length} tokens and were cut.",
+            f"max_length={max_length} tokens and were cut. long_texts='windows' reads all of a text.",
             TruncationWarning,
             stacklevel=4,
         )

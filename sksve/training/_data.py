@@ -24,7 +24,8 @@ class MemberBatch:
     # (m * b, t) token ids padded on the right, (m * b, 2, t) these over token types, or
     # (m * b, c, h, w) pixel values
     input_ids: Tensor
-    attention_mask: Tensor | None  # (m * b, t); None: no row has padding
+    # (m * b, t); None: no row has padding. Of int32: the number of a token's window, from 1.
+    attention_mask: Tensor | None
     features: Tensor | None  # (m * b, t, d) output of the frozen part, where computed beforehand
     weight: Tensor  # (m, b)
     members: tuple[int, ...] | None  # positions of the members these rows belong to; None: all
@@ -41,7 +42,7 @@ class MemberBatch:
         rows = slice(chosen.start * b, chosen.stop * b)
         mask, t = None, None
         if self.attention_mask is not None:
-            t = int(self.attention_mask[rows].sum(dim=1).max())
+            t = int((self.attention_mask[rows] > 0).sum(dim=1).max())
             mask = self.attention_mask[rows, :t]
         return MemberBatch(
             self.input_ids[rows, ..., :t],
@@ -63,7 +64,7 @@ class MemberBatch:
         m, b = self.weight.shape
         if self.attention_mask is None:
             return np.full((2, m), float(b * self.tokens_per_row))
-        lengths = self.attention_mask.sum(dim=-1).reshape(m, b)
+        lengths = (self.attention_mask > 0).sum(dim=-1).reshape(m, b)
         return np.stack([lengths.sum(dim=1).numpy(), b * lengths.amax(dim=1).numpy()]).astype(float)
 
     def to(self, device: torch.device) -> "MemberBatch":
@@ -160,6 +161,10 @@ class MemberDataset(Dataset):
         """What the model takes of some rows, and the mask of real tokens; None: there is no padding."""
 
     @abstractmethod
+    def described(self, max_length: int) -> str:
+        """What became of rows that are longer than `max_length`, or how large images are, for people."""
+
+    @abstractmethod
     def content_key(self) -> str:
         """Hash of the rows' inputs, in order."""
 
@@ -169,7 +174,10 @@ class MemberDataset(Dataset):
 
 
 class TokenDataset(MemberDataset):
-    """Rows of token ids, none empty, and of token types where the model takes them; stored end to end."""
+    """Rows of token ids, none empty, and of token types where the model takes them; stored end to end.
+
+    `windows` are the numbers of the tokens' windows, from 1, where a row is several windows end to end.
+    """
 
     def __init__(
         self,
@@ -180,19 +188,30 @@ class TokenDataset(MemberDataset):
         pad_token_id: int = 0,
         dtype: torch.dtype = torch.float32,
         token_types: Sequence[Sequence[int]] | None = None,
+        windows: Sequence[Sequence[int]] | None = None,
     ) -> None:
         lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
         super().__init__(lengths, y, sample_weight, dtype)
         self.starts = _starts(lengths)
         self.flat_ids = _end_to_end(token_ids, lengths)
         self.flat_types = None if token_types is None else _end_to_end(token_types, lengths)
+        self.flat_windows = None if windows is None else _end_to_end(windows, lengths)
         self.pad_token_id = pad_token_id
+
+    def described(self, max_length: int) -> str:
+        """Share of the rows that were cut, as far as it can be told."""
+        if self.flat_windows is not None:
+            return f" in windows of at most {max_length}"
+        share = float((self.lengths >= max_length).mean())
+        return f", {share:.1%} of the rows cut or exactly as long as max_length"
 
     def content_key(self) -> str:
         """Hash of the rows' tokens, in order."""
         digest = hashlib.sha256(self.lengths.tobytes() + self.flat_ids.numpy().tobytes())
         if self.flat_types is not None:
             digest.update(b"types" + self.flat_types.numpy().tobytes())
+        if self.flat_windows is not None:
+            digest.update(b"windows" + self.flat_windows.numpy().tobytes())
         digest.update(b"".join(self.side_bytes))
         return digest.hexdigest()
 
@@ -209,6 +228,9 @@ class TokenDataset(MemberDataset):
         if self.flat_types is not None:
             types, _ = _gather(self.flat_types, self.starts, self.lengths, rows)
             ids = torch.stack([ids, torch.where(mask, types, 0).long()], dim=1)
+        if self.flat_windows is not None:
+            numbers, _ = _gather(self.flat_windows, self.starts, self.lengths, rows)
+            return ids, torch.where(mask, numbers, 0).int()
         return ids, mask.long()
 
 
@@ -251,6 +273,11 @@ class ImageDataset(MemberDataset):
         super().__init__(np.full(len(self.rows), n_tokens), y, sample_weight, dtype)
         self.features_suffice = features_suffice
         self.input_bytes = int(np.prod(images.shape)) * dtype.itemsize
+
+    def described(self, max_length: int) -> str:
+        """Size of the images."""
+        height, width = self.images.shape[-2:]
+        return f" ({self.lengths[0]} an image of {height} x {width} pixels)"
 
     def content_key(self) -> str:
         """Hash of the rows' pixel values, in order."""

@@ -19,15 +19,12 @@ FIRST_STEPS, LONG = 4, 5.0
 class TrainingForecast(Callback):
     """Say what the fit is going to do, where the table of losses is printed to."""
 
-    def __init__(self, max_length: int | None = None) -> None:
+    def __init__(self, max_length: int) -> None:
         self.max_length = max_length
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         plan = forecast(net, X)
-        cut = ""
-        if self.max_length is not None:
-            share = float((X.lengths >= self.max_length).mean())
-            cut = f", {share:.1%} of the rows cut or exactly as long as max_length"
+        what = X.described(self.max_length)
         end = f"about {plan['n_bytes'] / 2**20:,.0f} MiB for weights, factors and one pass"
         self._steps, self._n_steps, self._said = 0, plan["steps"], 0.0
         if net.device == "cpu" and plan["multiply_adds"]:
@@ -39,7 +36,7 @@ class TrainingForecast(Callback):
         if net.settings.reasons:
             sink(net.settings.chosen())
         sink(
-            f"{net.module_.n_members} members on {len(X):,} rows, {int(X.lengths.sum()):,} tokens{cut}; "
+            f"{net.module_.n_members} members on {len(X):,} rows, {int(X.lengths.sum()):,} tokens{what}; "
             f"about {plan['tokens_per_step']:,} tokens per member and step"
         )
         sink(end)

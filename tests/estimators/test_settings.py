@@ -83,7 +83,7 @@ ALONE = {
     "optimizer": "muon", "head_lr": 0.1, "init_scale": 0.0, "head_init_scale": 0.1,
     "train_bias": False, "decay_to": "start", "warmup": 0.0, "max_grad_norm": None,
     "shared_batches": True, "freeze_out": 0.5, "max_time": 60.0, "data_parallel": True,
-    "side_features": None, "side_lr": 0.1,
+    "side_features": None, "side_lr": 0.1, "long_texts": "windows",
 }  # fmt: skip
 
 

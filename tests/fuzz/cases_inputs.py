@@ -127,7 +127,8 @@ def detector(source: Source, world: Any) -> None:
 def features(source: Source, world: Any) -> None:
     made = preprocessing.BackboneFeatures(world.tiny(), max_length=24)
     if source.seldom(2):
-        name = source.one_of(["normalize", "batch_size", "max_length", "serializer", "precision"])
+        names = ["normalize", "batch_size", "max_length", "long_texts", "serializer", "precision"]
+        name = source.one_of(names)
         made.set_params(**{name: junk(source)})
     X = any_input(source, source.int(1, 5))[0]
     done, _ = attempt(made.fit, X)
@@ -165,7 +166,7 @@ def rows(source: Source, world: Any) -> None:
     attempt(found.for_backbone, "name", vision=source.seldom(2))
 
 
-@fuzz("inputs.tokenize", "inputs.tokenize_pairs", share=0.5)
+@fuzz("inputs.tokenize", "inputs.tokenize_pairs", "inputs.tokenize_windows", share=0.5)
 def tokens(source: Source, world: Any) -> None:
     n = source.int(1, 4)
     X, good = pick_texts(source, n, one_in=100)
@@ -177,6 +178,13 @@ def tokens(source: Source, world: Any) -> None:
     if world.name == "tokenize_pairs":
         done, found = attempt(inputs.tokenize_pairs, tokenizer, list(zip(texts, texts)), length)
         found = found[0] if done else None
+    elif world.name == "tokenize_windows":
+        done, found = attempt(inputs.tokenize_windows, tokenizer, texts, length)
+        for ids, numbers in zip(*found):
+            assert len(ids) == len(numbers)
+            assert np.isin(np.diff(numbers), (0, 1)).all()
+            assert max(map(numbers.count, numbers)) <= length
+        return
     else:
         done, found = attempt(inputs.tokenize, tokenizer, texts, length)
     assert done

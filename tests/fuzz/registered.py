@@ -26,7 +26,8 @@ _OF_TENSORS = (
     "adapters.use_members "
     "backbones.MemberCopies backbones.SplitBackbone "
     "backbones.blocks_of backbones.count_image_tokens backbones.prove "
-    "backbones.eval_mode backbones.pool_tokens backbones.run_model backbones.swap_modules"
+    "backbones.Windows backbones.eval_mode backbones.in_windows backbones.pool_tokens backbones.run_model "
+    "backbones.swap_modules"
 ).split()
 UNFUZZED = {
     **dict.fromkeys(_EXCEPTIONS, _EXCEPTION),
