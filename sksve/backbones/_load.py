@@ -22,7 +22,7 @@ from sksve._forks import ForkSafeLock
 from sksve.adapters import mark_frozen
 from sksve.backbones._plan import count_positions
 from sksve.backbones._pooling import lowers_case, resolve_pooling
-from sksve.backbones._probe import Seen, look
+from sksve.backbones._probe import Seen, look, sides_of
 from sksve.backbones._resolve import ResolvedBackbone, base_model, model_class
 
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
@@ -48,6 +48,7 @@ class LoadedBackbone:
     source: str  # where it was found, as in ResolvedBackbone
     dropout_rates: dict[str, float] = field(default_factory=dict)  # before, by dotted name
     seen: Seen | None = None  # what forward passes show
+    image_size: int | None = None  # of every image; None: what the processor does
 
     def twin(self) -> "LoadedBackbone":
         """Return a backbone with modules of its own around the same weights."""
@@ -100,14 +101,21 @@ def load_backbone(
         model, processor = _loaded_folder(Path(resolved.folder or ""))
         model = _around_weights_of(model, dtype)
     processor = _usable_processor(copy.deepcopy(processor), lower=lowers_case(resolved.folder))
-    if resolved.image_size is not None:
-        processor = _with_image_size(processor, int(resolved.image_size))
     rates = _silence_dropout(model)
     model.eval()
     if dtype == torch.float64 and hasattr(model, "set_experts_implementation"):
         model.set_experts_implementation("eager")  # torch's grouped product has no float64
     _check_vocabulary(model, processor)
-    seen = look(model, processor)
+    size, smaller = _settled_size(resolved, processor, config), None
+    if size is not None:
+        smaller = _with_image_size(processor, size)
+    try:
+        seen = look(model, smaller or processor)
+    except ValueError:
+        if size is None or size == resolved.image_size:
+            raise
+        size, seen = None, look(model, processor)  # it takes images of one size only
+    processor = processor if size is None else smaller
     return LoadedBackbone(
         model=model,
         processor=processor,
@@ -118,6 +126,7 @@ def load_backbone(
         source=resolved.source,
         dropout_rates=rates,
         seen=seen,
+        image_size=size,
     )
 
 
@@ -160,7 +169,7 @@ def _check_processor(resolved: ResolvedBackbone) -> None:
 
 
 def _check_image_size(resolved: ResolvedBackbone, config: Any) -> None:
-    if resolved.image_size is None:
+    if resolved.image_size is None or isinstance(resolved.image_size, str):
         return
     if not resolved.is_vision:
         raise ValueError(
@@ -173,6 +182,17 @@ def _check_image_size(resolved: ResolvedBackbone, config: Any) -> None:
             f"The 'image_size' parameter must be a positive multiple of {patch}, the patch size of "
             f"{resolved.name!r}. Got {resolved.image_size!r} instead."
         )
+
+
+def _settled_size(resolved: ResolvedBackbone, processor: Any, config: Any) -> int | None:
+    """Size of the images; None: what the processor does, as it is where "auto" finds no smaller one."""
+    if not isinstance(resolved.image_size, str):
+        return resolved.image_size
+    patch, sides = getattr(config, "patch_size", None), sides_of(processor)
+    if resolved.side is None or not isinstance(patch, int) or sides is None:
+        return None
+    size = max(4, -(-resolved.side // patch)) * patch
+    return size if size < min(sides) else None
 
 
 def _with_image_size(processor: Any, image_size: int) -> Any:

@@ -97,11 +97,8 @@ def short_rows(model: Any, processor: Any = None) -> tuple[Tensor, Tensor | None
     config, generator = model.config, torch.Generator().manual_seed(0)
     weight = next(model.parameters())
     if getattr(model, "main_input_name", "input_ids") == "pixel_values":
-        size: Any = None
-        for key in ("crop_size", "size") if processor is not None else ():
-            if key == "size" or getattr(processor, "do_center_crop", False):
-                size = size or getattr(processor, key, None)
-        height, width = _sides(size) or _sides(getattr(config, "image_size", 224)) or (224, 224)
+        own = None if processor is None else sides_of(processor)
+        height, width = own or _sides(getattr(config, "image_size", 224)) or (224, 224)
         shape = (2, getattr(config, "num_channels", 3), height, width)
         return torch.randn(shape, generator=generator).to(weight), None
     limit = getattr(config, "max_position_embeddings", None) or 9
@@ -116,6 +113,15 @@ def short_rows(model: Any, processor: Any = None) -> tuple[Tensor, Tensor | None
     ids[1, n // 2 + 1 :] = getattr(config, "pad_token_id", 0) or 0 if pad is None else pad
     mask[1, n // 2 + 1 :] = 0
     return ids.to(weight.device), mask.to(weight.device)
+
+
+def sides_of(processor: Any) -> tuple[int, int] | None:
+    """Height and width of what an image processor makes, where it says so."""
+    size: Any = None
+    for key in ("crop_size", "size"):
+        if key == "size" or getattr(processor, "do_center_crop", False):
+            size = size or getattr(processor, key, None)
+    return _sides(size)
 
 
 def _sides(size: Any) -> tuple[int, int] | None:

@@ -48,12 +48,13 @@ class Backbone(BaseEstimator):
         Linear layers inside the transformer blocks that are adapted: "all-linear", "attention",
         "mlp", a list of name suffixes, or a regular expression that must match the whole name.
         "auto": "all-linear", but "attention" in ``LoRAEnsembleClassifier``, as its authors do.
-    image_size : int or None, default=None
+    image_size : int, "auto" or None, default="auto"
         Height and width in pixels to which every image is resized, without cropping; a multiple of
         the model's patch size. Position embeddings are interpolated. A Vision Transformer's cost
         grows with the number of patches, so small images are cheap (at 56 pixels DINOv2-S makes 17
         tokens of an image instead of 257); accuracy falls with the distance from the size of
-        pretraining. None: what the image processor does.
+        pretraining. None: what the image processor does. "auto": the same, but where the training images
+        are smaller, their own size (the median of the longer sides), and at least four patches.
 
     Examples
     --------
@@ -70,7 +71,9 @@ class Backbone(BaseEstimator):
     _: KW_ONLY
     pooling: str = parameter("auto", StrOptions({"auto", *POOLINGS}))
     target_modules: Any = parameter("auto", str, list, tuple)
-    image_size: int | None = parameter(None, Number(Integral, 1, None, closed="left"), None)
+    image_size: int | str | None = parameter(
+        "auto", Number(Integral, 1, None, closed="left"), StrOptions({"auto"}), None
+    )
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         shown = {name: brief(value) for name, value in self.get_params(deep=False).items()}
@@ -136,7 +139,8 @@ class ResolvedBackbone:
     pair: tuple[Any, Any] | None = None  # the user's own objects
     pooling: str = "auto"  # this and the rest as in Backbone
     target_modules: Any = "auto"
-    image_size: int | None = None
+    image_size: int | str | None = None  # "auto" is settled by the side
+    side: int | None = None  # of the images to be read, in pixels
 
     @property
     def config(self) -> Any:

@@ -191,6 +191,9 @@ class MemberClassifier(
             vision = resolved.is_vision  # where strings are paths
             parts = [(rows.for_backbone(resolved.name, vision=vision), t) for rows, t in parts]
             reader.take_kind(parts[0][0].kind, self.long_texts)
+            resolved = replace(resolved, side=parts[0][0].longer_side)
+            if warm and vision:  # as the old members have them
+                resolved = replace(resolved, image_size=self._reader.image_size)
             if reader.advice:
                 warnings.warn(reader.advice, UserWarning, stacklevel=3)
             classes = parts[0][1].classes
@@ -221,7 +224,7 @@ class MemberClassifier(
                 check_writable(folder)
             backbone = load_backbone(resolved, dtype=precision.dtype)
             plan = prove(backbone, plan, members=not isinstance(factory, WholeBackbone))
-            reader.take_backbone(backbone.processor, self, precision.dtype)
+            reader.take_backbone(backbone, self, precision.dtype)
             data = [reader.dataset(rows, backbone.model, plan, targets) for rows, targets in parts]
             run = reader.run(Run.on(device, precision, len(classes)))
             run = replace(run, checkpoint_dir=folder)

@@ -1,7 +1,7 @@
 """Vectors of a frozen backbone as a scikit-learn transformer."""
 
 import os
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral
 from typing import Any, Self
 
@@ -44,6 +44,7 @@ def take_frozen(
     resolved = resolve_backbone(owner.backbone)
     rows = rows.for_backbone(resolved.name, vision=resolved.is_vision)
     reader.take_kind(rows.kind, owner.long_texts)
+    resolved = replace(resolved, side=rows.longer_side)
     rows = reader.write(rows, reset=True)
     plan = plan_adaptation(resolved, adapt_blocks=0)
     if cut and reader.reads and plan.n_blocks > 1:
@@ -51,7 +52,7 @@ def take_frozen(
         plan = plan_adaptation(resolved, adapt_blocks=behind)
     check_max_length(owner.max_length, plan.max_positions, resolved.name)
     backbone = load_backbone(resolved, dtype=precision.dtype).twin()
-    reader.take_backbone(backbone.processor, owner, precision.dtype)
+    reader.take_backbone(backbone, owner, precision.dtype)
     for name in ("n_features_in_", "feature_names_in_"):
         if hasattr(reader, name):
             setattr(owner, name, getattr(reader, name))

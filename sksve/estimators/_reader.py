@@ -8,7 +8,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from sksve.backbones import AdaptationPlan, count_image_tokens
+from sksve.backbones import AdaptationPlan, LoadedBackbone, count_image_tokens
 from sksve.estimators._columns import learn_columns, side_matrix
 from sksve.estimators._data import Targets
 from sksve.inputs import (
@@ -35,6 +35,7 @@ class RowReader(BaseEstimator):
     processor: Any
     max_length: int
     long_texts: str
+    image_size: int | None
     dtype: torch.dtype
     side_features_: Any
 
@@ -61,9 +62,9 @@ class RowReader(BaseEstimator):
             )
         self.kind = kind
 
-    def take_backbone(self, processor: Any, options: Any, dtype: torch.dtype) -> None:
+    def take_backbone(self, backbone: LoadedBackbone, options: Any, dtype: torch.dtype) -> None:
         """Remember what data sets are made with; `options` are an estimator or settings."""
-        self.processor, self.dtype = processor, dtype
+        self.processor, self.image_size, self.dtype = backbone.processor, backbone.image_size, dtype
         self.max_length, self.long_texts = options.max_length, options.long_texts
 
     def run(self, run: Run) -> Run:

@@ -86,6 +86,8 @@ class SavingMixin(Savable):
         backbone = self.settings_.backbone
         source = as_backbone(backbone).source
         options = backbone.get_params(deep=False) if isinstance(backbone, Backbone) else {}
+        if self._reader.image_size is not None:  # whatever "auto" stood for
+            options = options | {"image_size": self._reader.image_size}
         model = self.net_.module_.split.model
         return {
             "given": None if isinstance(source, tuple | list) else source,
@@ -149,7 +151,7 @@ class SavingMixin(Savable):
         reader.kind, reader.writer = parts.attributes["input_kind_"], parts.fitted_serializer
         if (side := parts.attributes.get("side_features_")) is not None:
             reader.side_features_, reader.n_side = side, parts.n_side
-        reader.take_backbone(loaded.processor, settings, precision.dtype)
+        reader.take_backbone(loaded, settings, precision.dtype)
         check_identity(
             parts.backbone["processor"],
             describe_processor(reader.processor),

@@ -120,6 +120,25 @@ def _decoded(image: Any, row: int, n_channels: int) -> NDArray[np.uint8]:
     return _of_pil(Image.fromarray(image), n_channels)
 
 
+def longer_side(images: Sequence[Any]) -> int:
+    """Median of the images' longer sides in pixels, of at most 200 of them, spread over all."""
+    chosen = np.unique(np.linspace(0, len(images) - 1, min(len(images), 200)).astype(int))
+    sides = []
+    for row in chosen.tolist():
+        image = images[row]
+        if isinstance(image, np.ndarray):
+            sides.append(max(image.shape[:2]))
+        else:
+            sides.append(max(image.size if hasattr(image, "size") else _size_of(image, row)))
+    return int(np.median(sides))
+
+
+def _size_of(path: Any, row: int) -> tuple[int, int]:
+    with _opened(path, row) as image:
+        size: tuple[int, int] = image.size
+    return size
+
+
 def _of_pil(image: Any, n_channels: int) -> NDArray[np.uint8]:
     if image.mode in ("P", "PA") and "transparency" in image.info:
         image = image.convert("RGBA")  # else PIL warns

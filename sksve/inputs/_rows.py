@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from sksve._exceptions import NotTextError
-from sksve.inputs._images import check_images, is_image, stack_of_images
+from sksve.inputs._images import check_images, is_image, longer_side, stack_of_images
 from sksve.preprocessing._cell import is_missing
 from sksve.preprocessing._table import plain_container
 
@@ -45,6 +45,11 @@ class CheckedRows:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.rows)
+
+    @property
+    def longer_side(self) -> int | None:
+        """Of images, the median of their longer sides in pixels."""
+        return longer_side(self.rows) if self.kind == "image" else None
 
     def for_backbone(self, backbone: str, *, vision: bool) -> "CheckedRows":
         """Check that a backbone can read these rows; texts become paths of images for one of vision."""

@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.model_selection import GridSearchCV
+from transformers import Dinov2Config, Dinov2Model
 
-from sksve import predict_uncertainty
+from sksve import SVEClassifier, predict_uncertainty
 from sksve.backbones import make_tiny_backbone
+from tests.making import new
 from tests.private import TINY_VISION_FAMILIES, frozen, inference
 
 SETTINGS = {"n_members": 2, "max_epochs": 1}
@@ -239,3 +241,35 @@ def test__fit__refuses_a_size_the_model_cannot_take(make, pictures, labels):
     processor.size = {"shortest_edge": 28}
     with pytest.raises(ValueError, match="image_size="):
         make((model, processor), **SETTINGS).fit([*pictures[:11], pictures[0, :, :12]], labels)
+
+
+@pytest.fixture(scope="module")
+def fine():
+    """A backbone of 56 pixels in 64 patches."""
+    _, processor = make_tiny_backbone("dinov2", image_size=56)
+    config = Dinov2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, image_size=56,
+        patch_size=7,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        return Dinov2Model(config).eval(), processor
+
+
+@pytest.mark.parametrize(("side", "image_size"), [(20, 28), (30, 35), (50, None), (500, None)])
+def test__image_size_auto__is_that_of_small_images(side, image_size, fine, labels, tmp_path):
+    def images(side):
+        shape = (12, side - 4, side, 3)
+        return list(np.random.default_rng(0).integers(0, 256, size=shape, dtype=np.uint8))
+
+    clf = new(SVEClassifier, fine, n_members=2, max_epochs=1, random_state=0, warm_start=True)
+    clf.fit(images(side), labels)
+    assert clf._reader.image_size == image_size
+    tokens = 1 + ((image_size or 56) // 7) ** 2
+    other = images(33)  # whatever is predicted, the size is that of fit
+    assert clf._read(other)[0].lengths[0] == tokens
+    again = SVEClassifier.from_pretrained(clf.save_pretrained(tmp_path / "m"), backbone=fine)
+    np.testing.assert_array_equal(again.predict_proba(other), clf.predict_proba(other))
+    clf.set_params(n_members=3).fit(images(300), labels)
+    assert clf._reader.image_size == image_size
+    by_hand = new(SVEClassifier, fine, n_members=2, max_epochs=1, random_state=0, image_size=35)
+    assert by_hand.fit(images(side), labels)._reader.image_size == 35
