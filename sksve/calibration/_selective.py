@@ -50,9 +50,9 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
       is at most r. If no threshold guarantees that, it warns, says what could be guaranteed, and
       answers nothing;
     - ``target_accuracy=a``: as many rows are answered as leave the share of right answers at a, by
-      estimate: the share of wrong answers is at most 1 - a on average over data sets, where those on
-      which it answers nothing count as free of errors; there is no guarantee for the one at hand, and
-      the fewer rows it answers, the less should be believed.
+      estimate: at each threshold alone it would be at least a in four of five data sets. On average over
+      data sets the target is met; there is no guarantee for the one at hand, and the fewer rows it
+      answers, the less should be believed.
 
     With `max_novelty`, rows of another kind than the training rows are declined before that, however
     confident the classifier is of them; `coverage` counts them as not answered.
@@ -134,8 +134,8 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
     Both guarantees hold for any measure and any model, if held-out and new rows are drawn alike. A
     weight of 2 counts as two rows, in the guarantees too.
 
-    For `target_accuracy`, the smallest threshold is taken at which the held-out rows above it, and one wrong
-    row more, have that share of right answers. Rows that `max_novelty` declines count among the n, but in
+    For `target_accuracy`, the smallest threshold is taken at which Clopper and Pearson's one-sided 80 % bound
+    for the held-out rows above it allows it: for 0.95, no wrong row among 32, or one among 59. Rows that `max_novelty` declines count among the n, but in
     no threshold.
 
     References

@@ -13,6 +13,9 @@ from sksve.metrics._curve import clopper_pearson
 # Thresholds that max_risk chooses among: sqrt(n) / 3, at least and at most so many. Each one more makes every
 # bound a little wider; fewer leave larger steps of coverage, which costs more the more rows there are.
 FEWEST, MOST = 8, 32
+# Of the bound by which target_accuracy chooses. Without a bound it answered by luck where the target cannot be
+# reached, with 0.85 right answers for 0.95; with 0.9 it answers less where it can: docs/guide/novelty.md.
+SURE = 0.8
 
 
 class OperatingPoint(NamedTuple):
@@ -41,10 +44,10 @@ def threshold_for_coverage(score: ndarray, coverage: float, weight: ndarray | No
 def threshold_for_accuracy(
     score: ndarray, correct: ndarray, target: float, weight: ndarray | None = None
 ) -> float:
-    """Smallest threshold above which, with one wrong row more, the share of right answers is `target`.
+    """Smallest threshold above which the share of right answers is surely enough `target`.
 
-    Without that row the threshold would profit from luck on the rows it is chosen on, and miss its target
-    more often than not; with it the target is met on average. Infinity if none does.
+    The one-sided bound at level `SURE` of Clopper and Pearson, not the share itself: of many thresholds some
+    look better than they are. Infinity if none does.
     """
     order, end = _by_score(score, weight)
     w = np.ones(len(score)) if weight is None else weight
@@ -52,7 +55,8 @@ def threshold_for_accuracy(
     ordered = score[order]
     # A threshold is a score that a row has: rows of equal score are answered together.
     last = np.append(ordered[1:] != ordered[:-1], True) & ~np.isnan(ordered)
-    good = np.flatnonzero(last & (errors + 1 <= (1 - target) * (end + 1) * (1 + 1e-12)))
+    bound = clopper_pearson(errors, end, 2 * SURE - 1)[:, 1]
+    good = np.flatnonzero(last & (bound <= (1 - target) * (1 + 1e-12)))
     return float(ordered[good[-1]]) if len(good) else np.inf
 
 

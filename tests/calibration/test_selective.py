@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, entropy
@@ -255,11 +256,12 @@ def test__unfitted(data):
 
 
 def slow_threshold(score, correct, target):
-    """Try every score; one wrong row more."""
+    """Try every score by scipy's exact interval."""
     best = np.inf
     for edge in score[~np.isnan(score)]:
         answered = score >= edge
-        if (~correct[answered]).sum() + 1 <= (1 - target) * (answered.sum() + 1) + 1e-12:
+        wrong = scipy.stats.binomtest(int((~correct[answered]).sum()), int(answered.sum()))
+        if wrong.proportion_ci(0.6, "exact").high <= 1 - target + 1e-12:
             best = min(best, edge)
     return best
 
@@ -310,7 +312,7 @@ def test_target_accuracy__is_reached_on_average():
         if answered.any():
             found.append((clf.predict(X[200:]) == y[200:])[answered].mean())
     assert len(found) > 50
-    assert 0.925 < np.mean(found) < 0.96
+    assert 0.93 < np.mean(found) < 0.96
 
 
 def test_target_accuracy__unreached_abstains():
