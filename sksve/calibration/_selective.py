@@ -135,8 +135,8 @@ class SelectiveClassifier(DelegatingMixin, ClassifierWrapper):
     weight of 2 counts as two rows, in the guarantees too.
 
     For `target_accuracy`, the smallest threshold is taken at which Clopper and Pearson's one-sided 80 % bound
-    for the held-out rows above it allows it: for 0.95, no wrong row among 32, or one among 59. Rows that `max_novelty` declines count among the n, but in
-    no threshold.
+    for the held-out rows above it allows it: for 0.95, no wrong row among 32, or one among 59. Rows that
+    `max_novelty` declines count among the n, but in no threshold.
 
     References
     ----------

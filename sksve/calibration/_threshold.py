@@ -13,8 +13,8 @@ from sksve.metrics._curve import clopper_pearson
 # Thresholds that max_risk chooses among: sqrt(n) / 3, at least and at most so many. Each one more makes every
 # bound a little wider; fewer leave larger steps of coverage, which costs more the more rows there are.
 FEWEST, MOST = 8, 32
-# Of the bound by which target_accuracy chooses. Without a bound it answered by luck where the target cannot be
-# reached, with 0.85 right answers for 0.95; with 0.9 it answers less where it can: docs/guide/novelty.md.
+# Of the bound by which target_accuracy chooses. Without a bound it answered by luck where the target cannot
+# be reached, with 0.85 right answers for 0.95; with 0.9 it answers less where it can.
 SURE = 0.8
 
 
