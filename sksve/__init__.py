@@ -20,6 +20,7 @@ _LAZY = {
     "compare_calibration": "sksve.comparison",
     "load": "sksve.persistence._savable",
     "predict_uncertainty": "sksve.metrics._predict_uncertainty",
+    "show_versions": "sksve._versions",
     "BackboneNotFoundError": "sksve._exceptions",
     "CalibrationWarning": "sksve._exceptions",
     "FetchError": "sksve._exceptions",

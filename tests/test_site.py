@@ -13,6 +13,7 @@ import sksve
 ROOT = Path(__file__).parent.parent
 #: Rooms that users do not import from; sksve itself shows what they have to show.
 ENGINE = {
+    "sksve.cli",
     "sksve.estimators",
     "sksve.inputs",
     "sksve.novelty",

@@ -33,6 +33,7 @@ UNFUZZED = {
     **dict.fromkeys(_EXCEPTIONS, _EXCEPTION),
     **dict.fromkeys(_OF_TENSORS, _TENSORS),
     "__version__": "a string, which cannot be called",
+    "show_versions": "takes nothing",
     "load": "from_pretrained of the class in the folder, whose folders others damage",
     "adapters.MemberLinear": "an abstract base class; its subclasses are fuzzed",
     "adapters.MemberModule": "an abstract base class; its subclasses are fuzzed",
