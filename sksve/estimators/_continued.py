@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from sksve._validation import Scope, check_declared, offered_unless
@@ -220,6 +221,51 @@ def _has_no_number(estimator: Any) -> str:
 
 class FirstMembersMixin:
     """``first_members`` for classifiers whose members are independent."""
+
+    @offered_unless(_has_no_number)
+    def distill(self: Any, X: Any, *, n_members: int = 1) -> Any:
+        """Train a small model to say what all members say together, on rows without labels.
+
+        A student of the same class and settings learns the pooled probabilities of `X` as soft labels, at the
+        price of a fit on `X`; it then predicts at that of `n_members`. Hinton, Vinyals and Dean (2015),
+        "Distilling the knowledge in a neural network", https://arxiv.org/abs/1503.02531
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows like those to be predicted, labelled or not: the more, the nearer the student comes.
+        n_members : int, default=1
+            Of the student. One member has no epistemic uncertainty; its ``total`` is the teacher's.
+
+        Returns
+        -------
+        classifier
+            Fitted, of the same class; its ``novelty`` is measured from `X`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If `X` or `n_members` is at fault.
+
+        See Also
+        --------
+        first_members : A smaller ensemble without training.
+
+        Examples
+        --------
+        >>> from sksve import SVEClassifier
+        >>> from sksve.backbones import make_tiny_backbone
+        >>> clf = SVEClassifier(make_tiny_backbone(), n_members=3, max_epochs=1, random_state=0)
+        >>> clf = clf.fit(["good film", "bad film"] * 4, ["pos", "neg"] * 4)
+        >>> student = clf.distill(["good", "bad", "good film", "a film"] * 4)
+        >>> student.predict_proba_members(["good"]).shape, student.classes_.tolist()
+        ((1, 1, 2), ['neg', 'pos'])
+        """
+        check_is_fitted(self)
+        student = clone(self).set_params(n_members=n_members, warm_start=False)
+        return student._fit(X, self.predict_proba(X), None, classes=self.classes_)
 
     @offered_unless(_has_no_number)
     def first_members(self: Any, n_members: int) -> Any:
