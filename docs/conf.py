@@ -48,6 +48,7 @@ ROOMS = [
     "sksve.metrics",
     "sksve.calibration",
     "sksve.comparison",
+    "sksve.onnx",
     "sksve.plotting",
     "sksve.baselines",
     "sksve.preprocessing",

@@ -40,6 +40,7 @@ _ROOMS = (
     "diagnostics",
     "estimators",
     "metrics",
+    "onnx",
     "persistence",
     "plotting",
     "preprocessing",

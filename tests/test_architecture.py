@@ -25,13 +25,15 @@ ALLOWED = {
     "persistence": set(),
     "diagnostics": {"backbones", "adapters"},
     "plotting": {"metrics", "diagnostics"},
-    "calibration": {"metrics", "persistence"},
+    "calibration": {"metrics", "persistence", "onnx"},
     "comparison": {"calibration", "metrics", "plotting"},
+    "onnx": {"adapters", "novelty"},
     "estimators": {
         "training",
         "inputs",
         "preprocessing",
         "novelty",
+        "onnx",
         "persistence",
         "backbones",
         "adapters",
@@ -51,7 +53,16 @@ ALLOWED = {
 
 # third party -> rooms that may import it anywhere in a file (inside functions too).
 FOREIGN = {
-    "torch": {"adapters", "backbones", "training", "estimators", "baselines", "diagnostics", "cli"},
+    "torch": {
+        "adapters",
+        "backbones",
+        "training",
+        "estimators",
+        "baselines",
+        "diagnostics",
+        "cli",
+        "onnx",
+    },
     "transformers": {"backbones", "inputs"},
     "skorch": {"training"},
     "accelerate": {"training"},

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
-from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.metaestimators import _safe_split, available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import (
@@ -71,6 +72,35 @@ class ClassifierWrapper(SavesWrapper, ClassifierMixin, MetaEstimatorMixin, BaseE
     def feature_names_in_(self) -> ndarray:
         """Names of the columns of X; only if the fitted estimator has them."""
         return self.estimator_.feature_names_in_
+
+    @available_if(lambda wrapper: hasattr(wrapper.estimator, "export_onnx"))
+    def export_onnx(self, path: Any) -> Path:
+        """Write the wrapper and the classifier with members inside as one ONNX file.
+
+        As :meth:`sksve.SVEClassifier.export_onnx`; what the wrapper adds is in the graph: calibrated
+        probabilities, ``accepts`` of a selective classifier, ``set`` of a conformal one.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        pathlib.Path
+            The same.
+
+        Raises
+        ------
+        ImportError
+            If onnxscript is not installed.
+        ValueError
+            If something of it has no graph; the message names it.
+        """
+        check_is_fitted(self)
+        from sksve.onnx._graph import export
+
+        return export(self, path)
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Say what metadata goes where.

@@ -1,6 +1,7 @@
 """One member of a fitted classifier as an ordinary transformers or torch model."""
 
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
@@ -97,6 +98,37 @@ class ExportMixin:
         config.id2label = {code: str(label) for code, label in enumerate(self.classes_.tolist())}
         config.label2id = {label: code for code, label in config.id2label.items()}
         return merged
+
+    @offered_unless(lambda clf: clf._why_no_model)
+    def export_onnx(self: Any, path: Any) -> Path:
+        """Write the whole ensemble as one ONNX file, which :func:`sksve.onnx.load` runs without torch.
+
+        Inputs are token ids and mask (or pixel values) and, of tables, side features; outputs are the
+        members' and the pooled probabilities, the parts of the uncertainty, and novelty, for any number of
+        rows and tokens.
+        The frozen weights are in the file once. Needs the extra ``onnx``.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        pathlib.Path
+            The same.
+
+        Raises
+        ------
+        ImportError
+            If onnxscript is not installed.
+        ValueError
+            If the classifier cannot be exported: pairs of texts, windows of long texts, tables without text.
+        """
+        check_is_fitted(self)
+        from sksve.onnx._graph import export
+
+        return export(self, path)
 
     def _n_merged(self: Any) -> int:
         return len(self.net_.member_ids)

@@ -1,5 +1,5 @@
 """How far rows are from the training rows, in vectors that no training has changed; numpy and scipy only."""
 
-from sksve.novelty._reference import NEIGHBORS, ROWS, NoveltyReference
+from sksve.novelty._reference import NEIGHBORS, ROWS, SAME, TIE, NoveltyReference
 
-__all__ = ["NEIGHBORS", "ROWS", "NoveltyReference"]
+__all__ = ["NEIGHBORS", "ROWS", "SAME", "TIE", "NoveltyReference"]
