@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sksve.backbones._plan import is_linear
@@ -185,6 +186,11 @@ def run_model(model: Any, inputs: Tensor, attention_mask: Tensor | None) -> Tens
         return torch.zeros(
             *inputs.shape, model.config.hidden_size, dtype=model.dtype, device=inputs.device
         )
+    n = inputs.shape[1]
+    if inputs.ndim == 2 and n < (least := getattr(model.config, "downsampling_rate", 1)):
+        attention_mask = torch.ones_like(inputs) if attention_mask is None else attention_mask
+        more = (0, least - n)  # it makes one of so many tokens
+        return run_model(model, F.pad(inputs, more), F.pad(attention_mask, more))[:, :n]
     named: dict[str, Any] = {getattr(model, "main_input_name", "input_ids"): inputs}
     accepted = inspect.signature(model.forward).parameters
     if attention_mask is not None and "attention_mask" in accepted:

@@ -108,8 +108,10 @@ def _proven_cut(
             tokens = (
                 rows.shape[1] if mask is not None else run_until(model, start, rows, mask).shape[1]
             )
-            if hidden.shape[:2] == (len(rows), tokens) and close(
-                run_from(model, cut, hidden, given, mask, 0), expected
+            if (
+                hidden.ndim == 3
+                and hidden.shape[:2] == (len(rows), tokens)
+                and close(run_from(model, cut, hidden, given, mask, 0), expected)
             ):
                 return replace(plan, outputs=outputs, entry_suffices=entry)
         except Exception:  # nosec B112 # whatever a model raises: not proven

@@ -134,7 +134,8 @@ def vectors(model, processor, row, pooling):
 
     accepted = inspect.signature(model.forward).parameters
     if isinstance(row, str):
-        batch = processor([row], return_tensors="pt")
+        least = getattr(model.config, "downsampling_rate", 1)  # canine takes no fewer tokens
+        batch = processor([row], return_tensors="pt", padding="max_length", max_length=least)
         mask = batch["attention_mask"]
         named = {"input_ids": batch["input_ids"]}
         named |= {"attention_mask": mask} if "attention_mask" in accepted else {}
