@@ -11,6 +11,7 @@ from benchmarks.evidence import report
 from benchmarks.evidence.fit_times import load_times, mean_times
 from benchmarks.evidence.run import table_of
 from benchmarks.evidence.tables import bars, cells_of, compare, load_runs, mean_over_datasets
+from benchmarks.studies import interval_coverage
 
 METHOD, CPU = "sve_subspaces", "AMD EPYC"
 
@@ -170,3 +171,9 @@ def test_overview__commands_and_results_exist_and_the_pages_are_among_them(page)
             tables.add(table)
     assert {path.stem for path in RESULTS.glob("*.jsonl")} == tables
     assert set(re.findall(r"benchmarks/results/(\w+)\.jsonl", page)) <= tables
+
+
+def test_intervals__the_guides_table_is_that_of_the_results():
+    assert interval_coverage.table() in (ROOT / "docs" / "guide" / "intervals.md").read_text(
+        "utf-8"
+    )
