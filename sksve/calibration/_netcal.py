@@ -19,6 +19,8 @@ from sklearn.utils._param_validation import StrOptions
 from sksve.calibration._base import Calibrator
 from sksve.calibration._one_vs_rest import StepCalibrator
 
+MOST_CELLS = 1_000_000  # of BBQ: half a minute
+
 
 class _NetcalCalibrator(StepCalibrator):
     """One netcal model per class against the rest."""
@@ -153,6 +155,14 @@ class BBQ(_NetcalCalibrator):
     >>> BBQ().fit(y_proba, y).predict_proba([[0.9, 0.1]]).round(2)
     array([[0.56, 0.44]])
     """
+
+    def _demand_quick(self, n_samples: int, n_classes: int) -> None:
+        if n_samples * n_classes > MOST_CELLS:
+            raise ValueError(
+                f"BBQ would bin {n_samples * n_classes:,} probabilities ({n_samples:,} rows of {n_classes:,} "
+                f"classes) in every size, more than {MOST_CELLS:,}, which takes minutes. Use "
+                "IsotonicCalibration, HistogramBinning or TemperatureScaling, or fewer rows."
+            )
 
     def _fit_netcal(self, proba: ndarray, hit: ndarray) -> tuple[Any, list[Any]]:
         model = _netcal("netcal.binning").BBQ(score_function=self.score_function).fit(proba, hit)
