@@ -36,6 +36,11 @@ def export(clf: Any, path: Any) -> Path:
         raise ImportError(
             'export_onnx needs onnxscript. Install it with: pip install "sksve[onnx]"'
         )
+    path = Path(path)
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {path.absolute().parent} to write {path.name} in."
+        )
     stages: list[Any] = []
     inner = clf
     while True:
@@ -82,8 +87,13 @@ def export(clf: Any, path: Any) -> Path:
         "blank": next((token for token in blank if token is not None), 0),
     }  # fmt: skip
     program.model.metadata_props[KEY] = json.dumps(about)
-    program.save(str(path))
-    return Path(path)
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        program.save(str(beside))
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
 
 
 def _example(reader: Any, module: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:

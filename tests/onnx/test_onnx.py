@@ -85,6 +85,7 @@ DEFAULT = {"selective"}  # an export takes many seconds
 def test_export__predicts_as_the_classifier(kind, tmp_path):
     clf = KINDS[kind]()
     loaded = sksve.onnx.load(clf.export_onnx(tmp_path / "model.onnx"))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     for X in (NEW, NEW[:1], NEW[12:13], NEW * 4):
         np.testing.assert_allclose(loaded.predict_proba(X), clf.predict_proba(X), rtol=0, atol=1e-5)
         np.testing.assert_allclose(
@@ -164,6 +165,8 @@ def test_export__what_has_no_graph_is_named(tiny, tmp_path):
     long = new(SVEClassifier, tiny, n_members=1, max_epochs=1, long_texts="windows")
     with pytest.raises(ValueError, match="windows of long texts"):
         long.fit(TEXTS, LABELS).export_onnx(path)
+    with pytest.raises(FileNotFoundError, match="There is no folder"):
+        clf.export_onnx(tmp_path / "a" / "x.onnx")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(FileNotFoundError, match="is no file"):
         sksve.onnx.load(path)
