@@ -70,7 +70,7 @@ FOREIGN = {
     "netcal": {"calibration"},
     "laplace": {"baselines"},
     "PIL": {"inputs"},
-    "onnx": set(),
+    "onnx": {"onnx"},
 }
 
 

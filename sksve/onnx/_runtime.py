@@ -65,6 +65,11 @@ def load(path: Any) -> "OnnxClassifier":
     return OnnxClassifier(session, about)
 
 
+def _renormalised(proba: np.ndarray) -> np.ndarray:
+    wide = proba.astype(np.float64)
+    return wide / wide.sum(axis=-1, keepdims=True)
+
+
 class OnnxClassifier:
     """A classifier out of an ONNX file; made by :func:`load`.
 
@@ -159,9 +164,9 @@ class OnnxClassifier:
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``.
+            float64, rows sum to 1, columns in the order of ``classes_``.
         """
-        return self._run(X, side_features, ["probabilities"])[0]
+        return _renormalised(self._run(X, side_features, ["probabilities"])[0])
 
     def predict_proba_members(self, X: Any, side_features: Any = None) -> np.ndarray:
         """Class probabilities of each member.
@@ -176,7 +181,8 @@ class OnnxClassifier:
         ndarray of shape (n_members, n_samples, n_classes)
             Of each member.
         """
-        return np.moveaxis(self._run(X, side_features, ["member_probabilities"])[0], 1, 0)
+        members = self._run(X, side_features, ["member_probabilities"])[0]
+        return _renormalised(np.moveaxis(members, 1, 0))
 
     def predict(self, X: Any, side_features: Any = None) -> np.ndarray:
         """Most probable class.

@@ -96,6 +96,7 @@ def test_export__predicts_as_the_classifier(kind, tmp_path):
             np.testing.assert_allclose(
                 getattr(theirs, part), getattr(ours, part), rtol=0, atol=1e-4, err_msg=part
             )
+    np.testing.assert_allclose(loaded.predict_proba(NEW).sum(axis=1), 1, rtol=0, atol=1e-15)
     assert loaded.classes_.tolist() == clf.classes_.tolist()
     assert (
         loaded.predict(NEW).tolist() == clf.classes_[clf.predict_proba(NEW).argmax(axis=1)].tolist()
